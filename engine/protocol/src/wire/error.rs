@@ -1,0 +1,205 @@
+//! ERROR: a code, what it concerns, and a sentence.
+
+use super::{Body, Kind};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The longest sentence of an error, in bytes of UTF-8.
+pub const SENTENCE_BYTES_MAX: usize = 256;
+
+macro_rules! codes {
+    ($( $(#[$doc:meta])* $name:ident = $number:literal, $label:literal, $closes:literal, $sentence:literal; )*) => {
+        /// What was wrong. Errors of form close the connection, errors of state refuse the one frame.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        #[non_exhaustive]
+        pub enum Code {
+            $( $(#[$doc])* $name = $number, )*
+        }
+
+        impl Code {
+            /// Every code, ascending.
+            pub const ALL: &'static [Code] = &[ $( Code::$name, )* ];
+
+            /// The code's name on `/metrics` and in the documents.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                match self { $( Code::$name => $label, )* }
+            }
+
+            /// Whether the server closes the connection after it.
+            #[must_use]
+            pub fn closes(self) -> bool {
+                match self { $( Code::$name => $closes, )* }
+            }
+
+            /// The sentence that goes with it.
+            #[must_use]
+            pub fn sentence(self) -> &'static str {
+                match self { $( Code::$name => $sentence, )* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The frame's version byte is not this format's.
+    VersionUnknown = 1, "version_unknown", true,
+        "the frame has a version that this server does not speak; it speaks version 1";
+    /// The frame's kind is unknown, or reserved header bytes are set.
+    KindUnknown = 2, "kind_unknown", true,
+        "the frame's kind is unknown, is not a client's to send, or its reserved bytes are not zero";
+    /// The body has not the one length that its kind has in this group.
+    LengthWrong = 3, "length_wrong", true,
+        "the frame's body has not the length that its kind has in this group";
+    /// The body is larger than any frame of a client may be.
+    FrameTooLarge = 4, "frame_too_large", true,
+        "the frame announces a body larger than any frame that this server takes";
+    /// The first frame was not HELLO.
+    HelloExpected = 5, "hello_expected", true, "the first frame of a connection must be HELLO";
+    /// A second HELLO.
+    HelloRepeated = 6, "hello_repeated", true, "a connection says HELLO once";
+    /// No HELLO in time.
+    HelloTimeout = 7, "hello_timeout", true, "no HELLO came within the server's time limit";
+    /// The server has no such group.
+    GroupUnknown = 8, "group_unknown", true, "this server has no group of that number";
+    /// HELLO names the other server.
+    SideWrong = 9, "side_wrong", true, "HELLO is meant for the other server; check the two addresses";
+    /// HELLO names an epoch that is not the group's.
+    HelloEpochWrong = 10, "hello_epoch_wrong", true, "HELLO names an epoch that is not the group's current one";
+    /// HELLO's members are none or not strictly ascending.
+    MembersNotAscending = 11, "members_not_ascending", true,
+        "HELLO must list at least one member, strictly ascending";
+    /// HELLO names a member that the group does not have.
+    MemberOutOfRange = 12, "member_out_of_range", true, "the group has no member of that index";
+    /// HELLO lists more members than a connection may play.
+    UsersTooMany = 13, "users_too_many", true, "HELLO lists more members than one connection may play here";
+    /// The server has as many connections as it may.
+    ConnectionsFull = 14, "connections_full", true, "the server has as many connections as its limit allows";
+    /// Another connection attached one of these members.
+    Superseded = 15, "superseded", true, "a newer connection attached a member of this one, which ends it";
+    /// The peer took too little for too long.
+    SlowReader = 16, "slow_reader", true, "the connection did not read fast enough";
+    /// The server is stopping.
+    ShuttingDown = 17, "shutting_down", true, "the server is stopping";
+    /// The sender is not attached by this connection.
+    NotAttached = 32, "not_attached", false, "this connection did not attach that member";
+    /// The group has fewer slots.
+    SlotOutOfRange = 33, "slot_out_of_range", false, "the group has no slot of that index";
+    /// The dial or confirmation is for an epoch that is not being dialled.
+    EpochWrong = 34, "epoch_wrong", false, "that epoch is not the one being dialled";
+    /// Unused high bits of the session key's last byte are set.
+    KeyPadding = 35, "key_padding", false, "the session key has bits set beyond the group's last member";
+    /// The slot has a session key for this epoch already.
+    AlreadyDialled = 36, "already_dialled", false, "the slot was dialled already for this epoch";
+    /// Dialling for this epoch is over.
+    DialClosed = 37, "dial_closed", false, "dialling for this epoch is over";
+    /// The slot, or one of the sender's slots, has no session key.
+    NotDialled = 38, "not_dialled", false, "a slot of this member was not dialled for this epoch";
+    /// Confirmations that were not granted, or came twice.
+    NotGranted = 39, "not_granted", false, "confirmations of that sender and slot are not wanted now";
+    /// A seed for S2, or parts for S1.
+    ConfirmForm = 40, "confirm_form", true, "S1 takes confirmations as a seed, S2 as parts";
+    /// Rounds do not take submissions yet.
+    EpochNotOpen = 41, "epoch_not_open", false, "the group is still dialling: no round takes submissions";
+    /// The member has submitted for this round.
+    DuplicateSubmission = 42, "duplicate_submission", false, "the member submitted for that round already";
+    /// The round is sealed.
+    RoundSealed = 43, "round_sealed", false, "that round is sealed";
+    /// The round is neither the open one nor the next.
+    RoundTooFar = 44, "round_too_far", false, "that round is beyond the next one";
+    /// The round is left out because too many readers lag.
+    RoundSkipped = 45, "round_skipped", false, "that round is left out: too many readers lag";
+}
+
+impl Code {
+    /// The code with this number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| *code as u16 == number)
+    }
+
+    /// The whole error frame; `sender`, `slot` and `round` say what it concerns, `u32::MAX` or 0 where nothing.
+    #[must_use]
+    pub fn frame(self, sender: u32, slot: u32, round: u64) -> bytes::Bytes {
+        let sentence = self.sentence().as_bytes();
+        let head = ErrorFrame {
+            round: round.into(),
+            sender: sender.into(),
+            slot: slot.into(),
+            code: (self as u16).into(),
+            closes: u8::from(self.closes()),
+            reserved: [0; 5],
+        };
+        let mut out = Vec::with_capacity(super::HEADER_BYTES + size_of::<ErrorFrame>() + sentence.len());
+        head.put(sentence.len(), &mut out);
+        out.extend_from_slice(sentence);
+        out.into()
+    }
+}
+
+/// Head of ERROR; the sentence (UTF-8, at most 256 bytes) follows.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ErrorFrame {
+    /// The round it concerns, else 0.
+    pub round: U64,
+    /// The member it concerns, else `u32::MAX`.
+    pub sender: U32,
+    /// The slot it concerns, else `u32::MAX`.
+    pub slot: U32,
+    /// A [`Code`]'s number.
+    pub code: U16,
+    /// 1 if the server closes the connection after this frame.
+    pub closes: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+}
+
+const _: () = assert!(size_of::<ErrorFrame>() == 24);
+
+impl Body for ErrorFrame {
+    const KIND: Kind = Kind::Error;
+}
+
+impl ErrorFrame {
+    /// Reads an ERROR body: the head and the sentence.
+    ///
+    /// # Errors
+    /// [`Code::LengthWrong`] when it is too short, or the sentence is too long or not UTF-8.
+    pub fn read(body: &[u8]) -> Result<(ErrorFrame, &str), Code> {
+        let (head, sentence) = ErrorFrame::parse_prefix(body)?;
+        if sentence.len() > SENTENCE_BYTES_MAX {
+            return Err(Code::LengthWrong);
+        }
+        let sentence = str::from_utf8(sentence).map_err(|_| Code::LengthWrong)?;
+        Ok((head, sentence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_the_wire_with_its_sentence() {
+        for &code in Code::ALL {
+            let frame = code.frame(3, 1, 9);
+            let (head, sentence) = ErrorFrame::read(&frame[8..]).unwrap();
+            assert_eq!(Code::from_number(head.code.get()), Some(code));
+            assert_eq!(sentence, code.sentence());
+            assert_eq!(head.closes == 1, code.closes());
+            assert!(sentence.len() <= SENTENCE_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn sentences_that_are_too_long_or_not_text_are_refused() {
+        let mut body = Code::RoundSealed.frame(0, 0, 1)[8..].to_vec();
+        body.push(0xff);
+        assert!(ErrorFrame::read(&body).is_err());
+        body.pop();
+        body.resize(24 + SENTENCE_BYTES_MAX + 1, b'x');
+        assert!(ErrorFrame::read(&body).is_err());
+    }
+}

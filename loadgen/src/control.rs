@@ -1,0 +1,225 @@
+//! What coordinator, hosts and servers tell each other: one JSON object a line, over the standard streams of a child
+//! process (and, once there are agents, over their connection).
+
+use crate::plan::Plan;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// What the coordinator tells a host. End of input means: stop at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HostOrder {
+    /// First: connect, attach, dial and confirm. Answered by [`HostNews::Dialled`].
+    Start {
+        /// The run.
+        plan: Plan,
+        /// Which host this is, `0..plan.hosts`.
+        host: u32,
+        /// S1 and S2.
+        servers: [SocketAddr; 2],
+    },
+    /// Play so many rounds. Answered by [`HostNews::Progress`] a round and one [`HostNews::Played`].
+    Play {
+        /// Rounds to play from here.
+        rounds: u32,
+    },
+    /// Take connections and drop what comes over them: the reader of the roof. Answered by
+    /// [`HostNews::RoofListening`].
+    RoofListen,
+    /// Close everything. Answered by [`HostNews::Stopped`], then the host exits.
+    Stop,
+}
+
+/// What a host tells the coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant, reason = "one a second at the most")]
+pub enum HostNews {
+    /// Every user is attached, dialled and confirmed at both servers, and the epoch is open.
+    Dialled(DialReport),
+    /// A round was closed by all users of this host.
+    Progress {
+        /// Rounds closed since the order.
+        rounds: u32,
+    },
+    /// The ordered rounds are played.
+    Played(PlayReport),
+    /// The roof's reader listens here.
+    RoofListening(SocketAddr),
+    /// The host is done.
+    Stopped,
+    /// The run cannot go on, and why, in one sentence.
+    Failed(String),
+}
+
+/// What dialling took on one host.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DialReport {
+    /// From the first connect to the epoch's opening.
+    pub seconds: f64,
+    /// Bytes received from both servers.
+    pub bytes_in: u64,
+    /// Bytes sent to both servers.
+    pub bytes_out: u64,
+    /// Confirmation cells opened.
+    pub confirm_cells: u64,
+    /// Confirmations that were missing or did not decode.
+    pub confirm_failed: u64,
+}
+
+/// Messages, counted as (message, recipient) pairs, and cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Pairs that the senders on this host addressed.
+    pub messages_sent: u64,
+    /// Pairs that arrived where and as they should.
+    pub accepted: u64,
+    /// Cells that were somebody else's dummies, as they should.
+    pub ignored: u64,
+    /// Pairs expected by the users of this host that did not arrive.
+    pub lost: u64,
+    /// Messages accepted by somebody who is no recipient, but is some other message of this round.
+    pub misdelivered: u64,
+    /// Messages accepted by their recipient with other bytes.
+    pub altered: u64,
+    /// Messages accepted that nobody sent.
+    pub extra: u64,
+    /// Cells with that verdict.
+    pub tampered: u64,
+    /// Cells with that verdict.
+    pub incomplete: u64,
+    /// Cells with that verdict.
+    pub absent: u64,
+    /// Cells decoded and verified (a pair of shares each).
+    pub shares_verified: u64,
+    /// Cells that were counted only.
+    pub shares_counted: u64,
+    /// Rounds that a server left out.
+    pub rounds_skipped: u64,
+}
+
+impl Totals {
+    /// Adds another host's.
+    pub fn add(&mut self, other: &Totals) {
+        let Totals {
+            messages_sent,
+            accepted,
+            ignored,
+            lost,
+            misdelivered,
+            altered,
+            extra,
+            tampered,
+            incomplete,
+            absent,
+            shares_verified,
+            shares_counted,
+            rounds_skipped,
+        } = other;
+        self.messages_sent += messages_sent;
+        self.accepted += accepted;
+        self.ignored += ignored;
+        self.lost += lost;
+        self.misdelivered += misdelivered;
+        self.altered += altered;
+        self.extra += extra;
+        self.tampered += tampered;
+        self.incomplete += incomplete;
+        self.absent += absent;
+        self.shares_verified += shares_verified;
+        self.shares_counted += shares_counted;
+        self.rounds_skipped = self.rounds_skipped.max(*rounds_skipped);
+    }
+}
+
+/// What one host saw of the rounds that it was ordered to play.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PlayReport {
+    /// For each round in order: seconds from the host's planned instant (first SUBMIT byte) to its last verdict.
+    pub round_seconds: Vec<f64>,
+    /// From the first round's planned instant to the last verdict of the last.
+    pub seconds: f64,
+    /// Counts.
+    pub totals: Totals,
+    /// Bytes received from S1 and from S2.
+    pub bytes_in: [u64; 2],
+    /// Bytes sent to S1 and to S2.
+    pub bytes_out: [u64; 2],
+    /// HdrHistogram V2, base64: microseconds from the planned instant to the decoding of the sender's own cell.
+    pub message_latency_us: String,
+    /// HdrHistogram V2, base64: microseconds from the recipient host's planned instant of the round to Accept.
+    pub delivery_latency_us: String,
+    /// HdrHistogram V2, base64: microseconds to make one member's shares of a round.
+    pub generate_us: String,
+    /// HdrHistogram V2, base64: microseconds from a connection's last SUBMIT byte to its first cell.
+    pub round_trip_us: String,
+    /// HdrHistogram V2, base64: microseconds to decode one user's cells of one tile.
+    pub reconstruct_us: String,
+    /// CPU seconds of this process during the rounds.
+    pub cpu_seconds: f64,
+    /// The process's largest resident set so far.
+    pub peak_rss_bytes: u64,
+    /// The first few things that went wrong, in words.
+    pub complaints: Vec<String>,
+    /// Summed over the connections, from TCP_INFO of the host's sockets.
+    pub retransmits: u64,
+}
+
+/// What the coordinator tells a server process. End of input means: stop at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerOrder {
+    /// First: start with this configuration (TOML). Answered by [`ServerNews::Ready`].
+    Start {
+        /// As a file for `twincast-server --config` would say it.
+        config: String,
+    },
+    /// Say how things stand. Answered by [`ServerNews::Report`].
+    Report,
+    /// Stop gracefully. Answered by [`ServerNews::Stopped`], then the process exits.
+    Stop,
+}
+
+/// What a server process tells the coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerNews {
+    /// It listens.
+    Ready {
+        /// Where clients connect.
+        address: SocketAddr,
+    },
+    /// Counters since the start.
+    Report(ServerReport),
+    /// It has stopped.
+    Stopped,
+    /// It cannot go on, and why, in one sentence.
+    Failed(String),
+}
+
+/// A server's counters since its start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// Bytes that the kernel took for clients.
+    pub egress_bytes: u64,
+    /// Message cells among them.
+    pub egress_shares: u64,
+    /// CPU seconds of the process.
+    pub cpu_seconds: f64,
+    /// Largest resident set.
+    pub peak_rss_bytes: u64,
+    /// Zero-copy sends.
+    pub zero_copy_sends: u64,
+    /// Those of them that the kernel copied after all.
+    pub zero_copy_copied: u64,
+    /// Connections closed because they did not read.
+    pub slow_readers_closed: u64,
+    /// Time that the connections had data to send, summed, from TCP_INFO.
+    pub tcp_busy_us: u64,
+    /// Part of it in which the peer's window was closed.
+    pub tcp_rwnd_limited_us: u64,
+    /// Part of it in which the send buffer was too small.
+    pub tcp_sndbuf_limited_us: u64,
+    /// Segments sent again.
+    pub tcp_retransmits: u64,
+}
