@@ -9,10 +9,12 @@
 //! cargo bench -p twincast-benches --bench egress -- --gigabytes 4 --repeats 5 --slab-kib 256 --zero-copy off
 //! ```
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +33,16 @@ struct Cells {
     send_at: u64,
     fill_at: u64,
     end: u64,
+}
+
+fn tile() -> Arc<Vec<u8>> {
+    Arc::new((0..2 * SENDERS * CELL_BYTES).map(|index| index as u8).collect())
+}
+
+impl Cells {
+    fn new(tile: Arc<Vec<u8>>, end: u64) -> Self {
+        Self { tile, send_at: 0, fill_at: 0, end }
+    }
 }
 
 impl Source for Cells {
@@ -80,14 +92,16 @@ struct Options {
 
 fn main() {
     let options = options();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    pin(0..1);
     let received = Arc::new(AtomicU64::new(0));
-    let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| reader(Arc::clone(&received))).collect();
+    let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| reader(Arc::clone(&received), cores)).collect();
     let total = options.bytes_per_connection * CONNECTIONS as u64;
     let gb = total as f64 / 1e9;
     println!(
-        "{} | {} cores | {CONNECTIONS} loopback connections, {gb:.1} GB a run, {} runs each, slabs {} x {} KiB, zero-copy {:?}",
+        "{} | {} cores, the sender has the first | {CONNECTIONS} loopback connections, {gb:.1} GB a run, {} runs each, slabs {} x {} KiB, zero-copy {:?}",
         kernel(),
-        std::thread::available_parallelism().map_or(0, usize::from),
+        cores,
         options.repeats,
         options.config.slabs,
         options.config.slab_bytes >> 10,
@@ -104,6 +118,7 @@ fn main() {
         }
     }
     print!("{notes}");
+    report("gather alone", &(0..options.repeats).map(|_| gather(total)).collect::<Vec<_>>(), gb);
     let plain = report("plain send", &plain_runs, gb);
     let through = report("egress", &egress_runs, gb);
     let ratios = egress_runs.iter().zip(&plain_runs).map(|(a, b)| a.cpu_s / b.cpu_s);
@@ -144,16 +159,27 @@ fn plain(sockets: &[TcpStream], bytes_per_connection: u64) -> Run {
     })
 }
 
+/// What the sources cost without a socket: part of the egress's figure, and of no other.
+fn gather(total: u64) -> Run {
+    let mut source = Cells::new(tile(), total);
+    let mut slab = vec![0u8; PLAIN_BYTES];
+    measured(|| {
+        while source.pending() {
+            let bytes = source.fill(std::hint::black_box(&mut slab));
+            source.sent(bytes);
+        }
+    })
+}
+
 fn egress(sockets: &[TcpStream], options: &Options, notes: &mut String) -> Run {
-    let tile = Arc::new((0..2 * SENDERS * CELL_BYTES).map(|index| index as u8).collect::<Vec<u8>>());
+    let tile = tile();
     let ring = KernelRing::new(&options.config).expect("io_uring is there");
     let doorbell = Doorbell::new().expect("an eventfd");
     let mut egress = Egress::new(options.config.clone(), ring, doorbell).expect("the configuration is good");
     let start = Instant::now();
     let run = measured(|| {
         for socket in sockets {
-            let source =
-                Cells { tile: Arc::clone(&tile), send_at: 0, fill_at: 0, end: options.bytes_per_connection };
+            let source = Cells::new(Arc::clone(&tile), options.bytes_per_connection);
             let socket = OwnedFd::from(socket.try_clone().expect("a descriptor"));
             let key = egress.add(socket, source, start.elapsed()).map_err(|(error, ..)| error).expect("room");
             egress.close(key, Close::Flush { deadline: Duration::from_secs(600) });
@@ -175,11 +201,12 @@ fn egress(sockets: &[TcpStream], options: &Options, notes: &mut String) -> Run {
 }
 
 /// A connection whose far end is read and discarded by a thread of its own.
-fn reader(received: Arc<AtomicU64>) -> TcpStream {
+fn reader(received: Arc<AtomicU64>, cores: usize) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
     let (mut far, _) = listener.accept().expect("connected");
     std::thread::spawn(move || {
+        pin(1.min(cores - 1)..cores);
         let mut buffer = vec![0u8; 256 << 10];
         while let Ok(bytes @ 1..) = far.read(&mut buffer) {
             received.fetch_add(bytes as u64, Ordering::AcqRel);
@@ -196,6 +223,15 @@ fn report(name: &str, runs: &[Run], gb: f64) -> f64 {
         "{name:<12} {cpu:.3} CPU s/GB ({cpu_low:.3} to {cpu_high:.3})   {rate:.2} GB/s ({rate_low:.2} to {rate_high:.2})"
     );
     cpu
+}
+
+/// Has this thread run on these cores alone: the sender on the first and the readers on the others, or it is chance
+/// who of them pays for the softirqs.
+fn pin(cores: Range<usize>) {
+    let mut set = CpuSet::new();
+    cores.for_each(|core| set.set(core));
+    // Where the container forbids it the figures are only noisier.
+    let _ = sched_setaffinity(None, &set);
 }
 
 /// Median, least, greatest.

@@ -139,8 +139,7 @@ fn confirm(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(TILE_SENDERS as u64));
         let mut cells = [(); 2].map(|()| vec![0; TILE_SENDERS * CONFIRMATION_BYTES]);
         let [cells1, cells2] = &mut cells;
-        let each =
-            cells1.as_chunks_mut::<CONFIRMATION_BYTES>().0.iter_mut().zip(cells2.as_chunks_mut().0);
+        let each = cells1.as_chunks_mut::<CONFIRMATION_BYTES>().0.iter_mut().zip(cells2.as_chunks_mut().0);
         for (sender, (cell1, cell2)) in (0..).zip(each) {
             let cell2: &mut [u8; CONFIRMATION_BYTES] = cell2;
             expand_seed(&seed, 7, cell1);
@@ -151,8 +150,7 @@ fn confirm(criterion: &mut Criterion) {
             |bencher: &mut Bencher<'_>| {
                 let cells = cells.each_ref().map(Vec::as_slice);
                 let tile = TileCells { count: TILE_SENDERS, cells, present: [u64::MAX; 2] };
-                let opened =
-                    open_confirmations_with(arithmetic, GROUP, EPOCH, MemberIndex(0), SLOT, &tile);
+                let opened = open_confirmations_with(arithmetic, GROUP, EPOCH, MemberIndex(0), SLOT, &tile);
                 assert_eq!((opened.real, opened.failed), (u64::MAX, 0), "all of them ring member 7");
                 bencher.iter(|| {
                     let tile = black_box(&tile);

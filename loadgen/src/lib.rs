@@ -1,4 +1,21 @@
 //! The Twincast load generator: client hosts that play many users, and the coordinator that runs them.
+//!
+//! [`cli`] reads the command line. [`coordinator`] starts two servers and the hosts as processes of their own, leads
+//! them through a run over [`control`] and puts what they say together into a [`result::RunResult`], which [`report`]
+//! prints. The same binary plays every part: it starts itself again in another role.
 
+#![forbid(unsafe_code)]
+
+pub mod cli;
 pub mod control;
+pub mod coordinator;
+pub mod environment;
+pub mod latency;
+pub mod limits;
 pub mod plan;
+pub mod process;
+pub mod report;
+pub mod result;
+pub mod roof;
+pub mod server_role;
+pub mod units;

@@ -1,1 +1,12 @@
-fn main() {}
+//! `twincast-loadgen`: see `--help`.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    twincast_loadgen::cli::main()
+}

@@ -62,3 +62,40 @@ pub enum Verify {
     /// Cells are counted and dropped.
     Count,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The main job.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            group: 1_000,
+            groups: 1,
+            hosts: 5,
+            rounds: 5,
+            warmup: 1,
+            slots: 1,
+            frame_bytes: 288,
+            message_bytes: 256,
+            peers: Peers::Random,
+            confirm: true,
+            users_per_connection: 200,
+            ahead: 0,
+            verify: Verify::All,
+            seed: 1,
+            host_skew_bytes: 32 << 20,
+        }
+    }
+
+    #[test]
+    fn a_plan_travels_as_it_is() {
+        for peers in [Peers::Own, Peers::Random, Peers::Subset(3)] {
+            for verify in [Verify::All, Verify::Sample(0.5), Verify::Count] {
+                let plan = Plan { peers, verify, ..plan() };
+                let line = serde_json::to_string(&plan).unwrap();
+                assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), plan, "{line}");
+            }
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! Tags of many codewords at once, each under its own key: the arithmetic of the compact profile.
 //!
-//! A codeword's tag is `h^t + sum s_i h^i`, evaluated from the top: start with `h^(t - e)` (the empty
-//! coefficients cost no multiplication of their own), then add a coefficient and multiply by h, e times. Each
-//! step waits for the one before it, so several codewords go abreast: four in the 128-bit path, sixteen in the
-//! 512-bit path. The keys of different codewords are unrelated and nothing of a key is kept.
+//! A codeword's tag is `h^t + sum s_i h^i`. The empty coefficients below the leading one are a power of h and
+//! cost no multiplication of their own. The keys of different codewords are unrelated and nothing of a key is
+//! kept, so what goes fast is what waits for little: the 128-bit path takes one codeword at a time and four
+//! coefficients a step, the 512-bit path sixteen codewords abreast and one coefficient a step.
 //!
 //! The only file of this crate with `unsafe`: a CPU feature's functions are called after asking the CPU.
-//! [`portable`](crate::portable) is the twin that the tests compare every path with.
+//! `portable` is the twin that the tests compare every path with.
 
 use crate::frame::{BLOCK, FrameBytes};
 use crate::portable;
@@ -74,10 +74,10 @@ impl Arithmetic {
     pub fn detect() -> Arithmetic {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("vpclmulqdq") && is_x86_feature_detected!("avx512f") {
+            if has_wide_clmul() {
                 return Arithmetic(Path::WideClmul);
             }
-            if is_x86_feature_detected!("pclmulqdq") {
+            if has_clmul() {
                 return Arithmetic(Path::Clmul);
             }
         }
@@ -90,12 +90,8 @@ impl Arithmetic {
         let mut all = vec![Arithmetic::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("pclmulqdq") {
-                all.push(Arithmetic(Path::Clmul));
-            }
-            if is_x86_feature_detected!("vpclmulqdq") && is_x86_feature_detected!("avx512f") {
-                all.push(Arithmetic(Path::WideClmul));
-            }
+            all.extend(has_clmul().then_some(Arithmetic(Path::Clmul)));
+            all.extend(has_wide_clmul().then_some(Arithmetic(Path::WideClmul)));
         }
         all
     }
@@ -132,11 +128,20 @@ impl Arithmetic {
         match self.0 {
             Path::Portable => portable_tag(polynomial, blocks, 0),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: both paths' values were made after `pclmulqdq` was detected, for every CPU with
-            // `vpclmulqdq` has it.
+            // SAFETY: both paths' values were made after `pclmulqdq` was detected.
             Path::Clmul | Path::WideClmul => unsafe { narrow::tag(polynomial, blocks) },
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_clmul() -> bool {
+    is_x86_feature_detected!("pclmulqdq")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_wide_clmul() -> bool {
+    has_clmul() && is_x86_feature_detected!("vpclmulqdq") && is_x86_feature_detected!("avx512f")
 }
 
 /// The 16-byte blocks of `count` codewords.
@@ -165,6 +170,10 @@ fn portable_tag(polynomial: Polynomial, codeword: &[[u8; BLOCK]], position: u32)
 }
 
 /// PCLMULQDQ, one field element to a register.
+///
+/// Four coefficients at a time, `(sum + a) h^4 + b h^3 + c h^2 + d h`, with one reduction for the four products:
+/// a quarter of the steps that wait for each other. t = 3 (mod 4), so the leading ONE is h^3 to the groups
+/// below it, and these are whole.
 #[cfg(target_arch = "x86_64")]
 mod narrow {
     use std::arch::x86_64::*;
@@ -172,69 +181,93 @@ mod narrow {
     use super::{ABREAST, BLOCK, Polynomial};
     use crate::portable::REDUCE;
 
-    /// Chains that go abreast: enough to hide the latency of one step, few enough for sixteen registers.
-    const CHAINS: usize = 4;
-
     #[target_feature(enable = "pclmulqdq")]
     pub(super) fn tags(polynomial: Polynomial, blocks: &[[u8; BLOCK]]) -> [u128; ABREAST] {
         let mut tags = [0; ABREAST];
-        let groups = blocks.chunks_exact(CHAINS * polynomial.codeword_blocks());
-        for (position, (group, tags)) in (0..).step_by(CHAINS).zip(groups.zip(tags.chunks_exact_mut(CHAINS)))
-        {
-            let chains = horner::<CHAINS>(polynomial.skip(position), group);
-            tags.copy_from_slice(&chains);
+        let codewords = blocks.chunks_exact(polynomial.codeword_blocks());
+        for (position, (codeword, tag_out)) in (0..).zip(codewords.zip(&mut tags)) {
+            *tag_out = tag(polynomial.skip(position), codeword);
         }
         tags
     }
 
+    #[inline]
     #[target_feature(enable = "pclmulqdq")]
     pub(super) fn tag(polynomial: Polynomial, blocks: &[[u8; BLOCK]]) -> u128 {
-        let [tag] = horner::<1>(polynomial, blocks);
-        tag
-    }
-
-    #[inline]
-    #[target_feature(enable = "pclmulqdq")]
-    fn horner<const N: usize>(polynomial: Polynomial, blocks: &[[u8; BLOCK]]) -> [u128; N] {
         let rho = polynomial.frame_blocks;
-        let stride = polynomial.codeword_blocks();
+        let zero = _mm_setzero_si128();
+        let h1 = load(&blocks[rho + 1]);
+        let h2 = multiply(h1, h1).reduce();
+        let (h3, h4) = (multiply(h2, h1).reduce(), multiply(h2, h2).reduce());
         let one = _mm_set_epi64x(0, 1);
-        let mut keys = [one; N];
-        for (chain, key) in keys.iter_mut().enumerate() {
-            *key = load(&blocks[chain * stride + rho + 1]);
-        }
-        let mut sums = [one; N];
-        for _ in 0..polynomial.gap {
-            for chain in 0..N {
-                sums[chain] = dot(sums[chain], keys[chain]);
+        let mut sum = multiply(one, h3).reduce();
+
+        // The group that holds the context has gap - 3 empty coefficients above it, and below it what is left
+        // of a group: frame blocks, and rho after the last of them.
+        let context = polynomial.context.each_ref().map(load);
+        let mut group = [zero; 4];
+        let mut filled = polynomial.gap - 3;
+        let below = blocks[..rho].iter().rev().chain([&blocks[rho]]).map(load);
+        for coefficient in context.into_iter().rev().chain(below) {
+            group[filled] = coefficient;
+            filled += 1;
+            if filled == group.len() {
+                let [a, b, c, d] = group;
+                let high = multiply(_mm_xor_si128(sum, a), h4).add(multiply(b, h3));
+                sum = high.add(multiply(c, h2).add(multiply(d, h1))).reduce();
+                filled = 0;
             }
         }
-        for chain in 0..N {
-            let context = polynomial.skip(chain as u32).context;
-            sums[chain] = dot(_mm_xor_si128(sums[chain], load(&context[1])), keys[chain]);
-            sums[chain] = dot(_mm_xor_si128(sums[chain], load(&context[0])), keys[chain]);
-        }
-        for block in (0..rho).rev().chain([rho]) {
-            for chain in 0..N {
-                let coefficient = load(&blocks[chain * stride + block]);
-                sums[chain] = dot(_mm_xor_si128(sums[chain], coefficient), keys[chain]);
-            }
-        }
-        sums.map(store)
+        debug_assert_eq!(filled, 0, "t = 3 (mod 4)");
+        store(sum)
+    }
+
+    /// A product before reduction: `low + middle * z^64 + high * z^128`.
+    #[derive(Clone, Copy)]
+    struct Product {
+        low: __m128i,
+        middle: __m128i,
+        high: __m128i,
     }
 
     #[inline]
     #[target_feature(enable = "pclmulqdq")]
-    fn dot(a: __m128i, b: __m128i) -> __m128i {
+    fn multiply(a: __m128i, b: __m128i) -> Product {
+        let left = _mm_clmulepi64_si128::<0x01>(a, b);
+        let right = _mm_clmulepi64_si128::<0x10>(a, b);
+        Product {
+            low: _mm_clmulepi64_si128::<0x00>(a, b),
+            middle: _mm_xor_si128(left, right),
+            high: _mm_clmulepi64_si128::<0x11>(a, b),
+        }
+    }
+
+    impl Product {
+        #[inline]
+        #[target_feature(enable = "pclmulqdq")]
+        fn add(self, other: Product) -> Product {
+            Product {
+                low: _mm_xor_si128(self.low, other.low),
+                middle: _mm_xor_si128(self.middle, other.middle),
+                high: _mm_xor_si128(self.high, other.high),
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = "pclmulqdq")]
+        fn reduce(self) -> __m128i {
+            let middle = _mm_xor_si128(self.middle, fold(self.low));
+            _mm_xor_si128(self.high, fold(middle))
+        }
+    }
+
+    /// What clearing the low half of an element adds above it.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq")]
+    fn fold(element: __m128i) -> __m128i {
         let reduce = _mm_set_epi64x(0, REDUCE as i64);
-        let low = _mm_clmulepi64_si128::<0x00>(a, b);
-        let high = _mm_clmulepi64_si128::<0x11>(a, b);
-        let middle = _mm_xor_si128(_mm_clmulepi64_si128::<0x01>(a, b), _mm_clmulepi64_si128::<0x10>(a, b));
-        let folded = _mm_xor_si128(_mm_shuffle_epi32::<0x4e>(low), _mm_clmulepi64_si128::<0x00>(low, reduce));
-        let middle = _mm_xor_si128(middle, folded);
-        let folded =
-            _mm_xor_si128(_mm_shuffle_epi32::<0x4e>(middle), _mm_clmulepi64_si128::<0x00>(middle, reduce));
-        _mm_xor_si128(high, folded)
+        let swapped = _mm_shuffle_epi32::<0x4e>(element);
+        _mm_xor_si128(swapped, _mm_clmulepi64_si128::<0x00>(element, reduce))
     }
 
     #[inline]
@@ -347,5 +380,42 @@ mod wide {
         // SAFETY: `lanes` is 64 writable bytes, and the store asks for no alignment.
         unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), elements) };
         lanes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn detection_picks_the_last_of_what_there_is() {
+        let available = Arithmetic::available();
+        assert_eq!(available.first(), Some(&Arithmetic::PORTABLE));
+        assert_eq!(available.last(), Some(&Arithmetic::detect()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_matches_the_portable_twin(
+            frame_blocks in 1..50u32,
+            context: [[u8; 16]; 2],
+            sender_step in 0..2u32,
+            noise in proptest::collection::vec(any::<u8>(), ABREAST * 53 * 16),
+        ) {
+            let frame = FrameBytes::new(frame_blocks * 16).expect("a multiple of 16");
+            let codewords = &noise[..ABREAST * frame.share_bytes()];
+            let polynomial = Polynomial::new(frame, context, sender_step);
+            let expected = Arithmetic::PORTABLE.tags(polynomial, codewords);
+            for arithmetic in Arithmetic::available() {
+                let tags = arithmetic.tags(polynomial, codewords);
+                prop_assert_eq!(tags, expected, "{:?}", arithmetic);
+                for (position, codeword) in (0..).zip(codewords.chunks_exact(frame.share_bytes())) {
+                    let tag = arithmetic.tag(polynomial.skip(position), codeword);
+                    prop_assert_eq!(tag, expected[position as usize], "{:?}, alone", arithmetic);
+                }
+            }
+        }
     }
 }

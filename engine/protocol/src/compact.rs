@@ -8,6 +8,48 @@
 //! M is the codeword of the message, D a fresh dummy codeword, A uniform. A member whose two dialled bits are
 //! equal gets D, one whose bits differ gets M: any recipient set works in one round, none (cover) and all too,
 //! and its size does not show. Takes the place of Bowers et al. 2022, Algorithms 2 to 4.
+//!
+//! ```
+//! use twincast_protocol::compact::{SplitBuffers, split};
+//! use twincast_protocol::context::{Context, Purpose};
+//! use twincast_protocol::frame::FrameBytes;
+//! use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex};
+//! use twincast_protocol::receive::{Expectation, Verdict, open};
+//! use twincast_protocol::session_key::dial;
+//!
+//! # fn main() -> Result<(), twincast_protocol::error::ProtocolError> {
+//! let context = Context {
+//!     group: GroupId(1),
+//!     epoch: Epoch(1),
+//!     round: RoundNumber::FIRST,
+//!     sender: MemberIndex(0),
+//!     slot: SlotIndex(0),
+//!     purpose: Purpose::Message,
+//! };
+//! let mut rng = rand::rng();
+//! let (p1, p2) = dial(5, &[MemberIndex(3)], &mut rng)?;
+//! let [mut a, mut b, mut c, mut d] = [[0; 336]; 4];
+//! let out = SplitBuffers { s1: [&mut a, &mut b], s2: [&mut c, &mut d] };
+//! split(FrameBytes::DEFAULT, &context, b"hello", &mut rng, out)?;
+//!
+//! let member = MemberIndex(3);
+//! let share1 = if p1.bit(member) { &b } else { &a };
+//! let share2 = if p2.bit(member) { &d } else { &c };
+//! let mut scratch = [0; 336];
+//! let verdict =
+//!     open(FrameBytes::DEFAULT, &context, Some(share1), Some(share2), Expectation::Real, &mut scratch);
+//! assert_eq!(verdict, Verdict::Accept(b"hello"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Coins come from a `CryptoRng`; a generator for workloads cannot be passed where a secret is drawn:
+//!
+//! ```compile_fail,E0277
+//! use rand::SeedableRng;
+//! let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1);
+//! let _ = twincast_protocol::session_key::dial(5, &[], &mut rng);
+//! ```
 
 use rand::CryptoRng;
 
@@ -17,7 +59,7 @@ use crate::error::ProtocolError;
 use crate::frame::FrameBytes;
 
 /// Where the four halves go, each L bytes: straight into the two servers' SUBMIT frames.
-#[derive(Debug)]
+/// No `Debug`: the four together are the message.
 pub struct SplitBuffers<'a> {
     /// S1's half 0 and half 1.
     pub s1: [&'a mut [u8]; 2],

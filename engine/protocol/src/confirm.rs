@@ -7,6 +7,8 @@
 //! S1's parts of a dial are one seed long: member w's is bytes `[64 w, 64 w + 64)` of the ChaCha20 (RFC 8439)
 //! keystream of the seed under the zero nonce. S2's parts are made and sent one by one.
 
+use std::fmt;
+
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use rand::CryptoRng;
@@ -41,7 +43,7 @@ const BIT2: u32 = 32;
 ///
 /// # Panics
 ///
-/// When `out` reaches past member `2^32 - 1`.
+/// When `out` reaches past member `2^32 - 2`, the last of the largest group.
 pub fn expand_seed(seed: &[u8; 32], first_user: u32, out: &mut [u8]) {
     out.fill(0);
     apply_seed(seed, first_user, out);
@@ -183,8 +185,8 @@ impl<'a> ConfirmationMaker<'a> {
 }
 
 /// What the confirmations of up to 64 consecutive senders said to one member. Bit i of a mask is the sender
-/// `first + i`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `first + i`. `Debug` shows no dialled bit.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Confirmations {
     /// b1 != b2: this sender's slot is for this member.
     pub real: u64,
@@ -201,6 +203,12 @@ impl Confirmations {
     #[must_use]
     pub fn expected(&self) -> Expected {
         Expected { confirmed: true, real: self.real, failed: self.failed }
+    }
+}
+
+impl fmt::Debug for Confirmations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confirmations").field("failed", &self.failed).finish_non_exhaustive()
     }
 }
 

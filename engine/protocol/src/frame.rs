@@ -107,18 +107,17 @@ pub(crate) struct Shape {
 #[inline(always)]
 pub(crate) fn inspect(frame: &[u8]) -> Shape {
     let (blocks, _) = frame.as_chunks::<BLOCK>();
-    let message_end = HEADER as i32 + i32::from(u16::from_le_bytes([frame[1], frame[2]]));
-    let mut nonzero = [0; BLOCK];
-    let mut bytes_left = message_end;
-    for block in blocks {
-        let used = bytes_left.clamp(0, BLOCK as i32) as u8;
-        for (index, (seen, byte)) in (0..).zip(nonzero.iter_mut().zip(block)) {
-            *seen |= byte & u8::from(index >= used).wrapping_neg();
-        }
-        bytes_left -= BLOCK as i32;
+    let message_end = HEADER + usize::from(u16::from_le_bytes([frame[1], frame[2]]));
+    let (boundary, used) = (message_end / BLOCK, message_end % BLOCK);
+    // Selected by masks, not by branches: the blocks past the message, and the one that it ends in.
+    let (mut past, mut partly) = (0, 0);
+    for (index, block) in blocks.iter().enumerate() {
+        let block = u128::from_le_bytes(*block);
+        past |= block & u128::from(index > boundary).wrapping_neg();
+        partly |= block & u128::from(index == boundary).wrapping_neg();
     }
-    let padding_is_zero = u128::from_le_bytes(nonzero) == 0;
-    let length_fits = bytes_left <= 0;
+    let padding_is_zero = (past | partly >> (8 * used)) == 0;
+    let length_fits = message_end <= frame.len();
     Shape { real: (frame[0] == KIND_REAL) & length_fits & padding_is_zero, dummy: frame[0] == KIND_DUMMY }
 }
 

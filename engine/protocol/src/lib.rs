@@ -2,7 +2,7 @@
 
 #![deny(unsafe_code)]
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "CPU intrinsics, with a safe twin")]
 pub mod clmul;
 pub mod codeword;
 pub mod compact;

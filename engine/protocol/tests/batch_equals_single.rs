@@ -152,11 +152,14 @@ fn compare(
     let tile = TileCells {
         count: cells.len(),
         cells: [&shares1, &shares2],
-        present: present.map(|present| present | junk),
+        present: [present[0] | junk, present[1] | junk & 0x5555_5555_5555_5555],
     };
     let expected = Expected {
         confirmed,
-        real: mask(cells, |cell| cell.expectation != Expectation::Dummy) | junk,
+        real: mask(cells, |cell| match cell.expectation {
+            Expectation::Failed => cell.message.is_some(),
+            expectation => expectation == Expectation::Real,
+        }) | junk,
         failed: mask(cells, |cell| cell.expectation == Expectation::Failed),
     };
     let verdicts = opener.open(&context(first), &tile, expected);

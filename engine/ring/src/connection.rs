@@ -108,7 +108,9 @@ pub(crate) struct Connection<S> {
     pub(crate) copies: bool,
     /// The most bytes to fill a slab with: less than a slab after one was reclaimed, so that little is filled twice.
     pub(crate) fill_bytes_max: usize,
-    /// When a peer was last known to take bytes, or had nothing to take.
+    /// The source had nothing to send at the last look.
+    pub(crate) resting: bool,
+    /// When the peer was last known to take bytes, or to have nothing to take.
     pub(crate) progress_at: Duration,
     /// `bytes_acked` at the last look.
     pub(crate) bytes_acked: u64,

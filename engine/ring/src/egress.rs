@@ -152,6 +152,7 @@ impl<R: Ring, S: Source> Egress<R, S> {
             closing: Closing::No,
             copies: self.config.zero_copy == ZeroCopy::Off || !self.ring.has_zero_copy(),
             fill_bytes_max: self.config.slab_bytes,
+            resting: true,
             progress_at: now,
             bytes_acked: 0,
             retry_at: now,

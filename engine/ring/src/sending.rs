@@ -170,8 +170,10 @@ impl<R: Ring, S: Source> Egress<R, S> {
             self.rest(key.slot);
             return 0;
         }
-        // It had nothing to take before, or it would have been sent.
-        connection.progress_at = now;
+        if std::mem::take(&mut connection.resting) {
+            // The peer had nothing to take until now.
+            connection.progress_at = now;
+        }
         self.stats.filled_bytes += filled as u64;
         let slab = self.pool.filled(slab, filled);
         self.send(key, slab)
@@ -196,6 +198,7 @@ impl<R: Ring, S: Source> Egress<R, S> {
     /// The connection has nothing to send.
     fn rest(&mut self, slot: u32) {
         let (_, connection) = self.connections.at(slot);
+        connection.resting = true;
         match connection.closing {
             Closing::No => self.lists.move_to(slot, List::None),
             Closing::Flush { .. } => self.leave(slot, CloseReason::Asked),

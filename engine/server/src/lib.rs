@@ -1,1 +1,19 @@
-//! placeholder
+//! The Twincast server: front, rounds and fan-out.
+//!
+//! A share comes in on a front executor ([`front`]), is placed into the open tile of its group ([`group`]), and when
+//! the tile is sealed ([`tile`]) every fan-out core ([`fanout`]) writes each recipient's cells to its connections.
+//! `engine/docs/ARCHITECTURE.md` follows one share from socket to socket.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod fanout;
+pub mod front;
+pub mod group;
+pub mod limits;
+pub mod metrics;
+mod pages;
+mod server;
+pub mod tile;
+pub mod transpose;
+
+pub use server::{Counters, Server, StartError};

@@ -50,7 +50,8 @@ impl fmt::Debug for TileCells<'_> {
 }
 
 /// What the bit confirmations of a tile's senders said; see [`Expectation`](super::Expectation).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `Debug` shows no confirmed bit.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Whether the group has bit confirmation. If not, the masks mean nothing.
     pub confirmed: bool,
@@ -63,6 +64,15 @@ pub struct Expected {
 impl Expected {
     /// A group without bit confirmation.
     pub const UNCONFIRMED: Expected = Expected { confirmed: false, real: 0, failed: 0 };
+}
+
+impl fmt::Debug for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expected")
+            .field("confirmed", &self.confirmed)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The verdicts on a tile's senders: each of the `count` bits is set in exactly one mask, the others in none.

@@ -1,0 +1,348 @@
+//! One fan-out core: the thread's loop, and the handle with which front executors reach it.
+
+use super::cursor::{Cursor, End};
+use super::log::{Item, Log};
+use crate::front::{FrontHandle, FrontMessage};
+use crate::group::ConnectionId;
+use crate::limits::{CORE_QUEUE_MAX, FLUSH_TIMEOUT_MS, PRIVATE_FRAMES_MAX, ROUNDS_LATE_MAX};
+use bytes::Bytes;
+use crossbeam::queue::ArrayQueue;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use twincast_protocol::ids::{GroupId, MemberIndex, RoundNumber};
+use twincast_protocol::wire::Code;
+use twincast_ring::{
+    Close, CloseReason, ConnectionKey, Doorbell, Egress, EgressConfig, EgressStats, Event, KernelRing,
+    RingError, Source, TcpTotals,
+};
+
+/// How soon a message for a full queue is tried again.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// What a front executor tells a core. A core takes messages in the order in which one executor sent them.
+#[derive(Debug)]
+pub enum CoreMessage {
+    /// Write to this socket from now on.
+    Add {
+        /// Its number.
+        connection: ConnectionId,
+        /// Its group.
+        group: GroupId,
+        /// A duplicate of the front's socket.
+        socket: OwnedFd,
+        /// The users that it plays, ascending.
+        users: Box<[MemberIndex]>,
+        /// The executor to tell when it is closed.
+        front: usize,
+    },
+    /// Send this frame to one connection.
+    Private(ConnectionId, Bytes),
+    /// Send this to every connection of the group.
+    Shared(GroupId, Item),
+    /// Close the connections of the group that lag.
+    CloseLagging(GroupId),
+    /// Close this connection soon: after the piece that is on its way and this frame, if there is one.
+    Close(ConnectionId, Option<Bytes>),
+    /// Close this connection once it has all that its group has for it, and this frame.
+    Finish(ConnectionId, Bytes),
+    /// Send the counters there.
+    Count(SyncSender<CoreCounters>),
+    /// End the thread; whatever is still open is dropped.
+    Stop,
+}
+
+/// What a core counts, for `/metrics` and reports.
+#[derive(Clone, Debug, Default)]
+pub struct CoreCounters {
+    /// The egress engine's.
+    pub egress: EgressStats,
+    /// Summed over its connections.
+    pub tcp: TcpTotals,
+    /// Message cells sent whole.
+    pub shares: u64,
+    /// Connections now.
+    pub connections: u64,
+    /// Connections closed because they took nothing for too long, lagged, or let answers pile up.
+    pub slow_readers_closed: u64,
+}
+
+/// What other threads see of a core.
+#[derive(Debug)]
+pub struct CoreHandle {
+    queue: ArrayQueue<CoreMessage>,
+    doorbell: Doorbell,
+    /// Users that this core's connections play: what a new connection is placed by.
+    pub users: AtomicU64,
+    /// By group: users who were more than two rounds behind when the last round was sealed.
+    lagging: HashMap<GroupId, AtomicU32>,
+}
+
+impl CoreHandle {
+    /// A handle for a core that is yet to start.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new(groups: impl Iterator<Item = GroupId>) -> Result<Arc<CoreHandle>, RingError> {
+        Ok(Arc::new(CoreHandle {
+            queue: ArrayQueue::new(CORE_QUEUE_MAX),
+            doorbell: Doorbell::new()?,
+            users: AtomicU64::new(0),
+            lagging: groups.map(|group| (group, AtomicU32::new(0))).collect(),
+        }))
+    }
+
+    /// Queues a message and wakes the core.
+    ///
+    /// # Errors
+    /// The message, when the queue is full: the caller keeps it and tries again, in order.
+    pub fn send(&self, message: CoreMessage) -> Result<(), CoreMessage> {
+        let sent = self.queue.push(message);
+        self.doorbell.ring();
+        sent
+    }
+
+    /// Users of the group who lag on this core.
+    #[must_use]
+    pub fn lagging(&self, group: GroupId) -> u32 {
+        self.lagging.get(&group).map_or(0, |users| users.load(Relaxed))
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    key: ConnectionKey,
+    group: GroupId,
+    front: usize,
+    /// Told to close: nothing further is queued for it.
+    closing: bool,
+}
+
+/// The connections of one group on this core, and what they are to send.
+#[derive(Debug, Default)]
+struct Audience {
+    log: Rc<RefCell<Log>>,
+    /// Those that are not closing.
+    connections: HashMap<ConnectionId, ConnectionKey>,
+}
+
+/// One fan-out core.
+pub struct Core {
+    handle: Arc<CoreHandle>,
+    fronts: Vec<Arc<FrontHandle>>,
+    egress: Egress<KernelRing, Cursor>,
+    audiences: HashMap<GroupId, Audience>,
+    places: HashMap<ConnectionId, Place>,
+    /// By the egress's slot.
+    connections: Vec<Option<ConnectionId>>,
+    /// Messages for fronts whose queue was full.
+    unsent: Vec<(usize, FrontMessage)>,
+    slow_readers_closed: u64,
+    reader_timeout: Duration,
+    clock: Instant,
+}
+
+impl Core {
+    /// A core on this thread.
+    ///
+    /// # Errors
+    /// What the egress says: bounds, kernel, locked memory.
+    pub fn new(
+        config: EgressConfig,
+        handle: Arc<CoreHandle>,
+        fronts: Vec<Arc<FrontHandle>>,
+    ) -> Result<Core, RingError> {
+        let ring = KernelRing::new(&config)?;
+        let (connections_max, reader_timeout) = (config.connections_max, config.stall_timeout);
+        let egress = Egress::new(config, ring, handle.doorbell.clone())?;
+        let audiences = handle.lagging.keys().map(|&group| (group, Audience::default())).collect();
+        Ok(Core {
+            handle,
+            fronts,
+            egress,
+            audiences,
+            places: HashMap::with_capacity(connections_max),
+            connections: vec![None; connections_max],
+            unsent: Vec::new(),
+            slow_readers_closed: 0,
+            reader_timeout,
+            clock: Instant::now(),
+        })
+    }
+
+    /// Works until it is told to stop.
+    pub fn run(mut self) {
+        let mut events = Vec::new();
+        loop {
+            let wait_max = (!self.unsent.is_empty()).then_some(RETRY);
+            self.egress.turn(self.clock.elapsed(), wait_max, &mut events);
+            for event in events.drain(..) {
+                if let Event::Closed { key, source, reason, .. } = event {
+                    self.closed(key, source, reason);
+                }
+            }
+            // The queue is looked at in every turn, rung or not: under load that spares most of the rings.
+            while let Some(message) = self.handle.queue.pop() {
+                if matches!(message, CoreMessage::Stop) {
+                    return;
+                }
+                self.take(message);
+            }
+            for (front, message) in std::mem::take(&mut self.unsent) {
+                self.tell(front, message);
+            }
+        }
+    }
+
+    fn take(&mut self, message: CoreMessage) {
+        match message {
+            CoreMessage::Add { connection, group, socket, users, front } => {
+                self.add(connection, group, socket, users, front);
+            }
+            CoreMessage::Private(connection, frame) => self.send_private(connection, frame),
+            CoreMessage::Shared(group, item) => self.share(group, item),
+            CoreMessage::CloseLagging(group) => {
+                for (connection, _) in self.lagging(group) {
+                    self.slow_readers_closed += 1;
+                    tracing::warn!(
+                        connection = connection.0,
+                        group = group.0,
+                        "closed: more than two rounds behind"
+                    );
+                    let last = Code::SlowReader.frame(u32::MAX, u32::MAX, 0);
+                    self.close(connection, End::Now, Some(last));
+                }
+            }
+            CoreMessage::Close(connection, last) => self.close(connection, End::Now, last),
+            CoreMessage::Finish(connection, last) => self.close(connection, End::AfterLog, Some(last)),
+            CoreMessage::Count(reply) => {
+                // Whoever asked may have given up.
+                let _ = reply.try_send(self.counters());
+            }
+            CoreMessage::Stop => unreachable!("the loop takes it"),
+        }
+    }
+
+    fn add(
+        &mut self,
+        connection: ConnectionId,
+        group: GroupId,
+        socket: OwnedFd,
+        users: Box<[MemberIndex]>,
+        front: usize,
+    ) {
+        let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
+        let log = audience.log.clone();
+        let cursor = Cursor::new(log, users);
+        match self.egress.add(socket, cursor, self.clock.elapsed()) {
+            Ok(key) => {
+                audience.connections.insert(connection, key);
+                self.connections[key.slot()] = Some(connection);
+                self.places.insert(connection, Place { key, group, front, closing: false });
+            }
+            Err((error, _, mut cursor)) => {
+                tracing::warn!(connection = connection.0, %error, "a connection was not taken");
+                cursor.leave();
+                self.forget_users(cursor.users());
+                self.tell(front, FrontMessage::Closed(connection));
+            }
+        }
+    }
+
+    fn send_private(&mut self, connection: ConnectionId, frame: Bytes) {
+        let Some(place) = self.places.get(&connection).filter(|place| !place.closing) else { return };
+        let key = place.key;
+        let waiting = self.egress.source_mut(key).map_or(0, |cursor| cursor.push_private(frame));
+        self.egress.wake(key);
+        if waiting > PRIVATE_FRAMES_MAX {
+            self.slow_readers_closed += 1;
+            tracing::warn!(
+                connection = connection.0,
+                "closed: it does not read the answers to what it sends"
+            );
+            self.close(connection, End::Now, None);
+        }
+    }
+
+    fn share(&mut self, group: GroupId, item: Item) {
+        let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
+        // Readers are judged when a round ends, and a round ends with a frame.
+        let ends_a_round = matches!(&item, Item::Frame(round, _) if *round != RoundNumber::DIAL);
+        audience.log.borrow_mut().push(item);
+        for &key in audience.connections.values() {
+            self.egress.wake(key);
+        }
+        if ends_a_round {
+            let users = self.lagging(group).iter().map(|(_, users)| *users as u32).sum();
+            self.handle.lagging[&group].store(users, Relaxed);
+        }
+    }
+
+    /// The group's connections that are too far behind, and how many users each plays.
+    fn lagging(&mut self, group: GroupId) -> Vec<(ConnectionId, usize)> {
+        let egress = &mut self.egress;
+        let behind = self.audiences[&group].connections.iter().filter_map(|(&connection, &key)| {
+            let cursor = egress.source_mut(key)?;
+            (cursor.rounds_behind() > ROUNDS_LATE_MAX).then_some((connection, cursor.users()))
+        });
+        behind.collect()
+    }
+
+    fn close(&mut self, connection: ConnectionId, end: End, last: Option<Bytes>) {
+        let Some(place) = self.places.get_mut(&connection).filter(|place| !place.closing) else { return };
+        place.closing = true;
+        let (key, group) = (place.key, place.group);
+        let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
+        audience.connections.remove(&connection);
+        if let Some(cursor) = self.egress.source_mut(key) {
+            cursor.end(end, last);
+        }
+        let patience = match end {
+            End::Now => Duration::from_millis(FLUSH_TIMEOUT_MS),
+            End::AfterLog => self.reader_timeout,
+        };
+        self.egress.close(key, Close::Flush { deadline: self.clock.elapsed() + patience });
+    }
+
+    fn closed(&mut self, key: ConnectionKey, mut cursor: Cursor, reason: CloseReason) {
+        let connection =
+            self.connections[key.slot()].take().expect("a connection of the egress has a number");
+        let place = self.places.remove(&connection).expect("a connection with a number has a place");
+        let audience = self.audiences.get_mut(&place.group).expect("the front knows the groups");
+        audience.connections.remove(&connection);
+        cursor.leave();
+        if reason == CloseReason::Stalled {
+            self.slow_readers_closed += 1;
+        }
+        if reason != CloseReason::Asked {
+            tracing::info!(connection = connection.0, %reason, unsent = cursor.pending(), "connection closed");
+        }
+        self.forget_users(cursor.users());
+        self.tell(place.front, FrontMessage::Closed(connection));
+    }
+
+    fn forget_users(&self, users: usize) {
+        self.handle.users.fetch_sub(users as u64, Relaxed);
+    }
+
+    fn tell(&mut self, front: usize, message: FrontMessage) {
+        if let Err(message) = self.fronts[front].send(message) {
+            self.unsent.push((front, message));
+        }
+    }
+
+    fn counters(&self) -> CoreCounters {
+        CoreCounters {
+            egress: *self.egress.stats(),
+            tcp: self.egress.tcp_totals(),
+            shares: self.audiences.values().map(|audience| audience.log.borrow().shares_sent).sum(),
+            connections: self.places.len() as u64,
+            slow_readers_closed: self.slow_readers_closed,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A connection's place in what is to be sent: the source that the egress fills its slabs from.
+
+use super::log::{Item, Log};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use twincast_protocol::ids::MemberIndex;
+use twincast_protocol::wire::DELIVER_HEAD_BYTES;
+use twincast_ring::Source;
+
+/// What was begun and is not sent whole yet.
+#[derive(Debug)]
+enum Piece {
+    /// From the group's log; passed there once sent.
+    Shared(Item),
+    /// For this connection alone.
+    Private(Bytes),
+}
+
+/// The stream of one connection: private frames and the group's log, never one inside the other.
+///
+/// Nothing is copied or kept for it: `rewind` starts over from the pieces that are not sent whole, which are
+/// immutable.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    log: Rc<RefCell<Log>>,
+    /// Ascending.
+    users: Box<[MemberIndex]>,
+    /// Frames for this connection that are not begun.
+    private: VecDeque<Bytes>,
+    /// Begun and not sent whole, with the bytes that each is here.
+    begun: VecDeque<(Piece, u64)>,
+    /// Place in the log of the next item to begin.
+    next: u64,
+    /// Place in the log of the first item that is not sent whole.
+    unsent: u64,
+    /// Bytes of `begun[0]` that are sent.
+    sent: u64,
+    /// Fill position: index into `begun`, and bytes of that piece.
+    filled: (usize, u64),
+    /// Place in the log where the stream ends, and the frame that ends it.
+    end: Option<(u64, Option<Bytes>)>,
+}
+
+/// Where a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// After the piece that is on its way.
+    Now,
+    /// After everything that the group's log has now.
+    AfterLog,
+}
+
+impl Cursor {
+    /// A cursor behind everything that the log has now.
+    pub(super) fn new(log: Rc<RefCell<Log>>, users: Box<[MemberIndex]>) -> Cursor {
+        let next = log.borrow_mut().join();
+        Cursor {
+            log,
+            users,
+            private: VecDeque::new(),
+            begun: VecDeque::new(),
+            next,
+            unsent: next,
+            sent: 0,
+            filled: (0, 0),
+            end: None,
+        }
+    }
+
+    /// Adds a frame for this connection alone. Returns how many wait now.
+    pub(super) fn push_private(&mut self, frame: Bytes) -> usize {
+        self.private.push_back(frame);
+        self.private.len()
+    }
+
+    /// How many users it is for.
+    pub(super) fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// How many whole rounds it is behind the newest.
+    pub(super) fn rounds_behind(&self) -> u64 {
+        self.log.borrow().rounds_behind(self.unsent)
+    }
+
+    /// Ends the stream: with what the log has now, or with the piece that is on its way; then `last`.
+    pub(super) fn end(&mut self, end: End, last: Option<Bytes>) {
+        assert!(self.end.is_none(), "a stream ends once");
+        let mut log = self.log.borrow_mut();
+        let place = match end {
+            End::AfterLog => log.end(),
+            End::Now => {
+                self.private.clear();
+                self.next
+            }
+        };
+        log.leave(place);
+        self.end = Some((place, last));
+    }
+
+    /// The connection is closed: nothing in the log waits for it any more.
+    pub(super) fn leave(&mut self) {
+        let mut log = self.log.borrow_mut();
+        match self.end {
+            None => log.leave(self.unsent),
+            Some((place, _)) => (self.unsent..place).for_each(|place| log.pass(place)),
+        }
+    }
+
+    /// The piece at the fill position, begun now if need be.
+    fn piece(&mut self) -> Option<&(Piece, u64)> {
+        if self.filled.0 == self.begun.len() {
+            if let Some(frame) = self.private.pop_front() {
+                let bytes = frame.len() as u64;
+                self.begun.push_back((Piece::Private(frame), bytes));
+            } else if let Some((place, last)) = &mut self.end
+                && self.next == *place
+            {
+                let frame = last.take()?;
+                let bytes = frame.len() as u64;
+                self.begun.push_back((Piece::Private(frame), bytes));
+            } else {
+                let item = self.log.borrow().get(self.next)?.clone();
+                let bytes = item.bytes(self.users.len());
+                self.begun.push_back((Piece::Shared(item), bytes));
+                self.next += 1;
+            }
+        }
+        self.begun.get(self.filled.0)
+    }
+}
+
+impl Source for Cursor {
+    fn fill(&mut self, buf: &mut [u8]) -> usize {
+        let mut at = 0;
+        while at < buf.len() {
+            let from = self.filled.1;
+            let users = std::mem::take(&mut self.users);
+            let wrote =
+                self.piece().map(|(piece, bytes)| (write(piece, &users, from, &mut buf[at..]), *bytes));
+            self.users = users;
+            let Some((wrote, bytes)) = wrote else { break };
+            at += wrote;
+            self.filled.1 += wrote as u64;
+            if self.filled.1 == bytes {
+                self.filled = (self.filled.0 + 1, 0);
+            }
+        }
+        at
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        while let Some((_, piece_bytes)) = self.begun.front()
+            && self.sent >= *piece_bytes
+        {
+            self.sent -= piece_bytes;
+            self.filled.0 -= 1;
+            let (piece, _) = self.begun.pop_front().expect("it was there");
+            if let Piece::Shared(item) = piece {
+                let mut log = self.log.borrow_mut();
+                if let Item::Tile(tile) = &item
+                    && tile.is_message()
+                {
+                    log.shares_sent += (self.users.len() * tile.head().senders) as u64;
+                }
+                // Out of the log before the log's own clone may be the last one.
+                drop(item);
+                log.pass(self.unsent);
+                self.unsent += 1;
+            }
+        }
+    }
+
+    fn rewind(&mut self) {
+        self.filled = (0, self.sent);
+    }
+
+    fn pending(&self) -> bool {
+        let more_shared = match &self.end {
+            None => self.log.borrow().end() > self.next,
+            Some((place, last)) => *place > self.next || last.is_some(),
+        };
+        more_shared || !self.begun.is_empty() || !self.private.is_empty()
+    }
+}
+
+/// Writes a piece's bytes from `from` on, as many as fit.
+fn write(piece: &Piece, users: &[MemberIndex], from: u64, out: &mut [u8]) -> usize {
+    let from = from as usize;
+    let tile = match piece {
+        Piece::Private(frame) | Piece::Shared(Item::Frame(_, frame)) => {
+            let bytes = out.len().min(frame.len() - from);
+            out[..bytes].copy_from_slice(&frame[from..from + bytes]);
+            return bytes;
+        }
+        Piece::Shared(Item::Tile(tile)) => tile,
+    };
+    let mut at = 0;
+    if from < DELIVER_HEAD_BYTES {
+        let head = tile.deliver_head(users.len());
+        at = out.len().min(DELIVER_HEAD_BYTES - from);
+        out[..at].copy_from_slice(&head[from..from + at]);
+    }
+    let cells_from = (from + at).saturating_sub(DELIVER_HEAD_BYTES);
+    let (user, mut within) = (cells_from / tile.user_bytes(), cells_from % tile.user_bytes());
+    for &user in &users[user..] {
+        if at == out.len() {
+            break;
+        }
+        at += tile.gather(user, within, &mut out[at..]);
+        within = 0;
+    }
+    at
+}
+
+#[cfg(test)]
+#[path = "cursor_tests.rs"]
+mod tests;

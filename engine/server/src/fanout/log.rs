@@ -1,0 +1,152 @@
+//! What a core has to send to every connection of a group, in order: sealed tiles and frames for all.
+
+use crate::tile::Tile;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use twincast_protocol::ids::RoundNumber;
+
+/// One thing to send to every connection of a group.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A tile: to each connection the cells of its users.
+    Tile(Arc<Tile>),
+    /// The same bytes to everybody.
+    Frame(RoundNumber, Bytes),
+}
+
+impl Item {
+    /// The round that it belongs to.
+    #[must_use]
+    pub fn round(&self) -> RoundNumber {
+        match self {
+            Item::Tile(tile) => tile.head().round,
+            Item::Frame(round, _) => *round,
+        }
+    }
+
+    /// Bytes that it is for a connection with `users` users.
+    #[must_use]
+    pub(super) fn bytes(&self, users: usize) -> u64 {
+        match self {
+            Item::Tile(tile) => {
+                (twincast_protocol::wire::DELIVER_HEAD_BYTES + users * tile.user_bytes()) as u64
+            }
+            Item::Frame(_, frame) => frame.len() as u64,
+        }
+    }
+}
+
+/// The items of one group that not all connections of this core have sent, and how many still have to.
+///
+/// Every connection is a place in this log. An item goes when the last one has passed it.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// Place of the first item.
+    base: u64,
+    items: VecDeque<(Item, u32)>,
+    connections: u32,
+    /// Message cells that were sent whole, over all connections.
+    pub(super) shares_sent: u64,
+    /// The newest round that an item belongs to.
+    newest: RoundNumber,
+}
+
+impl Log {
+    /// Adds an item, unless nobody is there to get it.
+    pub(super) fn push(&mut self, item: Item) {
+        self.newest = self.newest.max(item.round());
+        if self.connections > 0 {
+            self.items.push_back((item, self.connections));
+        }
+    }
+
+    /// A connection joins, behind everything that is there. Returns its place.
+    pub(super) fn join(&mut self) -> u64 {
+        self.connections += 1;
+        self.end()
+    }
+
+    /// The place behind the last item.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.items.len() as u64
+    }
+
+    /// The item at a place, if there is one yet.
+    ///
+    /// # Panics
+    /// If the place was passed by everybody: no cursor points there.
+    pub(super) fn get(&self, place: u64) -> Option<&Item> {
+        let index = place.checked_sub(self.base).expect("a cursor's place is not passed by all");
+        self.items.get(index as usize).map(|(item, _)| item)
+    }
+
+    /// A connection has sent the item at this place.
+    pub(super) fn pass(&mut self, place: u64) {
+        let index = (place - self.base) as usize;
+        self.items[index].1 -= 1;
+        while self.items.front().is_some_and(|(_, remaining)| *remaining == 0) {
+            self.items.pop_front();
+            self.base += 1;
+        }
+    }
+
+    /// A connection that has sent everything before this place leaves.
+    pub(super) fn leave(&mut self, place: u64) {
+        self.connections -= 1;
+        for place in place..self.end() {
+            self.pass(place);
+        }
+    }
+
+    /// How many whole rounds a connection at this place is behind the newest.
+    pub(super) fn rounds_behind(&self, place: u64) -> u64 {
+        self.get(place).map_or(0, |item| self.newest.0.saturating_sub(item.round().0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(round: u64) -> Item {
+        Item::Frame(RoundNumber(round), Bytes::from_static(b"x"))
+    }
+
+    #[test]
+    fn an_item_goes_when_the_last_connection_has_passed_it() {
+        let mut log = Log::default();
+        log.push(frame(1));
+        assert_eq!(log.end(), 0, "nobody is there to get it");
+        let (a, b) = (log.join(), log.join());
+        log.push(frame(1));
+        log.push(frame(2));
+        log.pass(a);
+        assert_eq!((log.base, log.items.len()), (0, 2));
+        log.pass(b);
+        assert_eq!((log.base, log.items.len()), (1, 1));
+        let late = log.join();
+        assert_eq!(late, 2);
+        log.push(frame(5));
+        assert_eq!(log.rounds_behind(1), 3);
+        assert_eq!(log.rounds_behind(log.end()), 0);
+        log.leave(1);
+        log.leave(1);
+        assert_eq!((log.base, log.items.len()), (2, 1), "the late one still has an item to send");
+        log.pass(late);
+        log.leave(3);
+        assert_eq!((log.items.len(), log.connections), (0, 0));
+    }
+
+    #[test]
+    fn leaving_out_of_order_frees_in_order() {
+        let mut log = Log::default();
+        let (a, _b) = (log.join(), log.join());
+        log.push(frame(1));
+        log.push(frame(1));
+        log.leave(a);
+        assert_eq!(log.items.len(), 2);
+        log.pass(0);
+        assert_eq!((log.base, log.items.len()), (1, 1));
+    }
+}

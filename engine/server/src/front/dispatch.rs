@@ -1,0 +1,79 @@
+//! Does what groups want done: hands frames and tiles to the fan-out cores, in order and without waiting.
+
+use super::executor::Executor;
+use crate::fanout::{CoreMessage, Item};
+use crate::group::{ConnectionId, Output};
+use std::sync::atomic::Ordering::Relaxed;
+use twincast_protocol::ids::GroupId;
+
+impl Executor {
+    pub(super) fn dispatch(&mut self, group: GroupId, outputs: &mut Vec<Output>) {
+        for output in outputs.drain(..) {
+            let metrics = &self.shared.metrics;
+            match output {
+                Output::To(connection, frame) => self.post_to(connection, |c| CoreMessage::Private(c, frame)),
+                Output::All(round, frame) => {
+                    self.post_all(|| CoreMessage::Shared(group, Item::Frame(round, frame.clone())));
+                }
+                Output::Deliver(tile) => {
+                    metrics.tiles_sealed.fetch_add(1, Relaxed);
+                    self.post_all(|| CoreMessage::Shared(group, Item::Tile(tile.clone())));
+                }
+                Output::Close(connection, code) => {
+                    metrics.refused(code);
+                    if let Some(connected) = self.connections.get_mut(&connection) {
+                        connected.closing = true;
+                    }
+                    let last = code.frame(u32::MAX, u32::MAX, 0);
+                    self.post_to(connection, |c| CoreMessage::Close(c, Some(last)));
+                }
+                Output::CloseLagging => self.post_all(|| CoreMessage::CloseLagging(group)),
+                Output::Skipped(round) => {
+                    metrics.rounds_skipped.fetch_add(1, Relaxed);
+                    tracing::warn!(group = group.0, round = round.0, "round skipped: too many readers lag");
+                }
+                Output::Sealed(_, senders) => {
+                    let members = self.groups[&group].shape().members as u64;
+                    metrics.rounds_sealed.fetch_add(1, Relaxed);
+                    metrics.members_absent.fetch_add(members - u64::from(senders), Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Sends a core a message, behind those that wait for room in its queue.
+    pub(super) fn post(&mut self, core: usize, message: CoreMessage) {
+        let backlog = &mut self.backlog[core];
+        if backlog.is_empty() {
+            let Err(message) = self.shared.cores[core].send(message) else { return };
+            backlog.push_back(message);
+        } else {
+            backlog.push_back(message);
+        }
+        self.shared.metrics.core_queue_full.fetch_add(1, Relaxed);
+    }
+
+    /// Sends what found a queue full, as far as there is room now.
+    pub(super) fn flush_backlog(&mut self) {
+        for (core, backlog) in self.shared.cores.iter().zip(&mut self.backlog) {
+            while let Some(message) = backlog.pop_front() {
+                if let Err(message) = core.send(message) {
+                    backlog.push_front(message);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn post_to(&mut self, connection: ConnectionId, message: impl FnOnce(ConnectionId) -> CoreMessage) {
+        if let Some(connected) = self.connections.get(&connection) {
+            self.post(connected.core, message(connection));
+        }
+    }
+
+    fn post_all(&mut self, message: impl Fn() -> CoreMessage) {
+        for core in 0..self.shared.cores.len() {
+            self.post(core, message());
+        }
+    }
+}

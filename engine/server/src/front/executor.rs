@@ -1,0 +1,318 @@
+//! One front executor: its groups, its connections, and the tasks that serve them.
+
+use super::net::{self, Ear, Joiner};
+use super::queue::{Adopted, FrontHandle, FrontMessage};
+use super::reader;
+use crate::config::Config;
+use crate::fanout::{CoreHandle, CoreMessage};
+use crate::group::{ConnectionId, Group, Output, Refusal, Shape};
+use crate::limits::{FLUSH_TIMEOUT_MS, TICK_MS};
+use crate::metrics::Metrics;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use twincast_protocol::ids::{GroupId, ServerSide};
+use twincast_protocol::wire::Code;
+
+/// What all threads of a server share. Nothing in it is locked.
+#[derive(Debug)]
+pub struct Shared {
+    /// As it was checked at the start.
+    pub config: Config,
+    /// Which server this is.
+    pub side: ServerSide,
+    /// The fan-out cores.
+    pub cores: Vec<Arc<CoreHandle>>,
+    /// The front executors.
+    pub fronts: Vec<Arc<FrontHandle>>,
+    /// The front's counters.
+    pub metrics: Arc<Metrics>,
+    /// When the server started: every time limit counts on it.
+    pub clock: Instant,
+}
+
+impl Shared {
+    /// The executor that owns a group, if the server has the group.
+    #[must_use]
+    pub fn owner(&self, group: GroupId) -> Option<usize> {
+        let index = self.config.groups.iter().position(|config| config.id == group.0)?;
+        Some(index % self.fronts.len())
+    }
+}
+
+/// A connection that said HELLO to a group of this executor.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) group: GroupId,
+    pub(super) core: usize,
+    socket: TcpStream,
+    /// What it sends is no longer looked at.
+    pub(super) closing: bool,
+    reader_done: bool,
+    core_done: bool,
+}
+
+/// The state of one front executor. Its tasks take turns with it and never hold it while they wait.
+#[derive(Debug)]
+pub struct Executor {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) groups: HashMap<GroupId, Group>,
+    pub(super) connections: HashMap<ConnectionId, Connected>,
+    /// By core: messages that found its queue full, in order.
+    pub(super) backlog: Vec<VecDeque<CoreMessage>>,
+    /// Emptied after each use; kept for its memory.
+    pub(super) outputs: Vec<Output>,
+    /// Time to end, with or without the last connections.
+    stop_deadline: Option<Duration>,
+    finishing: bool,
+}
+
+pub(super) type Handle = Rc<RefCell<Executor>>;
+
+impl Executor {
+    /// Starts executor `index` on a thread of its own.
+    ///
+    /// # Errors
+    /// When glommio cannot start it, with the remedy where it is a limit.
+    pub fn start(
+        index: usize,
+        core: Option<usize>,
+        shared: Arc<Shared>,
+        ear: UnixStream,
+    ) -> io::Result<Joiner> {
+        net::start(&format!("front-{index}"), core, move || async move {
+            let executor = Rc::new(RefCell::new(Executor::new(index, shared)));
+            net::spawn(hear(executor.clone(), Ear::new(OwnedFd::from(ear))));
+            while !executor.borrow_mut().tick() {
+                net::sleep(Duration::from_millis(TICK_MS)).await;
+            }
+        })
+    }
+
+    fn new(index: usize, shared: Arc<Shared>) -> Executor {
+        let groups = shared
+            .config
+            .groups
+            .iter()
+            .map(|config| Group::new(Shape::new(config, shared.side)))
+            .map(|group| (group.shape().group, group))
+            .filter(|(id, _)| shared.owner(*id) == Some(index))
+            .collect();
+        let backlog = shared.cores.iter().map(|_| VecDeque::new()).collect();
+        Executor {
+            index,
+            shared,
+            groups,
+            connections: HashMap::new(),
+            backlog,
+            outputs: Vec::new(),
+            stop_deadline: None,
+            finishing: false,
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.shared.clock.elapsed()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
+    }
+
+    /// Hands a connection to the core with the fewest users and attaches its members.
+    ///
+    /// # Errors
+    /// When the socket cannot be duplicated, for want of descriptors.
+    pub(super) fn adopt(&mut self, adopted: &Adopted) -> io::Result<()> {
+        let Adopted { connection, group, epoch, ref users, .. } = *adopted;
+        let core = (0..self.shared.cores.len())
+            .min_by_key(|&core| self.shared.cores[core].users.load(Relaxed))
+            .expect("a server has a core");
+        let socket = OwnedFd::from(adopted.socket.try_clone()?);
+        let kept = adopted.socket.try_clone()?;
+        self.shared.cores[core].users.fetch_add(users.len() as u64, Relaxed);
+        let front = self.index;
+        self.post(core, CoreMessage::Add { connection, group, socket, users: users.clone(), front });
+        let connected =
+            Connected { group, core, socket: kept, closing: false, reader_done: false, core_done: false };
+        self.connections.insert(connection, connected);
+        let attached = self.act(group, |group, now, _, out| group.attach(connection, epoch, users, now, out));
+        if let Err(refusal) = attached {
+            self.refuse(connection, &refusal);
+        }
+        Ok(())
+    }
+
+    /// Lets a group do something, and does what it wants done.
+    pub(super) fn act<T>(
+        &mut self,
+        group: GroupId,
+        action: impl FnOnce(&mut Group, Duration, u32, &mut Vec<Output>) -> T,
+    ) -> T {
+        let now = self.now();
+        let lagging = self.shared.cores.iter().map(|core| core.lagging(group)).sum();
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let state = self.groups.get_mut(&group).expect("a connection's group is this executor's");
+        let result = action(state, now, lagging, &mut outputs);
+        self.dispatch(group, &mut outputs);
+        self.outputs = outputs;
+        result
+    }
+
+    /// Tells the peer what was wrong, and ends the connection if it was an error of form.
+    pub(super) fn refuse(&mut self, connection: ConnectionId, refusal: &Refusal) {
+        self.shared.metrics.refused(refusal.code);
+        tracing::debug!(connection = connection.0, code = refusal.code.label(), "refused");
+        if refusal.code.closes() {
+            self.close(connection, Some(refusal.code), refusal.frame());
+        } else if let Some(connected) = self.connections.get(&connection) {
+            self.post(connected.core, CoreMessage::Private(connection, refusal.frame()));
+        }
+    }
+
+    /// Ends a connection after a last frame: its members are absent from now on.
+    pub(super) fn close(&mut self, connection: ConnectionId, why: Option<Code>, last: bytes::Bytes) {
+        let Some(connected) = self.connections.get_mut(&connection).filter(|connected| !connected.closing)
+        else {
+            return;
+        };
+        connected.closing = true;
+        let (core, group) = (connected.core, connected.group);
+        tracing::info!(connection = connection.0, why = why.map_or("", Code::label), "closing a connection");
+        self.post(core, CoreMessage::Close(connection, Some(last)));
+        self.act(group, |group, now, _, out| group.detach(connection, now, out));
+    }
+
+    /// The peer sends no more.
+    pub(super) fn reader_done(&mut self, connection: ConnectionId) {
+        let Some(connected) = self.connections.get_mut(&connection) else { return };
+        connected.reader_done = true;
+        let (core, group) = (connected.core, connected.group);
+        if !std::mem::replace(&mut connected.closing, true) {
+            self.post(core, CoreMessage::Close(connection, None));
+            self.act(group, |group, now, _, out| group.detach(connection, now, out));
+        }
+        self.forget_if_done(connection);
+    }
+
+    /// The core has closed its end. The peer may still be sending; it gets a moment to see why it was closed, since
+    /// closing a socket with unread bytes would take the last frame back.
+    fn core_done(&mut self, connection: ConnectionId) -> Option<Duration> {
+        let connected = self.connections.get_mut(&connection)?;
+        connected.core_done = true;
+        let was_closing = std::mem::replace(&mut connected.closing, true);
+        let group = connected.group;
+        let how = if was_closing { Shutdown::Write } else { Shutdown::Both };
+        // An error means that the peer is gone already.
+        let _ = connected.socket.shutdown(how);
+        if !was_closing {
+            self.act(group, |group, now, _, out| group.detach(connection, now, out));
+        }
+        self.forget_if_done(connection);
+        self.connections.contains_key(&connection).then_some(Duration::from_millis(FLUSH_TIMEOUT_MS))
+    }
+
+    fn shut(&mut self, connection: ConnectionId) {
+        if let Some(connected) = self.connections.get(&connection) {
+            // The reader sees the end of the stream, and the connection is forgotten.
+            let _ = connected.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn forget_if_done(&mut self, connection: ConnectionId) {
+        let done = |connected: &Connected| connected.reader_done && connected.core_done;
+        if self.connections.get(&connection).is_some_and(done) {
+            self.connections.remove(&connection);
+            self.shared.metrics.connections.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// What is due. Returns whether the executor is done.
+    fn tick(&mut self) -> bool {
+        self.flush_backlog();
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for group in groups {
+            self.act(group, |group, now, lagging, out| group.tick(now, lagging, out));
+        }
+        let Some(deadline) = self.stop_deadline else { return false };
+        if !self.finishing && self.groups.values().all(Group::is_drained) {
+            self.finishing = true;
+            self.finish_connections();
+        }
+        (self.finishing && self.connections.is_empty()) || self.now() >= deadline
+    }
+
+    fn stop(&mut self) {
+        let patience =
+            self.groups.values().map(|group| group.shape().round_timeout).max().unwrap_or_default();
+        let reader_timeout = Duration::from_millis(self.shared.config.limits.reader_timeout_ms);
+        let flush = Duration::from_millis(2 * FLUSH_TIMEOUT_MS);
+        self.stop_deadline.get_or_insert(self.shared.clock.elapsed() + patience + reader_timeout + flush);
+        self.groups.values_mut().for_each(Group::stop);
+    }
+
+    /// Every connection gets what its group still has for it, the reason, and the end.
+    fn finish_connections(&mut self) {
+        let open: Vec<(ConnectionId, usize)> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connected)| !connected.closing)
+            .map(|(&connection, connected)| {
+                connected.closing = true;
+                (connection, connected.core)
+            })
+            .collect();
+        for (connection, core) in open {
+            let last = Code::ShuttingDown.frame(u32::MAX, u32::MAX, 0);
+            self.post(core, CoreMessage::Finish(connection, last));
+        }
+    }
+}
+
+/// Takes what other threads tell this executor.
+async fn hear(executor: Handle, mut ear: Ear) {
+    let queue = {
+        let executor = executor.borrow();
+        executor.shared.fronts[executor.index].clone()
+    };
+    let mut bells = [0; 64];
+    loop {
+        match ear.read(&mut bells).await {
+            Ok(1..) => {}
+            // The handles live as long as the server: nobody is left to ring.
+            Ok(0) | Err(_) => return,
+        }
+        queue.heard();
+        while let Some(message) = queue.pop() {
+            take(&executor, message);
+        }
+    }
+}
+
+fn take(executor: &Handle, message: FrontMessage) {
+    match message {
+        FrontMessage::Accepted(connection, socket) => {
+            net::spawn(reader::greet(executor.clone(), connection, socket));
+        }
+        FrontMessage::Adopt(adopted) => net::spawn(reader::serve(executor.clone(), *adopted)),
+        FrontMessage::Closed(connection) => {
+            let patience = executor.borrow_mut().core_done(connection);
+            if let Some(patience) = patience {
+                let executor = executor.clone();
+                net::spawn(async move {
+                    net::sleep(patience).await;
+                    executor.borrow_mut().shut(connection);
+                });
+            }
+        }
+        FrontMessage::Stop => executor.borrow_mut().stop(),
+    }
+}

@@ -1,0 +1,226 @@
+//! Takes frames out of a stream of bytes: whole ones for all kinds but CONFIRM_PARTS, whose body may be larger than
+//! any buffer and comes in pieces.
+
+use std::ops::Range;
+use twincast_protocol::wire::{Code, HEADER_BYTES, Header, Kind};
+
+/// The one valid body length of each kind that a client sends, once its group is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths {
+    pub(super) dial: usize,
+    pub(super) submit: usize,
+    /// Head and seed, for S1.
+    pub(super) confirm_seed: usize,
+    /// Head and parts, for S2.
+    pub(super) confirm_parts: usize,
+    /// Head of either.
+    pub(super) confirm_head: usize,
+}
+
+impl Lengths {
+    /// The most bytes that have to be together in the buffer.
+    pub(super) fn whole_max(&self) -> usize {
+        HEADER_BYTES + self.dial.max(self.submit).max(self.confirm_seed)
+    }
+
+    fn of(&self, kind: Kind) -> Result<usize, Code> {
+        match kind {
+            Kind::Dial => Ok(self.dial),
+            Kind::Submit => Ok(self.submit),
+            Kind::ConfirmSeed => Ok(self.confirm_seed),
+            Kind::ConfirmParts => Ok(self.confirm_parts),
+            Kind::Hello => Err(Code::HelloRepeated),
+            _ => Err(Code::KindUnknown),
+        }
+    }
+}
+
+/// What is next in the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A whole body.
+    Body(Kind, Range<usize>),
+    /// The head of a CONFIRM_PARTS body; so many bytes of parts follow, to be taken by [`Buffer::take_piece`].
+    PartsHead(Range<usize>, usize),
+    /// More bytes have to come.
+    More,
+}
+
+/// Bytes that were read and not consumed.
+pub(super) struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// A buffer of `capacity` bytes that begins with `rest`.
+    pub(super) fn new(capacity: usize, rest: &[u8]) -> Buffer {
+        let mut bytes = vec![0; capacity.max(rest.len())].into_boxed_slice();
+        bytes[..rest.len()].copy_from_slice(rest);
+        Buffer { bytes, start: 0, end: rest.len() }
+    }
+
+    /// Room to read into. Never empty, since whole frames fit and are consumed first.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.end == self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// So many bytes were read into the room.
+    pub(super) fn filled(&mut self, bytes: usize) {
+        self.end += bytes;
+    }
+
+    /// What is not consumed.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Bytes at a range that [`Buffer::next`] gave.
+    pub(super) fn get(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
+    /// Consumes up to `wanted` bytes of a body that comes in pieces.
+    pub(super) fn take_piece(&mut self, wanted: usize) -> &[u8] {
+        let from = self.start;
+        self.start += wanted.min(self.end - self.start);
+        &self.bytes[from..self.start]
+    }
+
+    /// Consumes the next frame, if it is there.
+    pub(super) fn next(&mut self, lengths: &Lengths) -> Result<Next, Code> {
+        let Some(header) = self.rest().first_chunk::<HEADER_BYTES>() else { return Ok(Next::More) };
+        let header = Header::parse(header)?;
+        let body_bytes = header.body_bytes as usize;
+        let valid = lengths.of(header.kind)?;
+        if body_bytes != valid {
+            return Err(if body_bytes > valid.max(lengths.confirm_parts) {
+                Code::FrameTooLarge
+            } else {
+                Code::LengthWrong
+            });
+        }
+        let in_pieces = header.kind == Kind::ConfirmParts;
+        let together = HEADER_BYTES + if in_pieces { lengths.confirm_head } else { body_bytes };
+        if self.rest().len() < together {
+            return Ok(Next::More);
+        }
+        let body = self.start + HEADER_BYTES..self.start + together;
+        self.start += together;
+        Ok(if in_pieces {
+            Next::PartsHead(body, body_bytes - lengths.confirm_head)
+        } else {
+            Next::Body(header.kind, body)
+        })
+    }
+
+    /// Consumes HELLO, the first frame, if it is there: the range of its body.
+    pub(super) fn hello(&mut self, body_bytes_max: usize) -> Result<Option<Range<usize>>, Code> {
+        let Some(header) = self.rest().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let header = Header::parse(header)?;
+        if header.kind != Kind::Hello {
+            return Err(Code::HelloExpected);
+        }
+        let body_bytes = header.body_bytes as usize;
+        if body_bytes > body_bytes_max {
+            return Err(Code::UsersTooMany);
+        }
+        if self.rest().len() < HEADER_BYTES + body_bytes {
+            return Ok(None);
+        }
+        let body = self.start + HEADER_BYTES..self.start + HEADER_BYTES + body_bytes;
+        self.start = body.end;
+        Ok(Some(body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LENGTHS: Lengths =
+        Lengths { dial: 30, submit: 100, confirm_seed: 48, confirm_parts: 16 + 640, confirm_head: 16 };
+
+    fn frame(kind: Kind, body_bytes: usize) -> Vec<u8> {
+        let mut frame = Header { kind, body_bytes: body_bytes as u32 }.to_bytes().to_vec();
+        frame.resize(HEADER_BYTES + body_bytes, kind as u8);
+        frame
+    }
+
+    #[test]
+    fn wrong_lengths_and_kinds_are_named() {
+        for (kind, body_bytes, code) in [
+            (Kind::Dial, 31, Code::LengthWrong),
+            (Kind::Submit, 99, Code::LengthWrong),
+            (Kind::Submit, 1 << 20, Code::FrameTooLarge),
+            (Kind::Hello, 20, Code::HelloRepeated),
+            (Kind::Deliver, 20, Code::KindUnknown),
+        ] {
+            let header = Header { kind, body_bytes }.to_bytes();
+            assert_eq!(Buffer::new(200, &header).next(&LENGTHS), Err(code), "{kind:?} {body_bytes}");
+        }
+        assert_eq!(Buffer::new(200, &frame(Kind::Dial, 30)).hello(100), Err(Code::HelloExpected));
+        assert_eq!(Buffer::new(200, &frame(Kind::Hello, 101)).hello(100), Err(Code::UsersTooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_whole_however_the_bytes_come_in(
+            kinds in prop::collection::vec(0..4usize, 1..20),
+            reads in prop::collection::vec(1..90usize, 1..40),
+        ) {
+            let table = [
+                (Kind::Dial, 30),
+                (Kind::Submit, 100),
+                (Kind::ConfirmSeed, 48),
+                (Kind::ConfirmParts, 656),
+            ];
+            let stream: Vec<u8> = kinds.iter().flat_map(|&kind| frame(table[kind].0, table[kind].1)).collect();
+            let mut buffer = Buffer::new(LENGTHS.whole_max(), &[]);
+            let (mut at, mut got, mut parts) = (0, Vec::new(), 0);
+            let mut reads = reads.iter().cycle();
+            loop {
+                if parts > 0 {
+                    let piece = buffer.take_piece(parts);
+                    prop_assert!(piece.iter().all(|&byte| byte == Kind::ConfirmParts as u8));
+                    parts -= piece.len();
+                }
+                let next = if parts > 0 { Next::More } else { buffer.next(&LENGTHS).unwrap() };
+                match next {
+                    Next::Body(kind, body) => {
+                        prop_assert!(buffer.get(body).iter().all(|&byte| byte == kind as u8));
+                        got.push(kind);
+                    }
+                    Next::PartsHead(_, bytes) => {
+                        parts = bytes;
+                        got.push(Kind::ConfirmParts);
+                    }
+                    Next::More if at == stream.len() => break,
+                    Next::More => {
+                        let room = buffer.room();
+                        prop_assert!(!room.is_empty());
+                        let bytes = room.len().min(*reads.next().unwrap()).min(stream.len() - at);
+                        room[..bytes].copy_from_slice(&stream[at..at + bytes]);
+                        buffer.filled(bytes);
+                        at += bytes;
+                    }
+                }
+            }
+            prop_assert_eq!(got, kinds.iter().map(|&kind| table[kind].0).collect::<Vec<_>>());
+            prop_assert_eq!(parts, 0);
+        }
+    }
+}

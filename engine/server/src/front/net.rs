@@ -1,0 +1,101 @@
+//! All that this crate asks of glommio, in one place: executors, sockets that are read, and time.
+
+use crate::limits::EXECUTOR_MEMLOCK_BYTES;
+use futures_lite::AsyncReadExt;
+use glommio::net::TcpStream;
+use glommio::{LocalExecutorBuilder, Placement};
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Memory that an executor reserves for file I/O, which the front does none of.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// A socket that is read on this executor.
+pub(super) struct Ear {
+    stream: TcpStream,
+}
+
+impl Ear {
+    /// Takes a connected stream socket of any family.
+    pub(super) fn new(socket: impl Into<OwnedFd>) -> Ear {
+        // glommio makes streams from `socket2` sockets, and that from the standard library's; the type says TCP, but
+        // all that happens to it is recv(2) and poll(2).
+        let socket = socket2::Socket::from(std::net::TcpStream::from(socket.into()));
+        Ear { stream: TcpStream::from(socket) }
+    }
+
+    /// Reads what is there, or waits. 0: the peer sends no more.
+    pub(super) async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf).await
+    }
+}
+
+/// Runs a task of this executor in the background.
+pub(super) fn spawn(task: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(task).detach();
+}
+
+/// Waits.
+pub(super) async fn sleep(time: Duration) {
+    glommio::timer::sleep(time).await;
+}
+
+/// What the future gives, or nothing once the time is over.
+pub(super) async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    futures_lite::future::or(async { Some(future.await) }, async {
+        sleep(time).await;
+        None
+    })
+    .await
+}
+
+/// Lets the other tasks of this executor have their turn.
+pub(super) async fn give_way() {
+    futures_lite::future::yield_now().await;
+}
+
+/// Starts an executor on a thread of its own.
+///
+/// # Errors
+/// A sentence that names limit and remedy when too little memory may be locked, else what glommio says.
+pub(super) fn start<F>(
+    name: &str,
+    core: Option<usize>,
+    task: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<Joiner>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
+    if limit.is_some_and(|limit| limit < EXECUTOR_MEMLOCK_BYTES) {
+        return Err(io::Error::other(format!(
+            "a front executor needs {EXECUTOR_MEMLOCK_BYTES} bytes of locked memory and the limit is {}: \
+             raise it, e.g. `ulimit -l 8192` or LimitMEMLOCK= in the unit",
+            limit.unwrap_or_default()
+        )));
+    }
+    let placement = core.map_or(Placement::Unbound, Placement::Fixed);
+    LocalExecutorBuilder::new(placement)
+        .name(name)
+        .io_memory(IO_MEMORY_BYTES)
+        .spawn(move || async move { task().await })
+        .map(Joiner)
+        .map_err(|error| {
+            io::Error::other(format!("{name}: {error}; is `ulimit -l` at least 512 for each executor?"))
+        })
+}
+
+/// The thread of an executor.
+pub struct Joiner(glommio::ExecutorJoinHandle<()>);
+
+impl Joiner {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If the executor panicked.
+    pub fn join(self) -> io::Result<()> {
+        self.0.join().map_err(|error| io::Error::other(format!("a front executor failed: {error}")))
+    }
+}

@@ -1,0 +1,85 @@
+//! How other threads reach a front executor: a bounded queue and a byte on a socket pair.
+
+use crate::group::ConnectionId;
+use crate::limits::FRONT_QUEUE_MAX;
+use crossbeam::queue::ArrayQueue;
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use twincast_protocol::ids::{Epoch, GroupId, MemberIndex};
+
+/// What a front executor is told.
+#[derive(Debug)]
+pub enum FrontMessage {
+    /// A connection came in; this executor hears its HELLO.
+    Accepted(ConnectionId, TcpStream),
+    /// A connection said HELLO for a group of this executor.
+    Adopt(Box<Adopted>),
+    /// A fan-out core has closed this connection.
+    Closed(ConnectionId),
+    /// Finish the open rounds, close everything and end.
+    Stop,
+}
+
+/// A connection after its HELLO.
+#[derive(Debug)]
+pub struct Adopted {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// Its socket.
+    pub socket: TcpStream,
+    /// Its group.
+    pub group: GroupId,
+    /// The epoch that it believes to be running.
+    pub epoch: Epoch,
+    /// The members that it plays, ascending.
+    pub users: Box<[MemberIndex]>,
+    /// Bytes that came after HELLO.
+    pub rest: Vec<u8>,
+}
+
+/// The other threads' end.
+#[derive(Debug)]
+pub struct FrontHandle {
+    queue: ArrayQueue<FrontMessage>,
+    bell: UnixStream,
+    /// A byte is on its way and not read yet.
+    rung: AtomicBool,
+}
+
+impl FrontHandle {
+    /// A handle, and the socket on which its executor hears the bell.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn new() -> io::Result<(FrontHandle, UnixStream)> {
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        let queue = ArrayQueue::new(FRONT_QUEUE_MAX);
+        Ok((FrontHandle { queue, bell, rung: AtomicBool::new(false) }, ear))
+    }
+
+    /// Queues a message and wakes the executor.
+    ///
+    /// # Errors
+    /// The message, when the queue is full.
+    pub fn send(&self, message: FrontMessage) -> Result<(), FrontMessage> {
+        let sent = self.queue.push(message);
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // A full pipe or a closed one needs no bell: it rings already, or nobody is there to hear.
+            let _ = (&self.bell).write(&[1]);
+        }
+        sent
+    }
+
+    /// The executor's: the bell was heard, and the queue is looked at after this.
+    pub(super) fn heard(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+
+    /// The executor's: the next message.
+    pub(super) fn pop(&self) -> Option<FrontMessage> {
+        self.queue.pop()
+    }
+}

@@ -1,0 +1,78 @@
+//! Every limit of the server, named once. What a peer sends is checked against these; what the server sizes at
+//! start is sized by them.
+
+/// Senders to a tile of messages: the bits of a select word.
+pub const TILE_SENDERS: usize = 64;
+
+/// The largest group, in members. A group's session keys take `n * n * K / 8` bytes: 512 MiB here for one slot.
+pub const MEMBERS_MAX: u32 = 65_536;
+/// The smallest group.
+pub const MEMBERS_MIN: u32 = 2;
+/// The most slots of a member.
+pub const SLOTS_MAX: u32 = 256;
+/// The most groups of one server.
+pub const GROUPS_MAX: usize = 4_096;
+
+/// Memory that a server may size for its groups unless its configuration says otherwise, in bytes.
+pub const GROUP_MEMORY_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// Rounds of tiles that a group keeps buffers for: two whole rounds that readers may still be taking, the open one,
+/// the next one, and one to spare so that a lagging reader is noticed before the buffers run out.
+pub const ROUNDS_BUFFERED: usize = 5;
+/// Whole rounds that a reader may be behind the newest sealed one before it counts as lagging.
+pub const ROUNDS_LATE_MAX: u64 = 2;
+/// One part in so many of a group's users may lag; when more do, the next round is skipped instead.
+pub const LAGGING_PART_MAX: u32 = 4;
+
+/// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).
+pub const CONFIRM_TILE_BYTES: usize = 4 << 20;
+/// Confirmation tiles that are granted, filled or on their way at a time.
+pub const CONFIRM_TILES_BUFFERED: usize = 6;
+
+/// Connections at a time unless the configuration says otherwise.
+pub const CONNECTIONS_DEFAULT: usize = 4_096;
+/// The most connections that may be configured.
+pub const CONNECTIONS_MAX: usize = 1 << 16;
+/// Members that one connection may play unless the configuration says otherwise.
+pub const USERS_PER_CONNECTION_DEFAULT: u32 = 16_384;
+
+/// Frames that wait for one connection alone (answers and errors); past it the peer is a slow reader.
+pub const PRIVATE_FRAMES_MAX: usize = 16_384;
+/// Messages on their way from a front executor to one fan-out core.
+pub const CORE_QUEUE_MAX: usize = 16_384;
+/// Messages on their way to one front executor.
+pub const FRONT_QUEUE_MAX: usize = 16_384;
+
+/// Bytes that a connection's reader takes from its socket at a time.
+pub const READ_BYTES: usize = 64 << 10;
+/// Reads that a connection makes before the others of its executor have their turn.
+pub const READS_PER_TURN: usize = 4;
+/// How often a front executor looks at its deadlines, in milliseconds.
+pub const TICK_MS: u64 = 10;
+
+/// Time for a connection to say HELLO, unless configured.
+pub const HELLO_TIMEOUT_MS_DEFAULT: u64 = 5_000;
+/// Time that a reader may acknowledge no byte, unless configured.
+pub const READER_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// From a round's first submission to its seal, unless configured.
+pub const ROUND_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// From the first attachment to the end of dialling, unless configured.
+pub const DIAL_TIMEOUT_MS_DEFAULT: u64 = 60_000;
+/// The longest time limit that may be configured: a day.
+pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
+/// Time that a connection gets to take its last bytes before it is closed.
+pub const FLUSH_TIMEOUT_MS: u64 = 1_000;
+
+/// Front executors and fan-out threads at the most.
+pub const THREADS_MAX: usize = 256;
+/// Locked memory that glommio needs for each executor.
+pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 << 10;
+/// Descriptors for everything that is no connection: rings, doorbells, listeners, logs.
+pub const DESCRIPTORS_SPARE: u64 = 64;
+
+const _: () = assert!(TILE_SENDERS == u64::BITS as usize);
+const _: () =
+    assert!(ROUNDS_BUFFERED as u64 > ROUNDS_LATE_MAX + 2, "open, next and the late rounds have buffers");
+const _: () = assert!(CONFIRM_TILES_BUFFERED >= 2, "one is filled while one is on its way");
+const _: () = assert!(CONFIRM_TILE_BYTES >= MEMBERS_MAX as usize * 64, "one sender's confirmations fit");
+const _: () = assert!(READ_BYTES >= 4096, "the fixed part of every frame fits into one read");

@@ -1,0 +1,90 @@
+//! `twincast-server`: one of the two servers.
+
+use anyhow::Context;
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use twincast_server::Server;
+use twincast_server::config::{Config, EXAMPLE};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// One of the two Twincast servers.
+///
+/// Start with `twincast-server --print-config > s1.toml`, change `side`, `listen` and the groups, check the result
+/// with `--check s1.toml`, and run it with `--config s1.toml`. SIGTERM or Ctrl-C stops it gracefully: the open round
+/// is finished or refused. Logs go to standard error; RUST_LOG=debug shows more. Exit status: 0 stopped, 1 failed,
+/// 2 wrong usage or configuration.
+#[derive(Parser)]
+#[command(version)]
+#[group(required = true, multiple = false)]
+struct Arguments {
+    /// Run with this configuration.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print a commented configuration with every default.
+    #[arg(long)]
+    print_config: bool,
+    /// Check a configuration and say what it will need.
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if arguments.print_config {
+        print!("{EXAMPLE}");
+        return ExitCode::SUCCESS;
+    }
+    let path =
+        arguments.config.as_ref().or(arguments.check.as_ref()).expect("clap asks for one of the three");
+    let config = match read(path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("twincast-server: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.check.is_some() {
+        let needed = config.group_memory_bytes() as f64 / f64::from(1 << 20);
+        println!(
+            "{}: good; {} group(s), at most {needed:.1} MiB for them",
+            path.display(),
+            config.groups.len()
+        );
+        return ExitCode::SUCCESS;
+    }
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("twincast-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Config::from_toml(&text).with_context(|| path.display().to_string())
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = Server::start(config)?;
+    // Whoever started it may read the port that a `listen` with port 0 got.
+    println!("listening on {}", server.address());
+    if let Some(address) = server.metrics_address() {
+        println!("metrics on http://{address}/metrics");
+    }
+    signals.forever().next();
+    tracing::info!("stopping");
+    server.stop()?;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! A whole server: starts its threads in order, and stops them in order.
+
+use crate::config::{Config, ConfigError, Cores, CoresNamed};
+use crate::fanout::{Core, CoreHandle, CoreMessage};
+use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared};
+use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
+use crate::metrics::Metrics;
+use crate::pages::{self, Pages};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use twincast_protocol::ids::GroupId;
+use twincast_ring::RingError;
+
+/// How soon a message for a full queue is tried again.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// Why a server did not start; nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is out of bounds: the operator's doing.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// A fan-out core could not be set up: the message says what the kernel or a limit refused, and the remedy.
+    #[error("fan-out: {0}")]
+    Ring(#[from] RingError),
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on {address} ({error}): choose another address or stop who has it")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// Fewer descriptors than the connections need.
+    #[error(
+        "{needed} descriptors are needed for limits.connections_max and the limit is {limit}: \
+         raise it (`ulimit -n {needed}`, LimitNOFILE= in the unit) or lower limits.connections_max"
+    )]
+    Descriptors {
+        /// How many.
+        needed: u64,
+        /// The hard limit.
+        limit: u64,
+    },
+    /// Threads, executors or doorbells: the message has the remedy where it is a limit.
+    #[error("front: {0}")]
+    Front(#[from] io::Error),
+}
+
+/// What a server counts, as a report has it. All since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes that the kernel took for clients.
+    pub egress_bytes: u64,
+    /// Message cells sent whole.
+    pub egress_shares: u64,
+    /// Sends without a copy asked for.
+    pub zero_copy_sends: u64,
+    /// Those of them that the kernel copied after all.
+    pub zero_copy_copied: u64,
+    /// Connections closed because they did not read.
+    pub slow_readers_closed: u64,
+    /// Time that connections had data to send, summed, in microseconds.
+    pub tcp_busy_us: u64,
+    /// Part of it in which the peer's window was closed.
+    pub tcp_rwnd_limited_us: u64,
+    /// Part of it in which the send buffer was too small.
+    pub tcp_sndbuf_limited_us: u64,
+    /// Segments sent again.
+    pub tcp_retransmits: u64,
+}
+
+/// A running server.
+pub struct Server {
+    shared: Arc<Shared>,
+    acceptor: Acceptor,
+    pages: Option<Pages>,
+    executors: Vec<crate::front::Joiner>,
+    cores: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts everything; clients may connect once it returns.
+    ///
+    /// # Errors
+    /// [`StartError`], with the remedy.
+    pub fn start(config: Config) -> Result<Server, StartError> {
+        config.check()?;
+        raise_descriptors(config.limits.connections_max)?;
+        say_needs(&config);
+        let (executors, threads) = (config.front.executors, config.fan_out.threads);
+        let groups = || config.groups.iter().map(|group| GroupId(group.id));
+        let core_handles =
+            (0..threads).map(|_| CoreHandle::new(groups())).collect::<Result<Vec<_>, RingError>>()?;
+        let (fronts, ears): (Vec<_>, Vec<_>) = (0..executors)
+            .map(|_| FrontHandle::new().map(|(handle, ear)| (Arc::new(handle), ear)))
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        let metrics = Arc::new(Metrics::default());
+        let shared = Arc::new(Shared {
+            side: config.server_side(),
+            config,
+            cores: core_handles,
+            fronts,
+            metrics: metrics.clone(),
+            clock: Instant::now(),
+        });
+        let [front_cores, fan_out_cores] = placements(&shared.config);
+        let mut starting = Starting { shared: shared.clone(), executors: Vec::new(), cores: Vec::new() };
+        for (handle, core) in shared.cores.iter().zip(fan_out_cores) {
+            starting.cores.push(start_core(handle.clone(), core, &shared)?);
+        }
+        for (index, (ear, core)) in ears.into_iter().zip(front_cores).enumerate() {
+            starting.executors.push(Executor::start(index, core, shared.clone(), ear)?);
+        }
+        let listen = |address, error| StartError::Listen { address, error };
+        let pages = shared.config.metrics_listen.map(|address| {
+            Pages::start(address, metrics.clone(), shared.cores.clone())
+                .map_err(|error| listen(address, error))
+        });
+        let pages = pages.transpose()?;
+        let (address, most) = (shared.config.listen, shared.config.limits.connections_max);
+        let acceptor = Acceptor::start(address, most, shared.fronts.clone(), metrics)
+            .map_err(|error| listen(address, error))?;
+        let (executors, cores) = starting.done();
+        tracing::info!(side = %shared.side, address = %acceptor.address(), "ready");
+        Ok(Server { shared, acceptor, pages, executors, cores })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.acceptor.address()
+    }
+
+    /// Where `/metrics` is, if it is served.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.pages.as_ref().map(Pages::address)
+    }
+
+    /// What the server has counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for core in pages::count(&self.shared.cores) {
+            sum.egress_bytes += core.egress.sent_bytes;
+            sum.egress_shares += core.shares;
+            sum.zero_copy_sends += core.egress.zc_sends;
+            sum.zero_copy_copied += core.egress.zc_copied;
+            sum.slow_readers_closed += core.slow_readers_closed;
+            sum.tcp_busy_us += core.tcp.busy_us;
+            sum.tcp_rwnd_limited_us += core.tcp.rwnd_limited_us;
+            sum.tcp_sndbuf_limited_us += core.tcp.sndbuf_limited_us;
+            sum.tcp_retransmits += core.tcp.retransmits;
+        }
+        sum
+    }
+
+    /// The front's counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Stops gracefully: takes no connection, finishes the open rounds or refuses them, gives every reader what is
+    /// on its way and the reason, and returns when all threads have ended.
+    ///
+    /// # Errors
+    /// If a thread had panicked.
+    pub fn stop(self) -> io::Result<()> {
+        self.acceptor.stop();
+        for front in &self.shared.fronts {
+            let mut message = FrontMessage::Stop;
+            while let Err(back) = front.send(message) {
+                message = back;
+                std::thread::sleep(RETRY);
+            }
+        }
+        let ended: io::Result<()> = self.executors.into_iter().try_for_each(crate::front::Joiner::join);
+        let stopped = stop_cores(&self.shared, self.cores);
+        if let Some(pages) = self.pages {
+            pages.stop();
+        }
+        ended.and(stopped)
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+/// Threads that are stopped again if a later step of the start fails.
+struct Starting {
+    shared: Arc<Shared>,
+    executors: Vec<crate::front::Joiner>,
+    cores: Vec<JoinHandle<()>>,
+}
+
+impl Starting {
+    fn done(mut self) -> (Vec<crate::front::Joiner>, Vec<JoinHandle<()>>) {
+        (std::mem::take(&mut self.executors), std::mem::take(&mut self.cores))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // Nobody has connected: the queues are empty and take these.
+        for (front, executor) in self.shared.fronts.iter().zip(self.executors.drain(..)) {
+            let _ = front.send(FrontMessage::Stop);
+            let _ = executor.join();
+        }
+        let _ = stop_cores(&self.shared, std::mem::take(&mut self.cores));
+    }
+}
+
+fn stop_cores(shared: &Shared, threads: Vec<JoinHandle<()>>) -> io::Result<()> {
+    for (core, thread) in shared.cores.iter().zip(threads) {
+        let mut message = CoreMessage::Stop;
+        while let Err(back) = core.send(message) {
+            message = back;
+            std::thread::sleep(RETRY);
+        }
+        thread.join().map_err(|_| io::Error::other("a fan-out core panicked"))?;
+    }
+    Ok(())
+}
+
+/// Starts a core's thread and waits until its ring stands.
+fn start_core(
+    handle: Arc<CoreHandle>,
+    cpu: Option<usize>,
+    shared: &Shared,
+) -> Result<JoinHandle<()>, StartError> {
+    let (config, fronts) = (shared.config.egress(), shared.fronts.clone());
+    let (ready, outcome) = sync_channel(1);
+    let thread = std::thread::Builder::new().name("fan-out".into()).spawn(move || {
+        if let Some(cpu) = cpu {
+            pin(cpu);
+        }
+        // The ring belongs to the thread that made it.
+        match Core::new(config, handle, fronts) {
+            Ok(core) => {
+                let _ = ready.send(Ok(()));
+                core.run();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    })?;
+    match outcome.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(io::Error::other("a fan-out core panicked at its start").into()),
+    }
+}
+
+fn pin(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::warn!(cpu, %error, "a fan-out core is not pinned");
+    }
+}
+
+/// The cores of front executors and fan-out threads, fan-out from the first core on.
+fn placements(config: &Config) -> [Vec<Option<usize>>; 2] {
+    let (executors, threads) = (config.front.executors, config.fan_out.threads);
+    let machine = std::thread::available_parallelism().map_or(1, usize::from);
+    let place = |cores: &Cores, count: usize, first: usize| match cores {
+        Cores::List(list) => list.iter().copied().map(Some).collect(),
+        // A server that has a machine to itself leaves a core to the kernel's network work and everything else.
+        Cores::Named(CoresNamed::Auto) if executors + threads < machine => {
+            (first..first + count).map(Some).collect()
+        }
+        Cores::Named(_) => vec![None; count],
+    };
+    [place(&config.front.cores, executors, threads), place(&config.fan_out.cores, threads, 0)]
+}
+
+/// Raises the limit on descriptors as far as the connections need: three each while one is handed over, two after.
+fn raise_descriptors(connections_max: usize) -> Result<(), StartError> {
+    let needed = 4 * connections_max as u64 + DESCRIPTORS_SPARE;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if let Some(hard) = limit.maximum
+        && hard < needed
+    {
+        return Err(StartError::Descriptors { needed, limit: hard });
+    }
+    limit.current = Some(needed);
+    setrlimit(Resource::Nofile, limit).map_err(|error| StartError::Front(error.into()))
+}
+
+fn say_needs(config: &Config) {
+    let egress = config.egress();
+    let slabs = egress.slab_bytes * egress.slabs * config.fan_out.threads;
+    tracing::info!(
+        groups = config.groups.len(),
+        group_mib = config.group_memory_bytes() >> 20,
+        slab_mib = slabs >> 20,
+        locked_kib = (config.front.executors as u64 * EXECUTOR_MEMLOCK_BYTES) >> 10,
+        "this server will need at most"
+    );
+}

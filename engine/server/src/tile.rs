@@ -1,0 +1,385 @@
+//! Tiles: the sealed cells of up to 64 senders, shared by every fan-out core, and the pool that they come from.
+//!
+//! A tile of messages holds two halves a sender, and a select word for each recipient says which of the two it gets.
+//! A tile of bit confirmations holds one part a sender and recipient. To whom a tile goes makes no other difference:
+//! [`Tile::gather`] writes one recipient's cells, senders ascending.
+
+use crate::limits::TILE_SENDERS;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::wire::{Body, DELIVER_HEAD_BYTES, Deliver};
+use zerocopy::IntoBytes;
+
+/// What a recipient's cell of a sender is taken by.
+#[derive(Clone)]
+enum Source {
+    /// Bit `s` of word `u` chooses the half of sender `s` that recipient `u` gets.
+    Bit(Arc<[u64]>),
+    /// Each of so many recipients has a part of its own.
+    User { members: usize },
+}
+
+/// Which tile it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileHead {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The round; [`RoundNumber::DIAL`] for confirmations.
+    pub round: RoundNumber,
+    /// The slot.
+    pub slot: SlotIndex,
+    /// Position among the tiles of its round and slot.
+    pub tile: u32,
+    /// The first of its senders.
+    pub first_sender: MemberIndex,
+    /// How many, 1 to 64.
+    pub senders: usize,
+    /// Bit `s`: sender `first_sender + s` submitted.
+    pub present: u64,
+}
+
+/// The cells of up to 64 consecutive senders of one slot. Written while its group has it alone, never once sealed.
+pub struct Tile {
+    head: TileHead,
+    source: Source,
+    cell_bytes: usize,
+    /// `[sender][half][cell_bytes]`, or `[sender][member][cell_bytes]`.
+    bytes: Box<[u8]>,
+}
+
+impl Tile {
+    /// An unused tile for messages of `cell_bytes` a share.
+    #[must_use]
+    pub fn for_messages(cell_bytes: usize) -> Tile {
+        Tile {
+            head: TileHead::UNUSED,
+            source: Source::Bit(Arc::new([])),
+            cell_bytes,
+            bytes: vec![0; 2 * TILE_SENDERS * cell_bytes].into(),
+        }
+    }
+
+    /// An unused tile for the parts of `senders` senders for `members` recipients.
+    #[must_use]
+    pub fn for_parts(senders: usize, members: usize, cell_bytes: usize) -> Tile {
+        Tile {
+            head: TileHead::UNUSED,
+            source: Source::User { members },
+            cell_bytes,
+            bytes: vec![0; senders * members * cell_bytes].into(),
+        }
+    }
+
+    /// Which tile it is.
+    #[must_use]
+    pub fn head(&self) -> &TileHead {
+        &self.head
+    }
+
+    /// Whether it holds messages (and not confirmations).
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        matches!(self.source, Source::Bit(_))
+    }
+
+    /// Bytes of one cell.
+    #[must_use]
+    pub fn cell_bytes(&self) -> usize {
+        self.cell_bytes
+    }
+
+    /// Bytes of all cells of one recipient.
+    #[must_use]
+    pub fn user_bytes(&self) -> usize {
+        self.head.senders * self.cell_bytes
+    }
+
+    /// The head of the DELIVER frame that hands this tile to `users` users.
+    #[must_use]
+    pub fn deliver_head(&self, users: usize) -> [u8; DELIVER_HEAD_BYTES] {
+        let deliver = Deliver {
+            round: self.head.round.0.into(),
+            present: self.head.present.into(),
+            epoch: self.head.epoch.0.into(),
+            slot: self.head.slot.0.into(),
+            tile: self.head.tile.into(),
+            first_sender: self.head.first_sender.0.into(),
+            senders: (self.head.senders as u32).into(),
+            cell_bytes: (self.cell_bytes as u32).into(),
+            users: (users as u32).into(),
+            purpose: u32::from(!self.is_message()).into(),
+            reserved: 0.into(),
+        };
+        let mut head = [0; DELIVER_HEAD_BYTES];
+        let (frame, body) = head.split_at_mut(DELIVER_HEAD_BYTES - size_of::<Deliver>());
+        frame.copy_from_slice(&deliver.header(users * self.user_bytes()).to_bytes());
+        body.copy_from_slice(deliver.as_bytes());
+        head
+    }
+
+    /// Writes the cells of `user`, from byte `from` of them on, to the start of `out`; returns how many bytes, which
+    /// is less than `out` holds only where the user's cells end.
+    ///
+    /// # Panics
+    /// If the group has no such user: connections are checked when they attach.
+    pub fn gather(&self, user: MemberIndex, from: usize, out: &mut [u8]) -> usize {
+        let out_bytes = out.len().min(self.user_bytes() - from);
+        let out = &mut out[..out_bytes];
+        match &self.source {
+            Source::Bit(select) => {
+                let word = select[user.0 as usize];
+                let half_at = |sender: usize| 2 * sender + (word >> sender & 1) as usize;
+                self.gather_cells(from, out, half_at);
+            }
+            Source::User { members } => {
+                self.gather_cells(from, out, |sender| sender * members + user.0 as usize);
+            }
+        }
+        out_bytes
+    }
+
+    /// Copies cell after cell, the one of sender `s` from the `place(s)`th cell of the tile.
+    #[inline(always)]
+    fn gather_cells(&self, from: usize, out: &mut [u8], place: impl Fn(usize) -> usize) {
+        let cell_bytes = self.cell_bytes;
+        let (mut sender, within) = (from / cell_bytes, from % cell_bytes);
+        let head_bytes = if within == 0 { 0 } else { out.len().min(cell_bytes - within) };
+        let (head, cells) = out.split_at_mut(head_bytes);
+        if head_bytes > 0 {
+            let at = place(sender) * cell_bytes + within;
+            head.copy_from_slice(&self.bytes[at..at + head_bytes]);
+            sender += 1;
+        }
+        // A length known to the compiler turns each copy into a few vector moves, without a call.
+        match cell_bytes {
+            336 => copy_cells::<336>(&self.bytes, sender, cells, place),
+            64 => copy_cells::<64>(&self.bytes, sender, cells, place),
+            _ => {
+                for (index, cell) in cells.chunks_mut(cell_bytes).enumerate() {
+                    let at = place(sender + index) * cell_bytes;
+                    cell.copy_from_slice(&self.bytes[at..at + cell.len()]);
+                }
+            }
+        }
+    }
+
+    /// Makes an unused tile the one of `head`, with this select word for each recipient.
+    ///
+    /// # Panics
+    /// If it is one for confirmations.
+    pub fn begin_messages(&mut self, head: TileHead, select: Arc<[u64]>) {
+        assert!(self.is_message(), "a tile for parts takes no halves");
+        self.head = head;
+        self.source = Source::Bit(select);
+    }
+
+    /// Makes an unused tile the one of `head`.
+    ///
+    /// # Panics
+    /// If it is one for messages.
+    pub fn begin_parts(&mut self, head: TileHead) {
+        assert!(!self.is_message(), "a tile for halves takes no parts");
+        self.head = head;
+    }
+
+    /// What sender `sender` of the tile submits: both halves, or one part for each member.
+    pub fn row_mut(&mut self, sender: usize) -> &mut [u8] {
+        let row_bytes = self.row_bytes();
+        &mut self.bytes[sender * row_bytes..][..row_bytes]
+    }
+
+    /// Marks sender `sender` as present.
+    pub fn set_present(&mut self, sender: usize) {
+        self.head.present |= 1 << sender;
+    }
+
+    /// Forgets which tile it was: nobody is present any more.
+    pub fn clear(&mut self) {
+        self.head = TileHead::UNUSED;
+    }
+
+    /// Zeroes the rows of the senders who are not present: what an earlier use left there is nobody's to see.
+    pub fn clear_absent(&mut self) {
+        for sender in 0..self.head.senders {
+            if self.head.present >> sender & 1 == 0 {
+                self.row_mut(sender).fill(0);
+            }
+        }
+    }
+
+    fn row_bytes(&self) -> usize {
+        match self.source {
+            Source::Bit(_) => 2 * self.cell_bytes,
+            Source::User { members } => members * self.cell_bytes,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tile").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+impl TileHead {
+    const UNUSED: TileHead = TileHead {
+        epoch: Epoch(0),
+        round: RoundNumber::DIAL,
+        slot: SlotIndex(0),
+        tile: 0,
+        first_sender: MemberIndex(0),
+        senders: 0,
+        present: 0,
+    };
+}
+
+fn copy_cells<const CELL: usize>(bytes: &[u8], first: usize, out: &mut [u8], place: impl Fn(usize) -> usize) {
+    let (cells, tail) = out.as_chunks_mut::<CELL>();
+    let whole = cells.len();
+    for (index, cell) in cells.iter_mut().enumerate() {
+        let at = place(first + index) * CELL;
+        cell.copy_from_slice(&bytes[at..at + CELL]);
+    }
+    if !tail.is_empty() {
+        let at = place(first + whole) * CELL;
+        tail.copy_from_slice(&bytes[at..at + tail.len()]);
+    }
+}
+
+/// Tiles of one shape, allocated at the start and used again once no core holds them any more.
+#[derive(Debug)]
+pub struct TilePool {
+    /// Oldest first: tiles come free in about the order in which they were given back.
+    tiles: VecDeque<Arc<Tile>>,
+}
+
+impl TilePool {
+    /// A pool of `count` tiles.
+    #[must_use]
+    pub fn new(count: usize, make: impl Fn() -> Tile) -> TilePool {
+        TilePool { tiles: (0..count).map(|_| Arc::new(make())).collect() }
+    }
+
+    /// Takes a tile that nobody else holds, if there is one.
+    pub fn take(&mut self) -> Option<Arc<Tile>> {
+        let index = self.tiles.iter().position(|tile| Arc::strong_count(tile) == 1)?;
+        self.tiles.remove(index)
+    }
+
+    /// Gives a tile back, sealed or unused; it can be taken again once all other holders have dropped it.
+    pub fn give(&mut self, tile: Arc<Tile>) {
+        self.tiles.push_back(tile);
+    }
+
+    /// Whether there are `count` tiles that nobody else holds.
+    #[must_use]
+    pub fn has_free(&self, count: usize) -> bool {
+        self.tiles.iter().filter(|tile| Arc::strong_count(tile) == 1).take(count).count() == count
+    }
+}
+
+/// The tile, to be written: it was taken from a pool and not sealed yet.
+///
+/// # Panics
+/// If somebody else holds it, which the pool rules out.
+pub fn unsealed(tile: &mut Arc<Tile>) -> &mut Tile {
+    Arc::get_mut(tile).expect("a tile that is not sealed has one holder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, RngExt, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    const MEMBERS: usize = 130;
+
+    fn head(senders: usize) -> TileHead {
+        TileHead { round: RoundNumber(3), senders, ..TileHead::UNUSED }
+    }
+
+    /// What `gather` is to write, one cell after the other.
+    fn naive(tile: &Tile, user: usize) -> Vec<u8> {
+        let mut cells = Vec::new();
+        for sender in 0..tile.head.senders {
+            let cell = match &tile.source {
+                Source::Bit(select) => 2 * sender + (select[user] >> sender & 1) as usize,
+                Source::User { members } => sender * members + user,
+            };
+            cells.extend_from_slice(&tile.bytes[cell * tile.cell_bytes..][..tile.cell_bytes]);
+        }
+        cells
+    }
+
+    fn filled(cell_bytes: usize, senders: usize, parts: bool, rng: &mut Xoshiro256PlusPlus) -> Tile {
+        let mut tile = if parts {
+            let mut tile = Tile::for_parts(TILE_SENDERS, MEMBERS, cell_bytes);
+            tile.begin_parts(head(senders));
+            tile
+        } else {
+            let mut tile = Tile::for_messages(cell_bytes);
+            tile.begin_messages(head(senders), (0..MEMBERS).map(|_| rng.random()).collect());
+            tile
+        };
+        for sender in 0..senders {
+            rng.fill_bytes(tile.row_mut(sender));
+            tile.set_present(sender);
+        }
+        tile
+    }
+
+    #[test]
+    fn gather_agrees_with_the_naive_lookup_from_every_byte() {
+        for seed in 0..60 {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let cell_bytes = [64, 336, 16 + 48, 771, 1][seed as usize % 5];
+            let senders = rng.random_range(1..=64);
+            let tile = filled(cell_bytes, senders, seed % 2 == 0, &mut rng);
+            for user in [0, 1, 63, 64, MEMBERS - 1] {
+                let expected = naive(&tile, user);
+                let (mut got, mut from) = (vec![0; expected.len()], 0);
+                while from < got.len() {
+                    let room = rng.random_range(1..=2 * cell_bytes + 1).min(got.len() - from);
+                    let wrote = tile.gather(MemberIndex(user as u32), from, &mut got[from..from + room]);
+                    assert_eq!(wrote, room, "seed {seed}");
+                    from += wrote;
+                }
+                assert_eq!(got, expected, "seed {seed}, user {user}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_cells_of_absent_senders_are_zeros() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut tile = filled(336, 5, false, &mut rng);
+        tile.head.present = 0b10110;
+        tile.clear_absent();
+        let mut cells = vec![1; 5 * 336];
+        tile.gather(MemberIndex(7), 0, &mut cells);
+        for (sender, cell) in cells.chunks(336).enumerate() {
+            assert_eq!(cell.iter().all(|&byte| byte == 0), tile.head.present >> sender & 1 == 0);
+        }
+    }
+
+    #[test]
+    fn a_tile_comes_back_only_when_nobody_holds_it() {
+        let mut pool = TilePool::new(2, || Tile::for_messages(64));
+        let (first, second) = (pool.take().unwrap(), pool.take().unwrap());
+        assert!(pool.take().is_none());
+        let held = first.clone();
+        pool.give(first);
+        assert!(pool.take().is_none() && !pool.has_free(1));
+        pool.give(second);
+        assert!(pool.has_free(1) && !pool.has_free(2));
+        drop(held);
+        assert!(pool.has_free(2) && pool.take().is_some());
+    }
+
+    #[test]
+    fn no_cell_shows_in_debug() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        assert!(format!("{:?}", filled(64, 2, false, &mut rng)).len() < 300);
+    }
+}

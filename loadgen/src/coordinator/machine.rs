@@ -1,0 +1,90 @@
+//! Whether this machine's limits allow a run, asked before anything is started.
+
+use super::RunError;
+use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
+use crate::plan::Plan;
+use crate::process::{hard_limit, memlock_is_counted};
+use rustix::process::Resource;
+
+/// Refuses a plan that this machine's limits are too low for.
+///
+/// # Errors
+/// Wrong usage, with the limit and the remedy.
+pub(super) fn check(plan: &Plan) -> Result<(), RunError> {
+    memlock(plan, hard_limit(Resource::Memlock), memlock_is_counted())
+        .and_then(|()| descriptors(plan, hard_limit(Resource::Nofile)))
+        .map_err(RunError::Usage)
+}
+
+/// Hosts and servers have one glommio executor each. Each process needs its share within its own limit; where the
+/// kernel counts, it counts for all processes of a user together.
+fn memlock(plan: &Plan, hard: u64, counted: bool) -> Result<(), String> {
+    let executors = if counted { u64::from(plan.hosts) + 2 } else { 1 };
+    let need = executors * EXECUTOR_MEMLOCK_BYTES;
+    if hard >= need {
+        return Ok(());
+    }
+    Err(format!(
+        "this run locks {} KiB of memory ({} KiB for each of 2 servers and {} hosts) and the limit is {} KiB; raise \
+         it with `ulimit -l {}` (as root, or in /etc/security/limits.conf), or give fewer --hosts",
+        need >> 10,
+        EXECUTOR_MEMLOCK_BYTES >> 10,
+        plan.hosts,
+        hard >> 10,
+        need >> 10
+    ))
+}
+
+/// A server has every connection twice: the front reads one descriptor, the fan-out writes its duplicate.
+fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
+    let need = connections(plan) * 2 + DESCRIPTORS_SPARE;
+    if hard >= need {
+        return Ok(());
+    }
+    Err(format!(
+        "a server of this run opens {need} files ({} connections) and the limit is {hard}; raise it with `ulimit -Hn \
+         {need}` as root, or give a larger --users-per-connection",
+        connections(plan)
+    ))
+}
+
+/// Connections of each server.
+pub(crate) fn connections(plan: &Plan) -> u64 {
+    connections_by_host(plan).iter().sum()
+}
+
+/// Connections of each host to each server.
+pub(crate) fn connections_by_host(plan: &Plan) -> Vec<u64> {
+    let of_host = |host| {
+        let users = plan.group / plan.hosts + u32::from(host < plan.group % plan.hosts);
+        u64::from(plan.groups) * u64::from(users.div_ceil(plan.users_per_connection))
+    };
+    (0..plan.hosts).map(of_host).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::plan;
+
+    #[test]
+    fn the_main_job_fits_into_six_mebibytes_of_locked_memory() {
+        assert_eq!(memlock(&plan(), 6 << 20, true), Ok(()));
+        let sentence = memlock(&plan(), 3 << 20, true).unwrap_err();
+        assert!(sentence.contains("3584 KiB") && sentence.contains("ulimit -l 3584"), "{sentence}");
+        assert_eq!(memlock(&plan(), 512 << 10, false), Ok(()), "whoever may lock any amount needs one share a process");
+    }
+
+    #[test]
+    fn connections_and_their_descriptors_are_counted_before_the_start() {
+        let mut plan = plan();
+        assert_eq!(connections(&plan), 5);
+        plan.users_per_connection = 1;
+        assert_eq!(connections(&plan), u64::from(plan.group));
+        plan.groups = 3;
+        assert_eq!(connections(&plan), 3 * u64::from(plan.group));
+        assert_eq!(descriptors(&plan, 20_000), Ok(()));
+        let sentence = descriptors(&plan, 1_024).unwrap_err();
+        assert!(sentence.contains("ulimit -Hn 6064") && sentence.contains("--users-per-connection"), "{sentence}");
+    }
+}

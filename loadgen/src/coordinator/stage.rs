@@ -1,0 +1,162 @@
+//! Two servers and their hosts, from the start to the dialled epoch, and the rounds played on them.
+
+use super::progress::Progress;
+use super::team::{News, PeerId, Role, Take, Team};
+use super::{RunError, machine};
+use crate::control::{DialReport, HostNews, HostOrder, PlayReport, ServerNews, ServerOrder, ServerReport};
+use crate::environment::{MachineTime, loopback_bytes};
+use crate::limits::{START_TIMEOUT, dial_silence_max, pairs, round_silence_max};
+use crate::plan::Plan;
+use crate::server_role::config_text;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Servers and hosts with an open epoch.
+pub(crate) struct Stage {
+    plan: Plan,
+    servers: [PeerId; 2],
+    hosts: Vec<PeerId>,
+    /// What dialling took, host by host.
+    pub(crate) dial: Vec<DialReport>,
+}
+
+/// Some rounds: what hosts, servers and the machine say of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Play {
+    /// Host by host.
+    pub(crate) hosts: Vec<PlayReport>,
+    /// What each server's counters grew by; its largest resident set so far.
+    pub(crate) servers: [ServerReport; 2],
+    /// From the order to the last host's report.
+    pub(crate) wall_seconds: f64,
+    /// The part of all cores' time that was not idle, whoever used it.
+    pub(crate) machine_busy: f64,
+    /// Bytes sent over the loopback interface, everybody's.
+    pub(crate) interface_bytes: u64,
+}
+
+impl Stage {
+    /// Starts servers, then hosts, and waits until every user is attached, dialled and confirmed.
+    pub(crate) fn open(team: &mut Team, plan: &Plan, progress: &mut Progress) -> Result<Stage, RunError> {
+        progress.spin("starting two servers");
+        let mut servers = Vec::new();
+        for side in 1..=2 {
+            let server = team.start(Role::Server, format!("server {side}"))?;
+            team.tell(server, &ServerOrder::Start { config: config_text(plan, side) });
+            servers.push(server);
+        }
+        let addresses = team.gather(&servers, "starting", START_TIMEOUT, |_, news| match news {
+            News::Server(ServerNews::Ready { address }) => Take::Done(address),
+            news => Take::Unexpected(news),
+        })?;
+        let addresses: [SocketAddr; 2] = addresses.try_into().expect("two were asked");
+        progress.spin("dialling");
+        let mut hosts = Vec::new();
+        for host in 0..plan.hosts {
+            let peer = team.start(Role::Host, format!("host {host}"))?;
+            team.tell(peer, &HostOrder::Start { plan: plan.clone(), host, servers: addresses });
+            hosts.push(peer);
+        }
+        let dial = team.gather(&hosts, "dialling", dial_silence_max(plan), |_, news| match news {
+            News::Host(HostNews::Dialled(report)) => Take::Done(report),
+            news => Take::Unexpected(news),
+        })?;
+        let servers = servers.try_into().expect("two were started");
+        Ok(Stage { plan: plan.clone(), servers, hosts, dial })
+    }
+
+    /// Plays so many rounds.
+    pub(crate) fn play(
+        &self,
+        team: &mut Team,
+        rounds: u32,
+        phase: &'static str,
+        progress: &mut Progress,
+    ) -> Result<Play, RunError> {
+        let before = self.server_reports(team)?;
+        progress.rounds(phase, rounds);
+        let (machine, interface, start) = (MachineTime::now(), loopback_bytes(), Instant::now());
+        self.hosts.iter().for_each(|host| team.tell(*host, &HostOrder::Play { rounds }));
+        let mut closed = vec![0; self.hosts.len()];
+        let cells = pairs(&self.plan);
+        let hosts = team.gather(&self.hosts, phase, round_silence_max(&self.plan), |host, news| match news {
+            News::Host(HostNews::Progress { rounds }) => {
+                closed[host] = rounds;
+                let by_all = closed.iter().copied().min().unwrap_or(0);
+                progress.closed(by_all, u64::from(by_all) * cells);
+                Take::More
+            }
+            News::Host(HostNews::Played(report)) => Take::Done(report),
+            news => Take::Unexpected(news),
+        })?;
+        let wall_seconds = start.elapsed().as_secs_f64();
+        let machine_busy = machine.busy_since();
+        let interface_bytes = loopback_bytes().saturating_sub(interface);
+        let after = self.server_reports(team)?;
+        let servers = [growth(&before[0], &after[0]), growth(&before[1], &after[1])];
+        Ok(Play { hosts, servers, wall_seconds, machine_busy, interface_bytes })
+    }
+
+    /// Where each host takes the connections of the roof's senders.
+    pub(crate) fn roof_readers(&self, team: &mut Team) -> Result<Vec<SocketAddr>, RunError> {
+        team.ask(&self.hosts, &HostOrder::RoofListen, "opening the roof's reader", |news| match news {
+            News::Host(HostNews::RoofListening(address)) => Take::Done(address),
+            news => Take::Unexpected(news),
+        })
+    }
+
+    /// Connections of each server.
+    pub(crate) fn connections(&self) -> u64 {
+        machine::connections(&self.plan)
+    }
+
+    fn server_reports(&self, team: &mut Team) -> Result<Vec<ServerReport>, RunError> {
+        team.ask(&self.servers, &ServerOrder::Report, "reporting", |news| match news {
+            News::Server(ServerNews::Report(report)) => Take::Done(report),
+            news => Take::Unexpected(news),
+        })
+    }
+}
+
+/// What the counters grew by; the resident set is the later one.
+fn growth(before: &ServerReport, after: &ServerReport) -> ServerReport {
+    ServerReport {
+        egress_bytes: after.egress_bytes.saturating_sub(before.egress_bytes),
+        egress_shares: after.egress_shares.saturating_sub(before.egress_shares),
+        cpu_seconds: (after.cpu_seconds - before.cpu_seconds).max(0.0),
+        peak_rss_bytes: after.peak_rss_bytes,
+        zero_copy_sends: after.zero_copy_sends.saturating_sub(before.zero_copy_sends),
+        zero_copy_copied: after.zero_copy_copied.saturating_sub(before.zero_copy_copied),
+        slow_readers_closed: after.slow_readers_closed.saturating_sub(before.slow_readers_closed),
+        tcp_busy_us: after.tcp_busy_us.saturating_sub(before.tcp_busy_us),
+        tcp_rwnd_limited_us: after.tcp_rwnd_limited_us.saturating_sub(before.tcp_rwnd_limited_us),
+        tcp_sndbuf_limited_us: after.tcp_sndbuf_limited_us.saturating_sub(before.tcp_sndbuf_limited_us),
+        tcp_retransmits: after.tcp_retransmits.saturating_sub(before.tcp_retransmits),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_told_by_what_they_grew_by() {
+        let before = ServerReport {
+            egress_bytes: 100,
+            cpu_seconds: 1.0,
+            peak_rss_bytes: 5,
+            tcp_busy_us: 7,
+            ..ServerReport::default()
+        };
+        let after = ServerReport {
+            egress_bytes: 350,
+            cpu_seconds: 1.5,
+            peak_rss_bytes: 9,
+            tcp_busy_us: 3,
+            ..before.clone()
+        };
+        let grown = growth(&before, &after);
+        assert_eq!((grown.egress_bytes, grown.cpu_seconds, grown.peak_rss_bytes), (250, 0.5, 9));
+        assert_eq!(grown.tcp_busy_us, 0, "a counter that fell is no number beyond all bounds");
+    }
+}

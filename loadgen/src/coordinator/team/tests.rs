@@ -1,0 +1,113 @@
+//! A team whose peers are threads at the other end of a socket pair: what an agent's connection will be.
+
+use super::*;
+use std::os::unix::net::UnixStream;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// The far end of a peer.
+struct Far(UnixStream);
+
+impl Far {
+    fn say(&mut self, line: &str) {
+        self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(&mut self.0).read_line(&mut line).unwrap();
+        line
+    }
+}
+
+fn join(team: &mut Team, role: Role, name: &str) -> (PeerId, Far) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let orders = near.try_clone().unwrap();
+    let peer = team.join(role, name.into(), Box::new(orders), Box::new(near), None).unwrap();
+    (peer, Far(far))
+}
+
+fn played(_: usize, news: News) -> Take<u32> {
+    match news {
+        News::Host(HostNews::Progress { rounds }) if rounds > 1 => Take::Done(rounds),
+        News::Host(HostNews::Progress { .. }) => Take::More,
+        news => Take::Unexpected(news),
+    }
+}
+
+#[test]
+fn answers_come_back_in_the_order_of_those_asked() {
+    let mut team = Team::new().unwrap();
+    let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+    let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
+    team.tell(a, &crate::control::HostOrder::RoofListen);
+    assert_eq!(far_a.hear(), "\"roof_listen\"\n");
+    far_b.say(r#"{"progress":{"rounds":7}}"#);
+    far_a.say(r#"{"progress":{"rounds":1}}"#);
+    far_a.say(r#"{"progress":{"rounds":5}}"#);
+    assert_eq!(team.gather(&[a, b], "playing", SOON, played).unwrap(), [5, 7]);
+}
+
+#[test]
+fn a_silent_peer_ends_the_wait_and_is_named_though_others_speak() {
+    let mut team = Team::new().unwrap();
+    let (a, _far_a) = join(&mut team, Role::Host, "host 0");
+    let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
+    let speaker = std::thread::spawn(move || {
+        for _ in 0..30 {
+            far_b.say(r#"{"progress":{"rounds":0}}"#);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        far_b
+    });
+    let error = team.gather(&[a, b], "playing", Duration::from_millis(150), played).unwrap_err();
+    assert_eq!(error.to_string(), "host 0 said nothing for 0 s while playing");
+    speaker.join().unwrap();
+}
+
+#[test]
+fn a_peer_that_fails_is_named_with_its_sentence() {
+    let mut team = Team::new().unwrap();
+    let (a, _far_a) = join(&mut team, Role::Host, "host 0");
+    let (_, mut far_b) = join(&mut team, Role::Host, "host 1");
+    far_b.say(r#"{"failed":"the sky has fallen"}"#);
+    let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
+    assert_eq!(error.to_string(), "host 1 cannot go on: the sky has fallen");
+}
+
+#[test]
+fn who_died_without_a_word_is_blamed_before_those_who_complain_of_it() {
+    let mut team = Team::new().unwrap();
+    let (_server, far_server) = join(&mut team, Role::Server, "server 2");
+    let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+    far_a.say(r#"{"failed":"server 2 closed the connection"}"#);
+    drop(far_server);
+    let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
+    assert_eq!(error.to_string(), "server 2 closed its stream");
+}
+
+#[test]
+fn what_is_no_news_or_unasked_ends_the_run() {
+    let mut team = Team::new().unwrap();
+    let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+    far_a.say("hello there");
+    let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
+    assert_eq!(error.to_string(), "host 0 said what is no news: hello there");
+
+    let mut team = Team::new().unwrap();
+    let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+    far_a.say(r#""stopped""#);
+    let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
+    assert!(error.to_string().starts_with("host 0 said what nobody had asked for while playing"), "{error}");
+}
+
+#[test]
+fn all_are_told_to_stop_and_waited_for() {
+    let mut team = Team::new().unwrap();
+    let (_, mut far_a) = join(&mut team, Role::Host, "host 0");
+    let (_, mut far_b) = join(&mut team, Role::Server, "server 1");
+    let both = std::thread::spawn(move || [far_a.hear(), far_b.hear()]);
+    assert_eq!(team.stop_all().unwrap(), Vec::<String>::new());
+    assert_eq!(both.join().unwrap(), ["\"stop\"\n", "\"stop\"\n"]);
+    assert_eq!(team.stop_all().unwrap(), Vec::<String>::new(), "nobody is left");
+}

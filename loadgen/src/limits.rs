@@ -1,0 +1,82 @@
+//! Every bound and time limit of the load generator, named once.
+
+use crate::plan::Plan;
+use std::time::Duration;
+
+/// Members of a group.
+pub const GROUP_MIN: u32 = 2;
+/// As many as a server takes.
+pub const GROUP_MAX: u32 = 65_536;
+/// Independent groups of a run.
+pub const GROUPS_MAX: u32 = 1_024;
+/// Host processes of a local run.
+pub const HOSTS_MAX: u32 = 64;
+/// Measured rounds of a run.
+pub const ROUNDS_MAX: u32 = 1_000_000;
+/// Rounds dropped before them.
+pub const WARMUP_MAX: u32 = 10_000;
+/// Slots of a member.
+pub const SLOTS_MAX: u32 = 256;
+/// Users on one connection.
+pub const USERS_PER_CONNECTION_MAX: u32 = 16_384;
+/// Users on one connection unless the command line says otherwise.
+pub const USERS_PER_CONNECTION_DEFAULT: u32 = 512;
+/// How far one server may be read ahead of the other, per connection.
+pub const HOST_SKEW_BYTES: u64 = 32 << 20;
+
+/// Frame bytes of every group, and bytes of every message in it.
+pub const FRAME_BYTES: u32 = 288;
+/// Bytes of every message.
+pub const MESSAGE_BYTES: u32 = 256;
+
+/// Locked memory that glommio needs for each executor; hosts and servers have one each.
+pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 << 10;
+/// Descriptors of a process for everything that is no connection.
+pub const DESCRIPTORS_SPARE: u64 = 64;
+
+/// The longest line that a child may say: histograms, and a time for each of [`ROUNDS_MAX`] rounds.
+pub const LINE_BYTES_MAX: u64 = 64 << 20;
+/// Lines of a child's log that are kept to be shown when it fails.
+pub const LOG_LINES_KEPT: usize = 20;
+
+/// Time for a child to start and say that it is there.
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for an answer that takes no work.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a child to stop gracefully before it is killed.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a child to go after its input was closed, when a run is cut short.
+pub const CUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which other children's news are taken after the first bad ones, to name the one that began it.
+pub const BLAME_TIME: Duration = Duration::from_millis(300);
+
+/// A rate that even a slow machine keeps up, all processes together: time limits are sized by it.
+const SLOWEST_BYTES_PER_S: u64 = 20_000_000;
+
+/// How long a host may be silent while it dials: the time to move every session key and every confirmation, slowly.
+pub fn dial_silence_max(plan: &Plan) -> Duration {
+    let confirmation = if plan.confirm { 64 * 3 } else { 0 };
+    let pair_bytes = 1 + confirmation;
+    Duration::from_secs(120 + pairs(plan) * pair_bytes / SLOWEST_BYTES_PER_S)
+}
+
+/// How long a host may be silent in a round: the time to move all its cells from both servers, slowly.
+pub fn round_silence_max(plan: &Plan) -> Duration {
+    Duration::from_secs(60 + pairs(plan) * 2 * u64::from(share_bytes(plan)) / SLOWEST_BYTES_PER_S)
+}
+
+/// (sender, recipient, slot) of one round, all groups.
+pub fn pairs(plan: &Plan) -> u64 {
+    u64::from(plan.group) * u64::from(plan.group) * u64::from(plan.slots) * u64::from(plan.groups)
+}
+
+/// Bytes of one share: the compact codeword of a frame.
+pub fn share_bytes(plan: &Plan) -> u32 {
+    plan.frame_bytes + 48
+}
+
+const _: () = assert!(MESSAGE_BYTES + 3 <= FRAME_BYTES, "a message fits its frame");
+const _: () = assert!(FRAME_BYTES.is_multiple_of(16), "frames are whole blocks");
+const _: () = assert!(USERS_PER_CONNECTION_DEFAULT <= USERS_PER_CONNECTION_MAX);
+const _: () = assert!(LINE_BYTES_MAX > 32 * ROUNDS_MAX as u64, "a report of every round fits into a line");
+const _: () = assert!(CUT_TIMEOUT.as_millis() < STOP_TIMEOUT.as_millis());

@@ -1,0 +1,286 @@
+//! The result of a run, schema `twincast-result/1`: what `--json` writes and what the report prints.
+//!
+//! `RESULT.md` beside the crate's manifest tells every field with its unit; a test holds the two together.
+
+mod checks;
+mod limited_by;
+
+use crate::control::{DialReport, PlayReport, ServerReport, Totals};
+use crate::coordinator::stage::Play;
+use crate::environment::Environment;
+use crate::latency::{Percentiles, merge, nearest_rank};
+use crate::plan::Plan;
+use crate::roof::Roof;
+use limited_by::Load;
+use serde::{Deserialize, Serialize};
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "twincast-result/1";
+
+/// What the coordinator collected.
+pub(crate) struct Measured {
+    pub(crate) plan: Plan,
+    pub(crate) environment: Environment,
+    pub(crate) dial: Vec<DialReport>,
+    pub(crate) play: Play,
+    pub(crate) roof: Option<Roof>,
+    /// Children that did not stop when they were told to.
+    pub(crate) bad_to_stop: Vec<String>,
+}
+
+/// A run, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunResult {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// What was asked for.
+    pub plan: Plan,
+    /// Where.
+    pub environment: Environment,
+    /// Messages and cells of the measured rounds.
+    pub totals: Totals,
+    /// Dialling, before the rounds.
+    pub dial: Dial,
+    /// Seconds of a round on its slowest host.
+    pub round_seconds: RoundSeconds,
+    /// Seconds with a round in flight.
+    pub delivering_seconds: f64,
+    /// Seconds from the coordinator's order to the last host's report.
+    pub wall_seconds: f64,
+    /// From a host's planned instant of a round to the decoding of a sender's own cell, microseconds.
+    pub message_latency_us: Percentiles,
+    /// From a host's planned instant of a round to a message's acceptance there, microseconds.
+    pub delivery_latency_us: Percentiles,
+    /// The parts of a round.
+    pub stages_us: Stages,
+    /// S1 and S2.
+    pub servers: Vec<ServerResult>,
+    /// Host by host.
+    pub hosts: Vec<HostResult>,
+    /// Bytes sent over the loopback interface while the rounds were played, everybody's.
+    pub interface_bytes: u64,
+    /// The part of all cores' time that was not idle, whoever used it.
+    pub machine_busy: f64,
+    /// What plain sends take on the same machine.
+    pub roof: Roof,
+    /// What limited the run, in one sentence.
+    pub limited_by: String,
+    /// What is wrong with the run, a sentence each; empty: every check passed.
+    pub failures: Vec<String>,
+}
+
+/// Dialling, all hosts together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dial {
+    /// From the first connect to the epoch's opening, on the slowest host.
+    pub seconds: f64,
+    /// Bytes that hosts received.
+    pub bytes_in: u64,
+    /// Bytes that hosts sent.
+    pub bytes_out: u64,
+    /// Confirmation cells opened.
+    pub confirm_cells: u64,
+    /// Confirmations that were missing or did not decode.
+    pub confirm_failed: u64,
+}
+
+/// Seconds of a round on its slowest host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundSeconds {
+    /// Half of all rounds were as quick or quicker.
+    pub p50: Option<f64>,
+    /// 99 of a hundred.
+    pub p99: Option<f64>,
+    /// The slowest.
+    pub max: Option<f64>,
+}
+
+/// The parts of a round, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stages {
+    /// Making one member's shares of a round.
+    pub generate: Percentiles,
+    /// From a connection's last SUBMIT byte to its first cell.
+    pub round_trip: Percentiles,
+    /// Decoding one user's cells of one tile.
+    pub reconstruct: Percentiles,
+}
+
+/// One server, while the measured rounds were played.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerResult {
+    /// Bytes that its kernel took for clients.
+    pub egress_bytes: u64,
+    /// Message cells among them.
+    pub egress_shares: u64,
+    /// Egress bits per second with a round in flight.
+    pub bits_per_s: f64,
+    /// The same over the wall clock.
+    pub bits_per_s_wall: f64,
+    /// Cells per second with a round in flight.
+    pub shares_per_s: f64,
+    /// CPU seconds of the process.
+    pub cpu_seconds: f64,
+    /// Its largest resident set, since its start.
+    pub peak_rss_bytes: u64,
+    /// Zero-copy sends.
+    pub zero_copy: ZeroCopy,
+    /// Connections closed because they did not read.
+    pub slow_readers_closed: u64,
+    /// What TCP says, all connections together.
+    pub tcp: Tcp,
+}
+
+/// Zero-copy sends of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZeroCopy {
+    /// All.
+    pub sends: u64,
+    /// Those that the kernel copied after all.
+    pub copied: u64,
+}
+
+/// `TCP_INFO` of a server's connections, summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tcp {
+    /// Time with data to send, microseconds.
+    pub busy_us: u64,
+    /// Of that, with the reader's window closed.
+    pub rwnd_limited_us: u64,
+    /// Of that, with too small a send buffer.
+    pub sndbuf_limited_us: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+}
+
+/// One host, while the measured rounds were played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostResult {
+    /// CPU seconds of the process.
+    pub cpu_seconds: f64,
+    /// Its largest resident set, since its start.
+    pub peak_rss_bytes: u64,
+    /// Bytes received from both servers.
+    pub bytes_in: u64,
+    /// Bytes sent to both servers.
+    pub bytes_out: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+}
+
+impl RunResult {
+    /// Puts the reports together.
+    ///
+    /// # Errors
+    /// A sentence: a host's histogram cannot be read.
+    pub(crate) fn of(measured: Measured) -> Result<RunResult, String> {
+        let Measured { plan, environment, dial, play, roof, bad_to_stop } = measured;
+        let percentiles = |of: fn(&PlayReport) -> &String| {
+            merge(play.hosts.iter().map(|host| of(host).as_str())).map(|all| Percentiles::of(&all))
+        };
+        let mut totals = Totals::default();
+        play.hosts.iter().for_each(|host| totals.add(&host.totals));
+        let dial = dial_of_all(&dial);
+        let delivering_seconds = delivering_seconds(&play.hosts);
+        let rounds = slowest(&play.hosts);
+        let limited_by = limited_by::sentence(&Load::of(&plan, &environment, &play));
+        let servers = play.servers.iter();
+        let mut result = RunResult {
+            schema: SCHEMA.into(),
+            totals,
+            dial,
+            round_seconds: RoundSeconds {
+                p50: nearest_rank(&rounds, 0.5),
+                p99: nearest_rank(&rounds, 0.99),
+                max: nearest_rank(&rounds, 1.0),
+            },
+            delivering_seconds,
+            wall_seconds: play.wall_seconds,
+            message_latency_us: percentiles(|host| &host.message_latency_us)?,
+            delivery_latency_us: percentiles(|host| &host.delivery_latency_us)?,
+            stages_us: Stages {
+                generate: percentiles(|host| &host.generate_us)?,
+                round_trip: percentiles(|host| &host.round_trip_us)?,
+                reconstruct: percentiles(|host| &host.reconstruct_us)?,
+            },
+            servers: servers.map(|server| server_result(server, delivering_seconds, play.wall_seconds)).collect(),
+            hosts: play.hosts.iter().map(host_result).collect(),
+            interface_bytes: play.interface_bytes,
+            machine_busy: play.machine_busy,
+            roof: roof.unwrap_or(Roof::NONE),
+            limited_by,
+            failures: Vec::new(),
+            plan,
+            environment,
+        };
+        result.failures = checks::failures(&result, &play, &bad_to_stop);
+        Ok(result)
+    }
+}
+
+/// Round by round, the seconds of the slowest host.
+fn slowest(hosts: &[PlayReport]) -> Vec<f64> {
+    let rounds = hosts.iter().map(|host| host.round_seconds.len()).max().unwrap_or(0);
+    let of_round = |round: usize| hosts.iter().filter_map(move |host| host.round_seconds.get(round)).copied();
+    (0..rounds).map(|round| of_round(round).fold(0.0, f64::max)).collect()
+}
+
+/// Seconds with a round in flight: the rounds' times one after another, or, where rounds overlap (`--ahead 1`), the
+/// time of all of them, whichever is less.
+pub(crate) fn delivering_seconds(hosts: &[PlayReport]) -> f64 {
+    let all = hosts.iter().map(|host| host.seconds).fold(0.0, f64::max);
+    let one_after_another: f64 = slowest(hosts).iter().sum();
+    if all > 0.0 { one_after_another.min(all) } else { one_after_another }
+}
+
+fn dial_of_all(hosts: &[DialReport]) -> Dial {
+    hosts.iter().fold(Dial::default(), |all, host| Dial {
+        seconds: all.seconds.max(host.seconds),
+        bytes_in: all.bytes_in + host.bytes_in,
+        bytes_out: all.bytes_out + host.bytes_out,
+        confirm_cells: all.confirm_cells + host.confirm_cells,
+        confirm_failed: all.confirm_failed + host.confirm_failed,
+    })
+}
+
+fn server_result(server: &ServerReport, delivering_seconds: f64, wall_seconds: f64) -> ServerResult {
+    let per = |amount: u64, seconds: f64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };
+    ServerResult {
+        egress_bytes: server.egress_bytes,
+        egress_shares: server.egress_shares,
+        bits_per_s: per(server.egress_bytes * 8, delivering_seconds),
+        bits_per_s_wall: per(server.egress_bytes * 8, wall_seconds),
+        shares_per_s: per(server.egress_shares, delivering_seconds),
+        cpu_seconds: server.cpu_seconds,
+        peak_rss_bytes: server.peak_rss_bytes,
+        zero_copy: ZeroCopy { sends: server.zero_copy_sends, copied: server.zero_copy_copied },
+        slow_readers_closed: server.slow_readers_closed,
+        tcp: Tcp {
+            busy_us: server.tcp_busy_us,
+            rwnd_limited_us: server.tcp_rwnd_limited_us,
+            sndbuf_limited_us: server.tcp_sndbuf_limited_us,
+            retransmits: server.tcp_retransmits,
+        },
+    }
+}
+
+fn host_result(host: &PlayReport) -> HostResult {
+    HostResult {
+        cpu_seconds: host.cpu_seconds,
+        peak_rss_bytes: host.peak_rss_bytes,
+        bytes_in: host.bytes_in.iter().sum(),
+        bytes_out: host.bytes_out.iter().sum(),
+        retransmits: host.retransmits,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,173 @@
+//! What limited a run: a few rules over CPU and TCP_INFO, the first that holds speaks.
+
+use crate::control::ServerReport;
+use crate::coordinator::stage::Play;
+use crate::environment::Environment;
+use crate::plan::Plan;
+
+/// A process that uses more than this of a core, or a machine more than this of all, has nothing left to give.
+const EXHAUSTED: f64 = 0.9;
+/// The part of the time with data to send that makes a reader, or a link, what is waited for.
+const MOSTLY: f64 = 0.5;
+/// Segments sent again, of all: more is a link that loses.
+const LOSSY: f64 = 0.001;
+/// Payload of one segment on a link of MTU 1500; larger ones only make the rule milder.
+const SEGMENT_BYTES: f64 = 1448.0;
+
+/// What the rules look at.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    pub(super) cores: u64,
+    /// Part of all cores' time that was not idle, whoever used it.
+    pub(super) machine_busy: f64,
+    /// Cores that each host used.
+    pub(super) hosts: Vec<f64>,
+    /// Cores that each server used.
+    pub(super) servers: [f64; 2],
+    /// Seconds of the rounds, and connections of each server.
+    pub(super) connection_seconds: f64,
+    /// Both servers' TCP together.
+    pub(super) tcp: ServerReport,
+}
+
+impl Load {
+    pub(super) fn of(plan: &Plan, environment: &Environment, play: &Play) -> Load {
+        let wall = play.wall_seconds.max(1e-9);
+        let [one, two] = &play.servers;
+        let tcp = ServerReport {
+            egress_bytes: one.egress_bytes + two.egress_bytes,
+            tcp_busy_us: one.tcp_busy_us + two.tcp_busy_us,
+            tcp_rwnd_limited_us: one.tcp_rwnd_limited_us + two.tcp_rwnd_limited_us,
+            tcp_sndbuf_limited_us: one.tcp_sndbuf_limited_us + two.tcp_sndbuf_limited_us,
+            tcp_retransmits: one.tcp_retransmits + two.tcp_retransmits,
+            ..ServerReport::default()
+        };
+        let connections: u64 = crate::coordinator::connections_by_host(plan).iter().sum();
+        Load {
+            cores: environment.cores,
+            machine_busy: play.machine_busy,
+            hosts: play.hosts.iter().map(|host| host.cpu_seconds / wall).collect(),
+            servers: [one.cpu_seconds / wall, two.cpu_seconds / wall],
+            connection_seconds: 2.0 * connections as f64 * wall,
+            tcp,
+        }
+    }
+}
+
+/// One sentence; its first words name the limit.
+pub(super) fn sentence(load: &Load) -> String {
+    let (host, host_cores) = busiest(&load.hosts);
+    let (server, server_cores) = busiest(&load.servers);
+    let busy_us = load.tcp.tcp_busy_us as f64;
+    let of_busy = |us: u64| if busy_us > 0.0 { us as f64 / busy_us } else { 0.0 };
+    let reader = of_busy(load.tcp.tcp_rwnd_limited_us);
+    let buffer = of_busy(load.tcp.tcp_sndbuf_limited_us);
+    let lossy = load.tcp.tcp_retransmits as f64 * SEGMENT_BYTES / (load.tcp.egress_bytes as f64).max(1.0);
+    let sending = busy_us / 1e6 / load.connection_seconds.max(1e-9);
+    if host_cores > EXHAUSTED {
+        return format!("load generator bound: host {host} used {host_cores:.2} of a core");
+    }
+    if load.machine_busy > EXHAUSTED && load.hosts.len() as u64 + 2 > load.cores {
+        return format!(
+            "machine bound: its {} cores were {:.0}% busy ({:.2} cores in the hosts, {:.2} in the servers)",
+            load.cores,
+            load.machine_busy * 100.0,
+            load.hosts.iter().sum::<f64>(),
+            load.servers.iter().sum::<f64>()
+        );
+    }
+    if server_cores > EXHAUSTED {
+        return format!("server bound: server {} used {server_cores:.2} of a core", server + 1);
+    }
+    if lossy > LOSSY {
+        return format!("link bound: it lost data, {} segments were sent again", load.tcp.tcp_retransmits);
+    }
+    if sending > MOSTLY && reader > MOSTLY {
+        return format!(
+            "reader bound: the hosts' windows were closed for {:.0}% of the servers' sending time",
+            reader * 100.0
+        );
+    }
+    if sending > MOSTLY && buffer > MOSTLY {
+        return format!(
+            "send buffer bound: it was full for {:.0}% of the servers' sending time (sysctl net.ipv4.tcp_wmem)",
+            buffer * 100.0
+        );
+    }
+    if sending > MOSTLY {
+        return format!(
+            "link bound: the servers' connections had data to send for {:.0}% of the time and the readers had room",
+            sending * 100.0
+        );
+    }
+    format!(
+        "not bound: the connections were idle for {:.0}% of the time; try more rounds, a larger group or --ahead 1",
+        (1.0 - sending).max(0.0) * 100.0
+    )
+}
+
+/// Which used the most, and how much.
+fn busiest(cores: &[f64]) -> (usize, f64) {
+    cores.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two servers and two hosts on eight cores, ten connections for one second, nothing special.
+    fn load() -> Load {
+        Load {
+            cores: 8,
+            machine_busy: 0.3,
+            hosts: vec![0.4, 0.3],
+            servers: [0.5, 0.5],
+            connection_seconds: 10.0,
+            tcp: ServerReport {
+                egress_bytes: 1_000_000_000,
+                tcp_busy_us: 1_000_000,
+                ..ServerReport::default()
+            },
+        }
+    }
+
+    fn tcp(busy_us: u64, rwnd_us: u64, sndbuf_us: u64, retransmits: u64) -> ServerReport {
+        ServerReport {
+            egress_bytes: 1_000_000_000,
+            tcp_busy_us: busy_us,
+            tcp_rwnd_limited_us: rwnd_us,
+            tcp_sndbuf_limited_us: sndbuf_us,
+            tcp_retransmits: retransmits,
+            ..ServerReport::default()
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_holds_speaks() {
+        let table: [(&str, Load); 10] = [
+            ("not bound: the connections were idle for 90%", load()),
+            ("load generator bound: host 1 used 0.95", Load { hosts: vec![0.4, 0.95], ..load() }),
+            (
+                "load generator bound: host 0",
+                Load { hosts: vec![0.95], servers: [0.99, 0.5], machine_busy: 1.0, cores: 2, ..load() },
+            ),
+            ("machine bound: its 2 cores were 97% busy", Load { cores: 2, machine_busy: 0.97, ..load() }),
+            ("server bound: server 2 used 0.93", Load { servers: [0.5, 0.93], machine_busy: 0.97, ..load() }),
+            ("link bound: it lost data, 7000 segments", Load { tcp: tcp(9_000_000, 9_000_000, 0, 7_000), ..load() }),
+            ("reader bound: the hosts' windows were closed for 80%", Load {
+                tcp: tcp(9_000_000, 7_200_000, 0, 0),
+                ..load()
+            }),
+            ("send buffer bound: it was full for 60%", Load { tcp: tcp(9_000_000, 0, 5_400_000, 0), ..load() }),
+            ("link bound: the servers' connections had data to send for 90%", Load {
+                tcp: tcp(9_000_000, 1_000_000, 0, 3),
+                ..load()
+            }),
+            ("not bound: the connections were idle for 100%", Load { tcp: ServerReport::default(), ..load() }),
+        ];
+        for (start, load) in table {
+            let said = sentence(&load);
+            assert!(said.starts_with(start), "{start}: {said}");
+        }
+    }
+}

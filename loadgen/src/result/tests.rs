@@ -1,0 +1,195 @@
+//! A result of fixed inputs, and what must hold of any.
+
+use super::*;
+use crate::environment::Versions;
+use crate::latency::{histogram, to_text};
+use crate::plan::Verify;
+use crate::plan::tests::plan;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A good run of 130 members on two hosts, three rounds.
+pub(crate) fn measured() -> Measured {
+    let plan = Plan { group: 130, hosts: 2, rounds: 3, users_per_connection: 65, ..plan() };
+    let latencies = |unit: u64| {
+        let mut histogram = histogram();
+        (1..=100).for_each(|step| histogram.record(step * unit).unwrap());
+        to_text(&histogram)
+    };
+    let host = |index: u64| PlayReport {
+        round_seconds: vec![0.010, 0.020 + index as f64 / 1e3, 0.015],
+        seconds: 0.05,
+        totals: Totals {
+            messages_sent: 195,
+            accepted: 195,
+            ignored: 25_155,
+            shares_verified: 25_350,
+            ..Totals::default()
+        },
+        bytes_in: [8_520_000, 8_520_000],
+        bytes_out: [140_000, 140_000],
+        message_latency_us: latencies(100 + index),
+        delivery_latency_us: latencies(110),
+        generate_us: latencies(1),
+        round_trip_us: latencies(20),
+        reconstruct_us: latencies(2),
+        cpu_seconds: 0.02,
+        peak_rss_bytes: 40 << 20,
+        complaints: Vec::new(),
+        retransmits: 0,
+    };
+    let server = ServerReport {
+        egress_bytes: 17_040_000,
+        egress_shares: 50_700,
+        cpu_seconds: 0.01,
+        peak_rss_bytes: 64 << 20,
+        tcp_busy_us: 30_000,
+        tcp_rwnd_limited_us: 3_000,
+        ..ServerReport::default()
+    };
+    let dial = |seconds| DialReport {
+        seconds,
+        bytes_in: 1_100_000,
+        bytes_out: 560_000,
+        confirm_cells: 8_450,
+        confirm_failed: 0,
+    };
+    Measured {
+        plan,
+        environment: Environment {
+            kernel: "Linux 6.18.0".into(),
+            cpu: "Some CPU".into(),
+            cores: 2,
+            mtu: 65_536,
+            hosts: "processes on loopback".into(),
+            versions: Versions { twincast: "0.1.0".into(), wire: 1 },
+            git_commit: "unknown".into(),
+        },
+        dial: vec![dial(0.2), dial(0.3)],
+        play: Play {
+            hosts: vec![host(0), host(1)],
+            servers: [server.clone(), server],
+            wall_seconds: 0.06,
+            machine_busy: 0.95,
+            interface_bytes: 35_000_000,
+        },
+        roof: Some(Roof {
+            plain_send_bits_per_s: Some(9.5e9),
+            server_cpu_ratio: Some(1.25),
+            server_cpu_ratio_min: Some(1.1),
+            server_cpu_ratio_max: Some(1.4),
+            server_cpu_seconds_per_gb: Some(0.25),
+            plain_send_cpu_seconds_per_gb: Some(0.2),
+            server_bits_per_s: Some(7.25e9),
+            connections: 2,
+            repeats: 3,
+        }),
+        bad_to_stop: Vec::new(),
+    }
+}
+
+/// [`measured`], put together.
+pub(crate) fn sample() -> RunResult {
+    RunResult::of(measured()).unwrap()
+}
+
+/// The same run with two messages lost.
+pub(crate) fn broken() -> RunResult {
+    let mut measured = measured();
+    let totals = &mut measured.play.hosts[0].totals;
+    totals.accepted -= 2;
+    totals.lost += 2;
+    RunResult::of(measured).unwrap()
+}
+
+#[test]
+fn a_good_run_has_no_failures_and_adds_up() {
+    let result = sample();
+    assert_eq!(result.failures, Vec::<String>::new());
+    assert_eq!((result.totals.messages_sent, result.totals.accepted), (390, 390));
+    assert_eq!((result.dial.seconds, result.dial.confirm_cells), (0.3, 16_900));
+    assert_eq!((result.round_seconds.p50, result.round_seconds.max), (Some(0.015), Some(0.021)));
+    assert!((result.delivering_seconds - 0.046).abs() < 1e-9);
+    let server = &result.servers[0];
+    assert!((server.bits_per_s - 17_040_000.0 * 8.0 / 0.046).abs() < 1.0);
+    assert!((server.bits_per_s_wall - 17_040_000.0 * 8.0 / 0.06).abs() < 1.0);
+    assert!(result.limited_by.starts_with("machine bound"), "{}", result.limited_by);
+}
+
+#[test]
+fn overlapping_rounds_do_not_count_their_time_twice() {
+    let overlapping = PlayReport { round_seconds: vec![0.4, 0.4, 0.4], seconds: 0.7, ..PlayReport::default() };
+    assert!((delivering_seconds(&[overlapping]) - 0.7).abs() < 1e-9);
+}
+
+#[test]
+fn whatever_is_wrong_with_a_run_is_said() {
+    type Spoil = fn(&mut Measured);
+    let table: [(&str, Spoil); 16] = [
+        ("2 messages were lost", |of| of.play.hosts[1].totals.lost = 2),
+        ("1 messages were misdelivered", |of| of.play.hosts[1].totals.misdelivered = 1),
+        ("1 messages were altered", |of| of.play.hosts[1].totals.altered = 1),
+        ("1 messages were accepted that nobody sent", |of| of.play.hosts[0].totals.extra = 1),
+        ("3 cells were tampered with", |of| of.play.hosts[0].totals.tampered = 3),
+        ("4 cells came from one server only", |of| of.play.hosts[0].totals.incomplete = 4),
+        ("5 cells had no sender", |of| of.play.hosts[0].totals.absent = 5),
+        ("1 rounds were left out", |of| of.play.hosts[0].totals.rounds_skipped = 1),
+        ("6 bit confirmations were missing", |of| of.dial[0].confirm_failed = 6),
+        ("7 connections were closed", |of| of.play.servers[1].slow_readers_closed = 7),
+        ("389 messages were accepted and 390 sent", |of| of.play.hosts[0].totals.accepted = 194),
+        ("50,699 cells arrived and 50,700 were planned", |of| of.play.hosts[0].totals.shares_verified -= 1),
+        ("10 cells were not verified", |of| of.play.hosts[0].totals.shares_counted = 10),
+        ("host 1 closed 2 rounds of 3", |of| of.play.hosts[1].round_seconds.truncate(2)),
+        ("server 1 did not stop", |of| of.bad_to_stop.push("server 1".into())),
+        ("host 0: a complaint", |of| of.play.hosts[0].complaints.push("a complaint".into())),
+    ];
+    for (said, spoil) in table {
+        let mut measured = measured();
+        spoil(&mut measured);
+        let failures = RunResult::of(measured).unwrap().failures;
+        assert!(failures.iter().any(|failure| failure.starts_with(said)), "{said}: {failures:?}");
+    }
+}
+
+#[test]
+fn a_run_that_only_counts_needs_no_accepted_messages() {
+    let mut measured = measured();
+    measured.plan.verify = Verify::Count;
+    for host in &mut measured.play.hosts {
+        host.totals = Totals { messages_sent: 195, shares_counted: 25_350, ..Totals::default() };
+    }
+    assert_eq!(RunResult::of(measured).unwrap().failures, Vec::<String>::new());
+}
+
+#[test]
+fn json_and_its_documentation_name_the_same_fields() {
+    let mut told = BTreeSet::new();
+    collect("", &serde_json::to_value(sample()).unwrap(), &mut told);
+    let text = include_str!("../../RESULT.md");
+    let documented: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(field, _)| field.to_owned()))
+        .collect();
+    assert_eq!(told.difference(&documented).collect::<Vec<_>>(), Vec::<&String>::new(), "not in RESULT.md");
+    assert_eq!(documented.difference(&told).collect::<Vec<_>>(), Vec::<&String>::new(), "only in RESULT.md");
+}
+
+/// The paths of all leaves; the elements of a list share one.
+fn collect(path: &str, value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            fields.iter().for_each(|(name, value)| collect(&format!("{path}{dot}{name}"), value, into));
+        }
+        Value::Array(elements) if !elements.is_empty() => {
+            elements.iter().for_each(|element| collect(&format!("{path}[]"), element, into));
+        }
+        _ => drop(into.insert(path.to_owned())),
+    }
+}
+
+#[test]
+fn a_result_is_read_back_as_it_was_written() {
+    let text = serde_json::to_string(&sample()).unwrap();
+    assert_eq!(serde_json::from_str::<RunResult>(&text).unwrap(), sample());
+}

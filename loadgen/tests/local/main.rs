@@ -1,0 +1,5 @@
+//! `twincast-loadgen local`, the real binary with its real children.
+
+mod common;
+mod ends;
+mod runs;
