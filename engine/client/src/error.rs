@@ -1,8 +1,8 @@
 //! The one error type of this crate.
 
 use twincast_protocol::error::ProtocolError;
-use twincast_protocol::ids::{MemberIndex, RoundNumber, SlotIndex};
 use twincast_protocol::ids::ServerSide;
+use twincast_protocol::ids::{MemberIndex, RoundNumber, SlotIndex};
 use twincast_protocol::wire::{Code, Kind};
 
 /// Why a client cannot go on. It has taken nothing of the offending frame, and gives the same answer from then on;

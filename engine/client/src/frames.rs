@@ -51,7 +51,9 @@ impl Client {
                 observer.event(refused(server, head, sentence));
                 return Ok(true);
             }
-            (Frame::Welcome(welcome), false) => return self.welcome(server, *welcome, observer).map(|()| true),
+            (Frame::Welcome(welcome), false) => {
+                return self.welcome(server, *welcome, observer).map(|()| true);
+            }
             (Frame::Welcome(_), true) => return unexpected("a second time"),
             (_, false) => return unexpected("before WELCOME"),
             (_, true) => {}
@@ -69,7 +71,9 @@ impl Client {
                 let round = end.round.get();
                 return self.end(server, round, Some(end.tiles.get()), now, observer);
             }
-            Frame::RoundSkipped(skipped) => return self.end(server, skipped.round.get(), None, now, observer),
+            Frame::RoundSkipped(skipped) => {
+                return self.end(server, skipped.round.get(), None, now, observer);
+            }
             Frame::Welcome(_) | Frame::Error(..) => unreachable!("taken above"),
         }
         Ok(true)
@@ -146,7 +150,13 @@ impl Session {
             return Err(ClientError::Unexpected { server, kind, when: "for a dial that was not sent" });
         }
         field(server, kind, "epoch", dialled.epoch.get().into(), self.group.epoch.0.into())?;
-        field(server, kind, "slot", dialled.slot.get().into(), position as u64 % u64::from(self.group.slots))?;
+        field(
+            server,
+            kind,
+            "slot",
+            dialled.slot.get().into(),
+            position as u64 % u64::from(self.group.slots),
+        )?;
         if !self.dials[position].acknowledge(server) {
             return Err(ClientError::Unexpected { server, kind, when: "twice for one dial" });
         }

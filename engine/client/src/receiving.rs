@@ -102,7 +102,9 @@ impl Client {
         let session = self.session.as_ref()?;
         session.round.number?;
         let waiting = |stream: &Stream| {
-            stream.delivery.is_some_and(|delivery| !delivery.dropped && delivery.key.class() == Class::Messages)
+            stream
+                .delivery
+                .is_some_and(|delivery| !delivery.dropped && delivery.key.class() == Class::Messages)
         };
         let stalled = self.streams.iter().any(waiting).then_some(self.last_progress);
         let since = match (session.round.first_end, stalled) {
@@ -158,7 +160,9 @@ impl Session {
         let present = [first.present, second.present];
         let mut position = first.position;
         while position < users.len() {
-            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(piece_bytes)) else { break };
+            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(piece_bytes)) else {
+                break;
+            };
             let user = User { position, member: users[position] };
             if present[0] & present[1] == 0 {
                 observer.verdicts(&tile, user, &unread_verdicts(&tile, present), &Messages(None));
@@ -189,7 +193,9 @@ impl Session {
         let Delivery { tile, piece_bytes, .. } = first;
         let mut moved = false;
         while let (Some(delivery), Some(_)) = (one.delivery, two.delivery) {
-            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(piece_bytes)) else { break };
+            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(piece_bytes)) else {
+                break;
+            };
             let present = [first.present, second.present];
             let cells = TileCells { count: tile.senders as usize, cells: [cells1, cells2], present };
             let (group, epoch) = (self.group.group, self.group.epoch);
@@ -234,7 +240,9 @@ impl Session {
         let here = |delivery: &Option<&mut Delivery>| {
             delivery
                 .as_ref()
-                .filter(|delivery| !delivery.dropped && (delivery.tile.tile, delivery.tile.slot.0) == (tile, slot))
+                .filter(|delivery| {
+                    !delivery.dropped && (delivery.tile.tile, delivery.tile.slot.0) == (tile, slot)
+                })
                 .map(|delivery| (delivery.present, delivery.position))
         };
         if let [Some((present1, position)), Some((present2, _))] = deliveries.each_ref().map(here) {

@@ -3,13 +3,13 @@
 use crate::error::ClientError;
 use crate::inbound::Inbound;
 use crate::key::Key;
-use crate::limits::SMALL_BODY_BYTES_MAX;
+use crate::limits::{SMALL_BODY_BYTES_MAX, TILE_SENDERS};
 use crate::observer::Tile;
 use crate::outbound::Outbound;
 use twincast_protocol::ids::{RoundNumber, ServerSide};
 use twincast_protocol::wire::{
-    Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, ErrorFrame, Grant, HEADER_BYTES, Header, Kind,
-    RoundEnd, RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
+    Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, ErrorFrame, Grant, HEADER_BYTES, Header,
+    Kind, RoundEnd, RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
 };
 
 /// One of the two connections.
@@ -87,6 +87,11 @@ impl Stream {
         let length_wrong = |_: Code| ClientError::Length { server, kind, body_bytes };
         if kind == Kind::Deliver {
             let Some(head) = data.get(HEADER_BYTES..DELIVER_HEAD_BYTES) else { return Ok(None) };
+            // The product of three u32 is formed only once it cannot overflow.
+            let sizes = Deliver::parse(head).map_err(length_wrong)?;
+            if sizes.senders.get() > TILE_SENDERS || sizes.cell_bytes.get() > body_bytes {
+                return Err(length_wrong(Code::LengthWrong));
+            }
             let deliver = Deliver::read(head, body_bytes).map_err(length_wrong)?;
             return Ok(Some((Frame::Deliver(deliver), DELIVER_HEAD_BYTES)));
         }

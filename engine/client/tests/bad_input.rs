@@ -63,7 +63,10 @@ fn a_wrong_welcome_is_named() {
     assert_eq!(first_words(&welcome_with(|w| w.profile = 1)), field("profile", 1, 2));
     assert_eq!(first_words(&welcome_with(|w| w.share_bytes = 95.into())), field("share_bytes", 95, 96));
     assert_eq!(first_words(&welcome_with(|w| w.members = 3.into())), group("members", 3));
-    assert_eq!(first_words(&welcome_with(|w| w.members = u32::MAX.into())), group("members", u32::MAX.into()));
+    assert_eq!(
+        first_words(&welcome_with(|w| w.members = u32::MAX.into())),
+        group("members", u32::MAX.into())
+    );
     assert_eq!(first_words(&welcome_with(|w| w.slots = 0.into())), group("slots", 0));
     assert_eq!(first_words(&welcome_with(|w| w.slots = 5000.into())), group("slots", 5000));
     assert_eq!(first_words(&welcome_with(|w| w.frame_bytes = 17.into())), group("frame_bytes", 17));
@@ -91,7 +94,9 @@ fn frames_that_are_none_are_named() {
     assert_eq!(first_words(&[1, 0x80, 0, 0, 48, 0, 0, 0]), form(Code::KindUnknown));
     assert_eq!(first_words(&[1, 0x81, 0, 9, 48, 0, 0, 0]), form(Code::KindUnknown));
     assert_eq!(first_words(&[1, 0x85, 0, 0, 0, 0, 0, 0x41]), form(Code::FrameTooLarge));
-    for (kind, body_bytes) in [(Kind::Welcome, 47), (Kind::Welcome, 49), (Kind::Error, 23), (Kind::Error, 281)] {
+    for (kind, body_bytes) in
+        [(Kind::Welcome, 47), (Kind::Welcome, 49), (Kind::Error, 23), (Kind::Error, 281)]
+    {
         let header = [1, kind as u8, 0, 0, body_bytes as u8, (body_bytes >> 8) as u8, 0, 0];
         let length = ClientError::Length { server: S1, kind, body_bytes };
         assert_eq!(first_words(&header), Err(length));
@@ -115,9 +120,12 @@ fn frames_out_of_place_are_named() {
     };
     assert_eq!(unexpected(later(SHAPE, |server, _| server.open(1))), "a second time");
     assert_eq!(unexpected(later(SHAPE, |server, _| server.grants())), "after EPOCH_OPEN");
-    assert_eq!(unexpected(later(PLAIN, |server, _| {
-        Grant::new(EPOCH, SlotIndex(0), MemberIndex(0), server.shape.members).frame().to_vec()
-    })), "in a group without confirmation");
+    assert_eq!(
+        unexpected(later(PLAIN, |server, _| {
+            Grant::new(EPOCH, SlotIndex(0), MemberIndex(0), server.shape.members).frame().to_vec()
+        })),
+        "in a group without confirmation"
+    );
     let confirmations = later(SHAPE, |server, users| server.confirmations(0, 0, users));
     assert_eq!(unexpected(confirmations), "of confirmations after EPOCH_OPEN");
     let repeated = later(SHAPE, |_, _| Dialled::new(1, EPOCH, MemberIndex(0), SlotIndex(0)).frame().to_vec());
@@ -127,13 +135,18 @@ fn frames_out_of_place_are_named() {
 }
 
 #[test]
-fn deliveries_and_ends_out_of_order_are_named() {
-    let shape = Shape { members: 70, slots: 2, confirm_tile_senders: 0 };
-    let back = later(shape, |server, users| {
-        [server.tile(1, 0, 1, users), server.tile(1, 0, 0, users)].concat()
-    });
-    // The second tile is read only once S2 has delivered the first or passed it, so S1 alone is not refused yet.
-    drop(back);
+fn tiles_and_grants_out_of_order_are_named() {
+    let mut world = World::opened(Shape { members: 70, slots: 2, confirm_tile_senders: 0 }, 1);
+    world.submit(1);
+    world.put_both(|server, users| [server.tile(1, 0, 1, users), server.tile(1, 0, 0, users)].concat());
+    let player = &mut world.players[0];
+    let end = player.give_all(&mut world.rng, world.now).expect_err("tiles descend");
+    assert!(matches!(end, ClientError::OutOfOrder { kind: Kind::Deliver, .. }), "{end}");
+
+    let mut world = World::dialled(SHAPE, 1);
+    world.put(S1, |server, _| server.grants());
+    let end = world.players[0].give(S1, usize::MAX, world.now).expect_err("granted again");
+    assert!(matches!(end, ClientError::OutOfOrder { kind: Kind::Grant, .. }), "{end}");
 }
 
 #[test]
@@ -191,7 +204,8 @@ fn servers_that_open_with_different_rounds_are_refused() {
         assert!(matches!(error, ClientError::Group { field, .. } if field == wrong), "{error}");
     }
     let mut player = Player::new(PLAIN, vec![1]);
-    player.coming[0] = [welcome_with(|_| ()), EpochOpen::new(Epoch(9), 5, RoundNumber(1)).frame().to_vec()].concat();
+    player.coming[0] =
+        [welcome_with(|_| ()), EpochOpen::new(Epoch(9), 5, RoundNumber(1)).frame().to_vec()].concat();
     player.coming[1] = welcome_with(|_| ());
     player.give(S1, usize::MAX, world.now).unwrap();
     let error = player.give(ServerSide::Two, usize::MAX, world.now).expect_err("another epoch");
@@ -235,7 +249,10 @@ fn the_callers_own_mistakes_are_named() {
     client.submit().expect("round 1");
     let mut caller = Caller(vec![0; SHARE_BYTES], vec![]);
     let error = client.outgoing(S1, &mut world.rng, &mut caller).expect_err("too long a message");
-    assert_eq!(error.to_string(), "member 0 cannot send in slot 0 of round 1: a message of 96 bytes does not fit: this group's frame holds 45");
+    assert_eq!(
+        error.to_string(),
+        "member 0 cannot send in slot 0 of round 1: a message of 96 bytes does not fit: this group's frame holds 45"
+    );
 
     let mut player = Player::new(PLAIN, vec![1]);
     player.coming = [PLAIN.welcome().frame().to_vec(), PLAIN.welcome().frame().to_vec()];

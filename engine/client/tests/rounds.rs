@@ -145,8 +145,8 @@ fn a_tile_that_one_server_lacks_is_incomplete_and_one_that_both_lack_too() {
     world.give_all();
     for player in &world.players {
         for user in &player.users {
-            let incomplete =
-                [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(t, k)| player.record.verdicts[&(1, t, k, user.0)].incomplete);
+            let incomplete = [(0, 0), (0, 1), (1, 0), (1, 1)]
+                .map(|(t, k)| player.record.verdicts[&(1, t, k, user.0)].incomplete);
             assert_eq!(incomplete, [u64::MAX, u64::MAX, 0, 0b111111]);
         }
         assert_eq!(player.record.closed(), [1]);
@@ -285,7 +285,9 @@ fn confirmations_that_never_came_have_failed() {
     world.give_all();
     for player in &world.players {
         let missing = player.users.len() as u64 * (140 - 4);
-        assert!(matches!(player.record.events.last(), Some(Event::EpochOpen { failed, .. }) if *failed == missing));
+        assert!(
+            matches!(player.record.events.last(), Some(Event::EpochOpen { failed, .. }) if *failed == missing)
+        );
     }
 }
 
@@ -325,7 +327,9 @@ fn a_connection_that_ends_leaves_the_rest_incomplete() {
     let mut world = World::opened(SHAPE, 13);
     world.submit(1);
     world.put(ServerSide::One, |server, users| server.round(1, users));
-    world.put(ServerSide::Two, |server, users| server.tile(1, 0, 0, users)[..HEAD + 9 * 64 * SHARE_BYTES].to_vec());
+    world.put(ServerSide::Two, |server, users| {
+        server.tile(1, 0, 0, users)[..HEAD + 9 * 64 * SHARE_BYTES].to_vec()
+    });
     world.give_all();
     for player in &mut world.players {
         player.client.closed(ServerSide::Two);

@@ -81,7 +81,8 @@ impl Server {
         data.extend_from_slice(bytes);
         let (mut at, mut out) = (0, Vec::new());
         while let Some(header) = data[at..].first_chunk::<HEADER_BYTES>() {
-            let Header { kind, body_bytes } = Header::parse(header).expect("a client's frames are well formed");
+            let Header { kind, body_bytes } =
+                Header::parse(header).expect("a client's frames are well formed");
             let Some(body) = data[at + HEADER_BYTES..].get(..body_bytes as usize) else { break };
             self.frame(kind, body, &mut out);
             at += HEADER_BYTES + body.len();

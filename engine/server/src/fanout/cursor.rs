@@ -109,42 +109,39 @@ impl Cursor {
         }
     }
 
-    /// The piece at the fill position, begun now if need be.
-    fn piece(&mut self) -> Option<&(Piece, u64)> {
-        if self.filled.0 == self.begun.len() {
-            if let Some(frame) = self.private.pop_front() {
-                let bytes = frame.len() as u64;
-                self.begun.push_back((Piece::Private(frame), bytes));
-            } else if let Some((place, last)) = &mut self.end
-                && self.next == *place
-            {
-                let frame = last.take()?;
-                let bytes = frame.len() as u64;
-                self.begun.push_back((Piece::Private(frame), bytes));
-            } else {
-                let item = self.log.borrow().get(self.next)?.clone();
-                let bytes = item.bytes(self.users.len());
-                self.begun.push_back((Piece::Shared(item), bytes));
-                self.next += 1;
-            }
+    /// Whether there is a piece at the fill position; it is begun now if need be.
+    fn begin_piece(&mut self) -> bool {
+        if self.filled.0 < self.begun.len() {
+            return true;
         }
-        self.begun.get(self.filled.0)
+        let at_end = self.end.as_ref().is_some_and(|(place, _)| *place == self.next);
+        let piece = if let Some(frame) = self.private.pop_front() {
+            Some(Piece::Private(frame))
+        } else if at_end {
+            self.end.as_mut().and_then(|(_, last)| last.take()).map(Piece::Private)
+        } else {
+            self.log.borrow().get(self.next).cloned().map(Piece::Shared)
+        };
+        let Some(piece) = piece else { return false };
+        let bytes = match &piece {
+            Piece::Private(frame) => frame.len() as u64,
+            Piece::Shared(item) => item.bytes(self.users.len()),
+        };
+        self.next += u64::from(matches!(piece, Piece::Shared(_)));
+        self.begun.push_back((piece, bytes));
+        true
     }
 }
 
 impl Source for Cursor {
     fn fill(&mut self, buf: &mut [u8]) -> usize {
         let mut at = 0;
-        while at < buf.len() {
-            let from = self.filled.1;
-            let users = std::mem::take(&mut self.users);
-            let wrote =
-                self.piece().map(|(piece, bytes)| (write(piece, &users, from, &mut buf[at..]), *bytes));
-            self.users = users;
-            let Some((wrote, bytes)) = wrote else { break };
+        while at < buf.len() && self.begin_piece() {
+            let (piece, bytes) = &self.begun[self.filled.0];
+            let wrote = write(piece, &self.users, self.filled.1, &mut buf[at..]);
             at += wrote;
             self.filled.1 += wrote as u64;
-            if self.filled.1 == bytes {
+            if self.filled.1 == *bytes {
                 self.filled = (self.filled.0 + 1, 0);
             }
         }

@@ -1,1 +1,201 @@
-//! tests
+use super::*;
+use crate::tile::{Tile, TileHead};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use std::sync::Arc;
+use twincast_protocol::ids::{Epoch, RoundNumber, SlotIndex};
+
+const MEMBERS: u32 = 70;
+
+fn tile(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
+    let senders = rng.random_range(1..=64);
+    let head = TileHead {
+        epoch: Epoch(0),
+        round: RoundNumber(round),
+        slot: SlotIndex(0),
+        tile: 0,
+        first_sender: MemberIndex(0),
+        senders,
+        present: 0,
+    };
+    let mut tile = Tile::for_messages([64, 336, 80][round as usize % 3]);
+    tile.begin_messages(head, (0..MEMBERS).map(|_| rng.random()).collect());
+    for sender in 0..senders {
+        rng.fill_bytes(tile.row_mut(sender));
+        tile.set_present(sender);
+    }
+    Item::Tile(Arc::new(tile))
+}
+
+fn frame(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
+    let mut bytes = vec![0; rng.random_range(8..60)];
+    rng.fill_bytes(&mut bytes);
+    Item::Frame(RoundNumber(round), bytes.into())
+}
+
+/// The bytes of an item for these users, one cell after the other.
+fn naive(item: &Item, users: &[MemberIndex]) -> Vec<u8> {
+    match item {
+        Item::Frame(_, bytes) => bytes.to_vec(),
+        Item::Tile(tile) => {
+            let mut bytes = tile.deliver_head(users.len()).to_vec();
+            for &user in users {
+                let mut cells = vec![0; tile.user_bytes()];
+                tile.gather(user, 0, &mut cells);
+                bytes.extend(cells);
+            }
+            bytes
+        }
+    }
+}
+
+fn some_users(rng: &mut Xoshiro256PlusPlus) -> Box<[MemberIndex]> {
+    let share = rng.random_range(0.05..1.0);
+    let mut users: Vec<_> = (0..MEMBERS).filter(|_| rng.random_bool(share)).map(MemberIndex).collect();
+    if users.is_empty() {
+        users.push(MemberIndex(MEMBERS - 1));
+    }
+    users.into()
+}
+
+/// A kernel that takes any part of what was filled, or nothing, and makes the source start over now and then.
+fn pump(cursor: &mut Cursor, got: &mut Vec<u8>, rng: &mut Xoshiro256PlusPlus) {
+    let mut slab = vec![0; rng.random_range(1..40_000)];
+    let filled = cursor.fill(&mut slab);
+    let taken = rng.random_range(0..=filled);
+    got.extend_from_slice(&slab[..taken]);
+    cursor.sent(taken);
+    cursor.rewind();
+}
+
+#[test]
+fn the_stream_is_the_items_in_order_however_it_is_sent() {
+    for seed in 0..40 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let log = Rc::new(RefCell::new(Log::default()));
+        let mut cursors: Vec<(Cursor, Vec<u8>, Vec<u8>)> = Vec::new();
+        for round in 1..12 {
+            if round % 3 == 1 {
+                cursors.push((Cursor::new(log.clone(), some_users(&mut rng)), Vec::new(), Vec::new()));
+            }
+            let item = if rng.random_bool(0.7) { tile(round, &mut rng) } else { frame(round, &mut rng) };
+            for (cursor, _, expected) in &mut cursors {
+                expected.extend(naive(&item, &cursor.users));
+            }
+            log.borrow_mut().push(item);
+            for (cursor, got, _) in &mut cursors {
+                for _ in 0..rng.random_range(0..4) {
+                    pump(cursor, got, &mut rng);
+                }
+            }
+        }
+        for (cursor, got, expected) in &mut cursors {
+            while cursor.pending() {
+                pump(cursor, got, &mut rng);
+            }
+            assert_eq!(got.len(), expected.len(), "seed {seed}");
+            assert!(got == expected, "seed {seed}: the same length, other bytes");
+        }
+        let end = log.borrow().end();
+        assert!(log.borrow().get(end).is_none());
+        for (cursor, ..) in &mut cursors {
+            assert_eq!(cursor.rounds_behind(), 0, "seed {seed}");
+            cursor.leave();
+        }
+    }
+}
+
+#[test]
+fn private_frames_come_between_items() {
+    for seed in 0..40 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let log = Rc::new(RefCell::new(Log::default()));
+        let mut cursor = Cursor::new(log.clone(), some_users(&mut rng));
+        let items: Vec<Item> = (1..6).map(|round| tile(round, &mut rng)).collect();
+        let mut got = Vec::new();
+        let private = Bytes::from_static(b"-- for this connection alone --");
+        for item in &items {
+            log.borrow_mut().push(item.clone());
+            pump(&mut cursor, &mut got, &mut rng);
+            cursor.push_private(private.clone());
+        }
+        while cursor.pending() {
+            pump(&mut cursor, &mut got, &mut rng);
+        }
+        let mut rest = got.as_slice();
+        for item in &items {
+            while let Some(after) = rest.strip_prefix(&private[..]) {
+                rest = after;
+            }
+            rest = rest.strip_prefix(naive(item, &cursor.users).as_slice()).expect("an item, whole");
+        }
+        assert!(rest.chunks(private.len()).all(|chunk| chunk == &private[..]), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_stream_that_ends_now_finishes_the_piece_that_is_on_its_way() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let log = Rc::new(RefCell::new(Log::default()));
+    let mut cursor = Cursor::new(log.clone(), [MemberIndex(3)].into());
+    let items = [tile(1, &mut rng), tile(2, &mut rng)];
+    items.iter().for_each(|item| log.borrow_mut().push(item.clone()));
+    let mut slab = [0; 100];
+    assert_eq!(cursor.fill(&mut slab), 100);
+    cursor.sent(60);
+    cursor.rewind();
+    cursor.end(End::Now, Some(Bytes::from_static(b"last")));
+    log.borrow_mut().push(tile(3, &mut rng));
+    let mut got = slab[..60].to_vec();
+    while cursor.pending() {
+        pump(&mut cursor, &mut got, &mut rng);
+    }
+    let mut expected = naive(&items[0], &cursor.users);
+    expected.extend(b"last");
+    assert_eq!(got, expected);
+    cursor.leave();
+    let end = log.borrow().end();
+    assert!(log.borrow().get(end).is_none(), "the log holds nothing for nobody");
+}
+
+#[test]
+fn a_stream_that_ends_after_the_log_sends_what_the_log_had() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
+    let log = Rc::new(RefCell::new(Log::default()));
+    let mut cursor = Cursor::new(log.clone(), [MemberIndex(3)].into());
+    let items = [tile(1, &mut rng), tile(2, &mut rng)];
+    items.iter().for_each(|item| log.borrow_mut().push(item.clone()));
+    cursor.end(End::AfterLog, Some(Bytes::from_static(b"last")));
+    log.borrow_mut().push(tile(3, &mut rng));
+    let mut got = Vec::new();
+    while cursor.pending() {
+        pump(&mut cursor, &mut got, &mut rng);
+    }
+    let mut expected: Vec<u8> = items.iter().flat_map(|item| naive(item, &cursor.users)).collect();
+    expected.extend(b"last");
+    assert_eq!(got, expected);
+    cursor.leave();
+}
+
+#[test]
+fn leaving_in_the_middle_leaves_nothing_in_the_log() {
+    for end in [None, Some(End::Now), Some(End::AfterLog)] {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
+        let log = Rc::new(RefCell::new(Log::default()));
+        let mut cursor = Cursor::new(log.clone(), [MemberIndex(3)].into());
+        let held = tile(1, &mut rng);
+        let Item::Tile(held_tile) = &held else { unreachable!() };
+        let held_tile = held_tile.clone();
+        log.borrow_mut().push(held);
+        log.borrow_mut().push(tile(2, &mut rng));
+        cursor.fill(&mut [0; 100]);
+        cursor.sent(10);
+        cursor.rewind();
+        if let Some(end) = end {
+            cursor.end(end, None);
+        }
+        cursor.leave();
+        drop(cursor);
+        assert_eq!(Arc::strong_count(&held_tile), 1, "{end:?}");
+    }
+}

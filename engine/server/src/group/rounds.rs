@@ -72,6 +72,9 @@ impl Rounds {
             return Err(Code::RoundTooFar);
         };
         if round.tiles.is_empty() {
+            round.tiles = take_tiles(&self.shape, &mut self.pool);
+        }
+        if round.tiles.is_empty() {
             return Err(Code::RoundSkipped);
         }
         if round.submitted.contains(sender) {
