@@ -205,6 +205,10 @@ fn a_tiny_send_buffer_makes_short_sends() {
     assert_eq!(reader.join().unwrap(), 3_000_000);
     let stats = core.egress.stats();
     assert!(stats.short_sends > 20 && stats.polls > 20, "{stats:?}");
+    assert!(
+        stats.again * 10 < stats.polls,
+        "a short send is followed by a wait and not by another send: {stats:?}"
+    );
     assert_eq!(stats.filled_bytes, stats.sent_bytes, "nothing was gathered twice");
 }
 
@@ -321,8 +325,10 @@ fn a_doorbell_wakes_a_sleeping_core_and_none_is_lost() {
             system_calls
         })
     };
-    while done.load(Ordering::Acquire) < RINGS {
-        core.egress.turn(core.start.elapsed(), None, &mut core.events);
+    // Longer than the ringer's patience, so that no sleep ends by itself in time; and an end if the ringer gave up.
+    let wait_max = Some(Duration::from_secs(15));
+    while done.load(Ordering::Acquire) < RINGS && !ringer.is_finished() {
+        core.egress.turn(core.start.elapsed(), wait_max, &mut core.events);
         if core.events.drain(..).any(|event| matches!(event, Event::Doorbell)) {
             done.store(asked.load(Ordering::Acquire), Ordering::Release);
         }
