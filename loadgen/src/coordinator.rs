@@ -13,7 +13,7 @@ pub(crate) mod stage;
 pub(crate) mod team;
 
 pub use error::RunError;
-pub(crate) use machine::connections_by_host;
+pub(crate) use machine::{connections_by_host, connections_max};
 pub(crate) use progress::Progress;
 
 use crate::environment::Environment;

@@ -31,6 +31,10 @@ pub const MESSAGE_BYTES: u32 = 256;
 
 /// Locked memory that glommio needs for each executor; hosts and servers have one each.
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 << 10;
+/// Connections that a server takes beyond those of the plan: somebody may look at it.
+pub const CONNECTIONS_SPARE: u64 = 16;
+/// Descriptors of a server for each connection that it takes, while all of them are handed over at once.
+pub const DESCRIPTORS_PER_CONNECTION: u64 = 4;
 /// Descriptors of a process for everything that is no connection.
 pub const DESCRIPTORS_SPARE: u64 = 64;
 

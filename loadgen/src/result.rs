@@ -252,7 +252,7 @@ fn dial_of_all(hosts: &[DialReport]) -> Dial {
 }
 
 fn server_result(server: &ServerReport, delivering_seconds: f64, wall_seconds: f64) -> ServerResult {
-    let per = |amount: u64, seconds: f64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };
+    let per = |amount: u64, seconds: f64| if seconds > 0.0 { (amount as f64 / seconds).round() } else { 0.0 };
     ServerResult {
         egress_bytes: server.egress_bytes,
         egress_shares: server.egress_shares,

@@ -1,7 +1,7 @@
 //! The server role: one server in a process of its own, led over the standard streams.
 
 use crate::control::{ServerNews, ServerOrder, ServerReport};
-use crate::limits::{DESCRIPTORS_SPARE, dial_silence_max, round_silence_max};
+use crate::limits::{dial_silence_max, round_silence_max};
 use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use twincast_server::config::Config;
 /// Every member of a local run is there, so a round is sealed when the last has submitted, and time limits are as
 /// generous as the coordinator's own: what is too slow is then told by the coordinator, which names who it was.
 pub fn config_text(plan: &Plan, side: u8) -> String {
-    let connections = crate::coordinator::connections_by_host(plan).iter().sum::<u64>() + DESCRIPTORS_SPARE;
+    let connections = crate::coordinator::connections_max(plan);
     let round_timeout_ms = round_silence_max(plan).as_millis();
     let dial_timeout_ms = dial_silence_max(plan).as_millis();
     // A server has one front executor and one fan-out thread, a host one thread. Pinning is for who has a core for each.
@@ -73,8 +73,7 @@ fn start(config: &str) -> Result<Server, String> {
 
 fn stop(server: Option<Server>) -> anyhow::Result<()> {
     if let Some(server) = server {
-        server.stop();
-        server.join().map_err(|error| anyhow::anyhow!("the server did not end well: {error}"))?;
+        server.stop().map_err(|error| anyhow::anyhow!("the server did not end well: {error}"))?;
     }
     tell(&ServerNews::Stopped)
 }

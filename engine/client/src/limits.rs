@@ -27,6 +27,8 @@ pub const PARTS_MEMBERS: usize = 256;
 /// The largest body of a frame that a server sends besides DELIVER: ERROR with its sentence.
 pub const SMALL_BODY_BYTES_MAX: usize = 24 + 256;
 
+/// Bytes of a cell: a codeword of the largest frame.
+pub const CELL_BYTES_MAX: u32 = 65_536 + 48;
 /// Senders of a message tile.
 pub const TILE_SENDERS: u32 = twincast_protocol::receive::TILE_SENDERS as u32;
 

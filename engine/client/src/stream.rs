@@ -3,7 +3,7 @@
 use crate::error::ClientError;
 use crate::inbound::Inbound;
 use crate::key::Key;
-use crate::limits::{SMALL_BODY_BYTES_MAX, TILE_SENDERS};
+use crate::limits::{CELL_BYTES_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
 use crate::observer::Tile;
 use crate::outbound::Outbound;
 use twincast_protocol::ids::{RoundNumber, ServerSide};
@@ -89,7 +89,7 @@ impl Stream {
             let Some(head) = data.get(HEADER_BYTES..DELIVER_HEAD_BYTES) else { return Ok(None) };
             // The product of three u32 is formed only once it cannot overflow.
             let sizes = Deliver::parse(head).map_err(length_wrong)?;
-            if sizes.senders.get() > TILE_SENDERS || sizes.cell_bytes.get() > body_bytes {
+            if sizes.senders.get() > TILE_SENDERS || sizes.cell_bytes.get() > CELL_BYTES_MAX {
                 return Err(length_wrong(Code::LengthWrong));
             }
             let deliver = Deliver::read(head, body_bytes).map_err(length_wrong)?;

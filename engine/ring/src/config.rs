@@ -11,7 +11,8 @@ pub enum ZeroCopy {
     /// loopback and veth.
     #[default]
     Auto,
-    /// For every large send that leaves slabs enough for the others, whatever the kernel reports.
+    /// For every large send that leaves slabs enough for the others, whatever the kernel reports. A connection whose
+    /// socket does not do it, or for which no more memory can be locked, copies from then on (`zc_refused`, `enobufs`).
     On,
     /// Never.
     Off,

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 /// What a turn tells the caller.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Event<S> {
     /// Somebody rang since the last time: look into the queue.
     Doorbell,
@@ -119,7 +118,7 @@ impl<R: Ring, S: Source> Egress<R, S> {
         match self.ring.register(&mut self.pool.addresses(), self.config.slab_bytes) {
             Ok(()) => Ok(()),
             Err(error) if self.config.registered == Registered::On => {
-                Err(RingError::Memlock { needed_bytes: pool_bytes, limit_bytes, error })
+                Err(RingError::Memlock { what: "the slabs", needed_bytes: pool_bytes, limit_bytes, error })
             }
             Err(error) => {
                 tracing::warn!(%error, pool_bytes, ?limit_bytes, "slabs stay unregistered: raise `ulimit -l`");

@@ -25,15 +25,18 @@ pub enum RingError {
     /// The kernel's doing: it has io_uring, but too old a one. Nothing was started.
     #[error("this kernel's io_uring lacks {0}: Linux 5.11 or later is needed")]
     TooOld(&'static str),
-    /// The operator's doing: `registered = on`, and the slabs do not fit under the memlock limit, which is counted
-    /// per user and not per process. Nothing was started.
+    /// The operator's doing: the ring itself, or with `registered = on` the slabs, do not fit under the memlock limit,
+    /// which is counted per user and not per process. Nothing was started.
     #[error(
-        "{needed_bytes} bytes of slabs could not be registered ({error}): the memlock limit is {}; raise it \
-         (`ulimit -l {}`, `LimitMEMLOCK=` in a unit), use fewer slabs, or set egress.registered to auto",
+        "no memory can be locked for {what}, {needed_bytes} bytes ({error}): the memlock limit of this user is {}; \
+         raise it (`ulimit -l {}`, `LimitMEMLOCK=` in a unit), or lock less (fewer egress.slabs, \
+         egress.registered = auto)",
         memlock_text(*.limit_bytes), kib_with_room(*.needed_bytes)
     )]
     Memlock {
-        /// Bytes of the pool.
+        /// The ring or the slabs.
+        what: &'static str,
+        /// Their bytes.
         needed_bytes: usize,
         /// The limit of this process's user; none where there is none.
         limit_bytes: Option<u64>,
@@ -80,6 +83,7 @@ mod tests {
     #[test]
     fn memlock_error_names_limit_and_remedy() {
         let error = RingError::Memlock {
+            what: "the slabs",
             needed_bytes: 4 << 20,
             limit_bytes: Some(8 << 20),
             error: io::Error::from_raw_os_error(libc::ENOMEM),

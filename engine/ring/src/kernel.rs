@@ -10,6 +10,7 @@
 use crate::config::EgressConfig;
 use crate::error::RingError;
 use crate::limits::{COMPLETIONS_PER_SUBMISSION, SUBMISSIONS_MAX};
+use crate::memory::memlock_limit;
 use crate::ring::{Completion, Entered, Operation, Ring, Wait, What};
 use crate::tcp_info::{TcpInfo, tcp_info};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -52,12 +53,13 @@ impl KernelRing {
     ///
     /// # Errors
     ///
-    /// `Config`, `Unavailable` where io_uring is missing or forbidden, `TooOld` where it lacks what is needed.
+    /// `Config`, `Unavailable` where io_uring is missing or forbidden, `TooOld` where it lacks what is needed, `Memlock`
+    /// where the user has locked too much already for even the queues.
     pub fn new(config: &EgressConfig) -> Result<Self, RingError> {
         config.check()?;
-        // One operation and one withdrawal per connection and some sends per slab can be under way at a time. The
-        // kernel keeps what does not fit, but that costs it an allocation each.
-        let under_way = (2 * config.connections_max + 4 * config.slabs) as u32;
+        // One operation per connection and a few per slab complete at a time, as a rule. What does not fit the kernel
+        // keeps aside, which costs it an allocation each. The queues count as locked memory (Linux 6.13).
+        let under_way = (config.connections_max + 2 * config.slabs) as u32;
         let completions = (SUBMISSIONS_MAX * COMPLETIONS_PER_SUBMISSION).max(under_way.next_power_of_two());
         let ring = Self::set_up(completions)?;
         let parameters = ring.params();
@@ -97,6 +99,18 @@ impl KernelRing {
                     return Ok(ring);
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
+                    // An entry of 64 bytes and its index, one of 16 bytes, and the pages that they do not fill.
+                    let needed_bytes =
+                        (SUBMISSIONS_MAX * 68 + completions * 16).next_multiple_of(4096) + 8192;
+                    let (what, needed_bytes) = ("the ring", needed_bytes as usize);
+                    return Err(RingError::Memlock {
+                        what,
+                        needed_bytes,
+                        limit_bytes: memlock_limit(),
+                        error,
+                    });
+                }
                 Err(error) => return Err(RingError::Unavailable(error)),
             }
         }

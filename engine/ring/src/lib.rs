@@ -11,30 +11,33 @@
 //! use std::time::Instant;
 //! use twincast_ring::{Doorbell, Egress, EgressConfig, Event, KernelRing, RingError, Source};
 //!
-//! struct Zeros(u64);
+//! /// Zeros to the end of the stream: the fill position, the send position, the end.
+//! struct Zeros(u64, u64, u64);
 //! impl Source for Zeros {
 //!     fn fill(&mut self, buf: &mut [u8]) -> usize {
-//!         let bytes = buf.len().min(self.0 as usize);
+//!         let bytes = buf.len().min((self.2 - self.0) as usize);
 //!         buf[..bytes].fill(0);
+//!         self.0 += bytes as u64;
 //!         bytes
 //!     }
 //!     fn sent(&mut self, bytes: usize) {
-//!         self.0 -= bytes as u64;
+//!         self.1 += bytes as u64;
 //!     }
-//!     fn rewind(&mut self) {}
+//!     fn rewind(&mut self) {
+//!         self.0 = self.1;
+//!     }
 //!     fn pending(&self) -> bool {
-//!         self.0 > 0
+//!         self.1 < self.2
 //!     }
 //! }
 //!
-//! # fn main() -> Result<(), RingError> {
-//! # let socket: std::os::fd::OwnedFd = unimplemented!();
+//! # fn core(socket: std::os::fd::OwnedFd) -> Result<(), RingError> {
 //! let config = EgressConfig::default();
 //! let doorbell = Doorbell::new()?;
 //! let ring = KernelRing::new(&config)?;
 //! let mut egress = Egress::new(config, ring, doorbell.clone())?;
 //! let start = Instant::now();
-//! let key = egress.add(socket, Zeros(1 << 30), start.elapsed()).map_err(|(error, _, _)| error)?;
+//! let key = egress.add(socket, Zeros(0, 0, 1 << 30), start.elapsed()).map_err(|(error, _, _)| error)?;
 //! let mut events = Vec::new();
 //! loop {
 //!     egress.turn(start.elapsed(), None, &mut events);
@@ -54,9 +57,12 @@
 //! |---|---|
 //! | a peer gets its source's bytes, in order, none twice | `simulation`, `tests/sockets.rs` |
 //! | a slab is written to only when the kernel has let go of it | the types in `slabs`, `simulation` |
-//! | readers that stop, however many, hold up nobody else | `stopped_readers_hold_up_nobody` |
-//! | a ring of an awake core costs no system call | `doorbell::tests` |
-//! | memory in flight is never freed, not even by a panic | `Egress`'s `Drop` |
+//! | readers that stop, however many, hold up nobody else | `stopped_readers_hold_up_nobody`, `simulation` |
+//! | ready connections take turns | `ready_connections_take_turns` |
+//! | a peer that acknowledges is never stalled | `a_peer_that_acknowledges_does_not_stall` |
+//! | a ring of an awake core costs no system call, and none is lost | `doorbell::tests`, `tests/sockets.rs` |
+//! | memory in flight is never freed, not even by a panic | `Egress`'s `Drop`; the end is tested, the leak is not |
+//! | 1.2 times the CPU of a plain `send` per byte, the gather included | `cargo bench --bench egress` |
 
 mod closing;
 mod config;

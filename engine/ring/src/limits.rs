@@ -24,8 +24,8 @@ pub(crate) const CONNECTIONS_DEFAULT: usize = 1024;
 
 /// The most bytes gathered or sent between two entries into the kernel. What is gathered should still be in L2 when
 /// the kernel copies it out. The egress benchmark on a 2-MiB L2 gave CPU per byte over that of a plain send: 1.12 at
-/// 256 KiB, 1.14 at 512 KiB, 1.15 at 1 MiB, 1.16 at 2 MiB, 1.15 at 4 MiB. So small is good, and an entry costs little.
-pub(crate) const BATCH_BYTES_MAX: usize = 512 << 10;
+/// 256 KiB, 1.14 at 512 KiB, 1.15 at 1 MiB, 1.16 at 2 MiB, 1.15 at 4 MiB. So little is good, and an entry costs little.
+pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// Entries of the submission queue. A turn that finds it full goes on in the next one.
 pub(crate) const SUBMISSIONS_MAX: u32 = 256;

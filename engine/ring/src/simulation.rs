@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 3000;
 const SLAB_BYTES: usize = 4096;
 const STALL: Duration = Duration::from_secs(1000);
 

@@ -1,7 +1,7 @@
 //! Whether this machine's limits allow a run, asked before anything is started.
 
 use super::RunError;
-use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
+use crate::limits::{CONNECTIONS_SPARE, DESCRIPTORS_PER_CONNECTION, DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
 use crate::plan::Plan;
 use crate::process::{hard_limit, memlock_is_counted};
 use rustix::process::Resource;
@@ -35,9 +35,9 @@ fn memlock(plan: &Plan, hard: u64, counted: bool) -> Result<(), String> {
     ))
 }
 
-/// A server has every connection twice: the front reads one descriptor, the fan-out writes its duplicate.
+/// A server has a connection in several descriptors: the front's, the fan-out's, and those of the hand-over.
 fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
-    let need = connections(plan) * 2 + DESCRIPTORS_SPARE;
+    let need = connections_max(plan) * DESCRIPTORS_PER_CONNECTION + DESCRIPTORS_SPARE;
     if hard >= need {
         return Ok(());
     }
@@ -51,6 +51,11 @@ fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
 /// Connections of each server.
 pub(crate) fn connections(plan: &Plan) -> u64 {
     connections_by_host(plan).iter().sum()
+}
+
+/// Connections that each server is set up for.
+pub(crate) fn connections_max(plan: &Plan) -> u64 {
+    connections(plan) + CONNECTIONS_SPARE
 }
 
 /// Connections of each host to each server.
@@ -85,6 +90,6 @@ mod tests {
         assert_eq!(connections(&plan), 3 * u64::from(plan.group));
         assert_eq!(descriptors(&plan, 20_000), Ok(()));
         let sentence = descriptors(&plan, 1_024).unwrap_err();
-        assert!(sentence.contains("ulimit -Hn 6064") && sentence.contains("--users-per-connection"), "{sentence}");
+        assert!(sentence.contains("ulimit -Hn 12128") && sentence.contains("--users-per-connection"), "{sentence}");
     }
 }

@@ -1,6 +1,6 @@
 //! Two servers in memory, as `engine/docs/WIRE.md` has them and as naive as can be, and a group of clients.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -397,12 +397,16 @@ impl Player {
         Ok(some)
     }
 
-    /// Gives everything that is coming in random pieces.
+    /// Gives what is coming in random pieces, as far as the client takes it.
     pub fn give_all(&mut self, rng: &mut StdRng, now: Duration) -> Result<(), ClientError> {
-        while self.coming.iter().any(|coming| !coming.is_empty()) {
+        let mut refused = [false; 2];
+        while refused != [true; 2] {
             let side = ServerSide::BOTH[rng.random_range(0..2)];
             let most = if rng.random() { rng.random_range(1..100) } else { rng.random_range(1..50_000) };
-            self.give(side, most, now)?;
+            match self.give(side, most, now)? {
+                0 => refused[side.index()] = true,
+                _ => refused = [false; 2],
+            }
         }
         Ok(())
     }

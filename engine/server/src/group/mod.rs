@@ -23,7 +23,9 @@ use std::time::Duration;
 use twincast_protocol::confirm::CONFIRMATION_BYTES;
 use twincast_protocol::frame::FrameBytes;
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex};
-use twincast_protocol::wire::{Body, Code, Dial, Dialled, EpochOpen, Submit, Welcome};
+use twincast_protocol::wire::{
+    BODY_BYTES_MAX, Body, Code, Deliver, Dial, Dialled, EpochOpen, Submit, Welcome,
+};
 
 /// A connection, by the number that the server gave it; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +139,13 @@ impl Shape {
         keys + tiles + parts
     }
 
+    /// Members that one connection may play at the most: the cells of a tile for them fit into one frame. The cells
+    /// of confirmations are never larger than those of messages.
+    #[must_use]
+    pub fn users_per_connection_max(&self) -> usize {
+        (BODY_BYTES_MAX as usize - size_of::<Deliver>()) / (TILE_SENDERS * self.frame.share_bytes())
+    }
+
     /// The one valid length of a DIAL's body.
     #[must_use]
     pub fn dial_body_bytes(&self) -> usize {
@@ -227,7 +236,7 @@ impl Group {
     /// one of them are closed.
     ///
     /// # Errors
-    /// [`Code::MemberOutOfRange`], [`Code::HelloEpochWrong`] or [`Code::ShuttingDown`].
+    /// [`Code::MemberOutOfRange`], [`Code::UsersTooMany`], [`Code::HelloEpochWrong`] or [`Code::ShuttingDown`].
     pub fn attach(
         &mut self,
         connection: ConnectionId,
@@ -244,6 +253,9 @@ impl Group {
         }
         if let Some(user) = users.iter().find(|user| user.0 as usize >= self.shape.members) {
             return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::MemberOutOfRange) });
+        }
+        if users.len() > self.shape.users_per_connection_max() {
+            return Err(Refusal::of_form(Code::UsersTooMany));
         }
         let mut superseded: Vec<ConnectionId> =
             users.iter().filter_map(|user| self.attached_by[user.0 as usize]).collect();

@@ -1,0 +1,115 @@
+//! The real binary: started, signalled, and always ended.
+
+use super::{PATIENCE, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use tempfile::TempDir;
+use twincast_server::config::Config;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_twincast-server");
+
+/// A server in a process of its own.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: Option<SocketAddr>,
+    stderr: Option<JoinHandle<String>>,
+    _directory: TempDir,
+}
+
+impl Process {
+    /// Starts it, and waits until clients may connect.
+    pub(crate) fn start(config: &Config) -> Process {
+        let (directory, path) = write(&config.to_toml());
+        let mut child = Command::new(BINARY)
+            .arg("--config")
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+        let mut line = |start: &str| {
+            let line = lines.next().expect("a line").expect("text");
+            line.strip_prefix(start).unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        let address = line("listening on ").parse().expect("an address");
+        let metrics = config.metrics_listen.map(|_| {
+            let url = line("metrics on http://");
+            url.trim_end_matches("/metrics").parse().expect("an address")
+        });
+        let stderr = Some(collect(child.stderr.take().expect("it was asked for")));
+        Process { child, address, metrics, stderr, _directory: directory }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for its end: the status, and what it wrote to standard error.
+    pub(crate) fn end(&mut self) -> (ExitStatus, String) {
+        let mut status = None;
+        wait_until("the server's end", || {
+            status = self.child.try_wait().expect("it is a child");
+            status.is_some()
+        });
+        let stderr = self.stderr.take().expect("it ends once").join().expect("text");
+        (status.expect("it ended"), stderr)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the binary in a shell that first does `limits`, with this text as its configuration, to its end: the status
+/// and what it wrote to standard output and error.
+pub(crate) fn run_to_end(limits: &str, option: &str, text: &str) -> (Option<i32>, String, String) {
+    let (_directory, path) = write(text);
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{limits} exec \"$0\" \"$@\""), BINARY, option])
+        .arg(&path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell starts");
+    let stdout = collect(child.stdout.take().expect("it was asked for"));
+    let stderr = collect(child.stderr.take().expect("it was asked for"));
+    let begun = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it is a child") {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            // It runs although it should not: it must not outlive the test.
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it does not end: {}", stderr.join().expect("text"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    (status.code(), stdout.join().expect("text"), stderr.join().expect("text"))
+}
+
+fn write(text: &str) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("server.toml");
+    std::fs::write(&path, text).expect("a file");
+    (directory, path)
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).expect("text");
+        text
+    })
+}
