@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 /// The run failed its own checks, or could not go on.
 const FAILED: u8 = 1;
+/// The user asked for something that cannot be; clap's own status, too.
+const USAGE: u8 = 2;
 /// A signal ended the run.
 const INTERRUPTED: u8 = 130;
 
@@ -73,10 +75,9 @@ fn local(args: &LocalArgs) -> ExitCode {
             eprintln!("interrupted: everything that the run had started is stopped");
             ExitCode::from(INTERRUPTED)
         }
-        Err(RunError::Usage(sentence)) => wrong_usage(&sentence),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(FAILED)
+            ExitCode::from(if matches!(error, RunError::Usage(_)) { USAGE } else { FAILED })
         }
     }
 }

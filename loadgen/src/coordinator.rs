@@ -1,6 +1,6 @@
 //! Leads a run: starts servers and hosts as children of this process, orders the phases, collects what they say.
 //!
-//! Every child is a [`team::Team`] member behind a channel of JSON lines ([`crate::control`]). The coordinator is one
+//! Every child is a member of the team (`team.rs`) behind a channel of JSON lines ([`crate::control`]). The coordinator is one
 //! thread that only ever waits in `Team::gather`, which ends on news, on a child's death, on a signal, or when a
 //! child was silent for too long: a run cannot hang, and whatever ends it, every child is stopped.
 
@@ -59,7 +59,10 @@ pub fn local(plan: &Plan, outputs: &Outputs) -> Result<bool, RunError> {
         json.write(&result)?;
     }
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(report::render(&result).as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)?;
+    stdout
+        .write_all(report::render(&result).as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(RunError::Report)?;
     Ok(result.failures.is_empty())
 }
 

@@ -100,7 +100,10 @@ mod tests {
         assert_eq!(merged.len(), 1_000);
         assert_eq!(Percentiles::of(&merged), Percentiles::of(&both));
         assert_eq!(Percentiles::of(&merged).p50, Some(500));
-        assert!(Percentiles::of(&merged).p99.unwrap() > 1_000_000, "an average of both p99 would be far below");
+        assert!(
+            Percentiles::of(&merged).p99.unwrap() > 1_000_000,
+            "an average of both p99 would be far below"
+        );
     }
 
     #[test]

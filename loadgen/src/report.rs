@@ -118,7 +118,12 @@ fn messages(table: &mut Table, result: &RunResult) {
     table.section("Dialling", &["time", "up", "down", "confirmed"]);
     table.row(
         "",
-        &[seconds(dial.seconds), traffic(dial.bytes_out), traffic(dial.bytes_in), thousands(dial.confirm_cells)],
+        &[
+            seconds(dial.seconds),
+            traffic(dial.bytes_out),
+            traffic(dial.bytes_in),
+            thousands(dial.confirm_cells),
+        ],
     );
 }
 

@@ -211,7 +211,9 @@ impl RunResult {
                 round_trip: percentiles(|host| &host.round_trip_us)?,
                 reconstruct: percentiles(|host| &host.reconstruct_us)?,
             },
-            servers: servers.map(|server| server_result(server, delivering_seconds, play.wall_seconds)).collect(),
+            servers: servers
+                .map(|server| server_result(server, delivering_seconds, play.wall_seconds))
+                .collect(),
             hosts: play.hosts.iter().map(host_result).collect(),
             interface_bytes: play.interface_bytes,
             machine_busy: play.machine_busy,

@@ -167,7 +167,8 @@ fn send(team: &mut Team, senders: &[PeerId; 2], bytes: u64) -> Result<Vec<Sent>,
 fn roof_plan(of: &Plan) -> Plan {
     let group = of.group.min(GROUP_MAX).max(of.hosts);
     let users = group.div_ceil(of.hosts);
-    let connections = (of.group.div_ceil(of.hosts).div_ceil(of.users_per_connection) * of.groups).clamp(1, users);
+    let connections =
+        (of.group.div_ceil(of.hosts).div_ceil(of.users_per_connection) * of.groups).clamp(1, users);
     let mut plan = Plan {
         group,
         groups: 1,
@@ -226,9 +227,16 @@ mod tests {
             let of = Plan { group, users_per_connection, ..plan() };
             let roof = roof_plan(&of);
             let wanted = crate::coordinator::connections_by_host(&of);
-            assert_eq!(crate::coordinator::connections_by_host(&roof), wanted, "{group} by {users_per_connection}");
+            assert_eq!(
+                crate::coordinator::connections_by_host(&roof),
+                wanted,
+                "{group} by {users_per_connection}"
+            );
         }
-        assert_eq!(roof_plan(&Plan { group: 60_000, users_per_connection: 1, ..plan() }).users_per_connection, 1);
+        assert_eq!(
+            roof_plan(&Plan { group: 60_000, users_per_connection: 1, ..plan() }).users_per_connection,
+            1
+        );
     }
 
     #[test]

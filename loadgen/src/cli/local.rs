@@ -14,12 +14,18 @@ const HOSTS_DEFAULT: u32 = 5;
 
 const EXAMPLES: &str = "\
 Examples:
-  twincast-loadgen local                                     a group of 1,000, five rounds, every share verified
-  twincast-loadgen local --group 10000 --rounds 1            one round of 100 million shares from each server
-  twincast-loadgen local --peers self --no-confirm           the set-up of the paper
-  twincast-loadgen local --users-per-connection 1            every user on a connection of its own
-  twincast-loadgen local --verify count --ahead 1            the servers' pace, little held up by the clients' work
-  twincast-loadgen local --json result.json                  the same figures for a program (loadgen/RESULT.md)";
+  twincast-loadgen local
+      a group of 1,000, five rounds, every share verified
+  twincast-loadgen local --group 10000 --rounds 1
+      one round of 100 million shares from each server
+  twincast-loadgen local --peers self --no-confirm
+      the set-up of the paper
+  twincast-loadgen local --users-per-connection 1
+      every user on a connection of its own
+  twincast-loadgen local --verify count --ahead 1
+      the servers' pace, little held up by the clients' work
+  twincast-loadgen local --json result.json
+      the same figures for a program (loadgen/RESULT.md)";
 
 /// The flags of `local`.
 #[derive(Debug, Args)]

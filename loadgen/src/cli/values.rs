@@ -30,7 +30,9 @@ pub(super) fn verify(text: &str) -> Result<Verify, String> {
     match (text, text.strip_prefix("sample:").map(str::parse::<f64>)) {
         ("all", _) => Ok(Verify::All),
         ("count", _) => Ok(Verify::Count),
-        (_, Some(Ok(probability))) if probability > 0.0 && probability <= 1.0 => Ok(Verify::Sample(probability)),
+        (_, Some(Ok(probability))) if probability > 0.0 && probability <= 1.0 => {
+            Ok(Verify::Sample(probability))
+        }
         _ => Err(remedy.into()),
     }
 }

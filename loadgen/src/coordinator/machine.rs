@@ -1,7 +1,9 @@
 //! Whether this machine's limits allow a run, asked before anything is started.
 
 use super::RunError;
-use crate::limits::{CONNECTIONS_SPARE, DESCRIPTORS_PER_CONNECTION, DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
+use crate::limits::{
+    CONNECTIONS_SPARE, DESCRIPTORS_PER_CONNECTION, DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES,
+};
 use crate::plan::Plan;
 use crate::process::{hard_limit, memlock_is_counted};
 use rustix::process::Resource;
@@ -77,7 +79,11 @@ mod tests {
         assert_eq!(memlock(&plan(), 6 << 20, true), Ok(()));
         let sentence = memlock(&plan(), 3 << 20, true).unwrap_err();
         assert!(sentence.contains("3584 KiB") && sentence.contains("ulimit -l 3584"), "{sentence}");
-        assert_eq!(memlock(&plan(), 512 << 10, false), Ok(()), "whoever may lock any amount needs one share a process");
+        assert_eq!(
+            memlock(&plan(), 512 << 10, false),
+            Ok(()),
+            "whoever may lock any amount needs one share a process"
+        );
     }
 
     #[test]
@@ -90,6 +96,9 @@ mod tests {
         assert_eq!(connections(&plan), 3 * u64::from(plan.group));
         assert_eq!(descriptors(&plan, 20_000), Ok(()));
         let sentence = descriptors(&plan, 1_024).unwrap_err();
-        assert!(sentence.contains("ulimit -Hn 12128") && sentence.contains("--users-per-connection"), "{sentence}");
+        assert!(
+            sentence.contains("ulimit -Hn 12128") && sentence.contains("--users-per-connection"),
+            "{sentence}"
+        );
     }
 }

@@ -79,16 +79,17 @@ impl Stage {
         self.hosts.iter().for_each(|host| team.tell(*host, &HostOrder::Play { rounds }));
         let mut closed = vec![0; self.hosts.len()];
         let cells = pairs(&self.plan);
-        let hosts = team.gather(&self.hosts, phase, round_silence_max(&self.plan), |host, news| match news {
-            News::Host(HostNews::Progress { rounds }) => {
-                closed[host] = rounds;
-                let by_all = closed.iter().copied().min().unwrap_or(0);
-                progress.closed(by_all, u64::from(by_all) * cells);
-                Take::More
-            }
-            News::Host(HostNews::Played(report)) => Take::Done(report),
-            news => Take::Unexpected(news),
-        })?;
+        let hosts =
+            team.gather(&self.hosts, phase, round_silence_max(&self.plan), |host, news| match news {
+                News::Host(HostNews::Progress { rounds }) => {
+                    closed[host] = rounds;
+                    let by_all = closed.iter().copied().min().unwrap_or(0);
+                    progress.closed(by_all, u64::from(by_all) * cells);
+                    Take::More
+                }
+                News::Host(HostNews::Played(report)) => Take::Done(report),
+                news => Take::Unexpected(news),
+            })?;
         let wall_seconds = start.elapsed().as_secs_f64();
         let machine_busy = machine.busy_since();
         let interface_bytes = loopback_bytes().saturating_sub(interface);

@@ -180,9 +180,10 @@ impl Team {
                 Ok(Event::Signal) => return Err(RunError::Interrupted),
                 Ok(bad) => return Err(self.blame(bad)),
                 Err(RecvTimeoutError::Timeout) => {
-                    let silent = made.iter().zip(&heard).position(|(made, at)| {
-                        made.is_none() && at.elapsed() >= silence_max
-                    });
+                    let silent = made
+                        .iter()
+                        .zip(&heard)
+                        .position(|(made, at)| made.is_none() && at.elapsed() >= silence_max);
                     let Some(index) = silent else { continue };
                     let name = self.peers[from[index].0].name.clone();
                     return Err(RunError::Silent { name, phase, silence: silence_max });

@@ -50,7 +50,8 @@ pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) 
     }
     failures.extend(bad_to_stop.iter().map(|name| format!("{name} did not stop when it was told to")));
     let complaints = play.hosts.iter().enumerate();
-    let complaints = complaints.flat_map(|(host, report)| report.complaints.iter().map(move |said| (host, said)));
+    let complaints =
+        complaints.flat_map(|(host, report)| report.complaints.iter().map(move |said| (host, said)));
     failures.extend(complaints.take(COMPLAINTS_MAX).map(|(host, said)| format!("host {host}: {said}")));
     failures
 }

@@ -68,12 +68,13 @@ pub(super) fn sentence(load: &Load) -> String {
         return format!("load generator bound: host {host} used {host_cores:.2} of a core");
     }
     if load.machine_busy > EXHAUSTED && load.hosts.len() as u64 + 2 > load.cores {
+        let (hosts, servers) = (load.hosts.iter().sum::<f64>(), load.servers.iter().sum::<f64>());
+        let elsewhere = (load.machine_busy * load.cores as f64 - hosts - servers).max(0.0);
         return format!(
-            "machine bound: its {} cores were {:.0}% busy ({:.2} cores in the hosts, {:.2} in the servers)",
+            "machine bound: its {} cores were {:.0}% busy ({hosts:.2} cores by the hosts, {servers:.2} by the \
+             servers, {elsewhere:.2} by others)",
             load.cores,
-            load.machine_busy * 100.0,
-            load.hosts.iter().sum::<f64>(),
-            load.servers.iter().sum::<f64>()
+            load.machine_busy * 100.0
         );
     }
     if server_cores > EXHAUSTED {
@@ -153,17 +154,26 @@ mod tests {
             ),
             ("machine bound: its 2 cores were 97% busy", Load { cores: 2, machine_busy: 0.97, ..load() }),
             ("server bound: server 2 used 0.93", Load { servers: [0.5, 0.93], machine_busy: 0.97, ..load() }),
-            ("link bound: it lost data, 7000 segments", Load { tcp: tcp(9_000_000, 9_000_000, 0, 7_000), ..load() }),
-            ("reader bound: the hosts' windows were closed for 80%", Load {
-                tcp: tcp(9_000_000, 7_200_000, 0, 0),
-                ..load()
-            }),
-            ("send buffer bound: it was full for 60%", Load { tcp: tcp(9_000_000, 0, 5_400_000, 0), ..load() }),
-            ("link bound: the servers' connections had data to send for 90%", Load {
-                tcp: tcp(9_000_000, 1_000_000, 0, 3),
-                ..load()
-            }),
-            ("not bound: the connections were idle for 100%", Load { tcp: ServerReport::default(), ..load() }),
+            (
+                "link bound: it lost data, 7000 segments",
+                Load { tcp: tcp(9_000_000, 9_000_000, 0, 7_000), ..load() },
+            ),
+            (
+                "reader bound: the hosts' windows were closed for 80%",
+                Load { tcp: tcp(9_000_000, 7_200_000, 0, 0), ..load() },
+            ),
+            (
+                "send buffer bound: it was full for 60%",
+                Load { tcp: tcp(9_000_000, 0, 5_400_000, 0), ..load() },
+            ),
+            (
+                "link bound: the servers' connections had data to send for 90%",
+                Load { tcp: tcp(9_000_000, 1_000_000, 0, 3), ..load() },
+            ),
+            (
+                "not bound: the connections were idle for 100%",
+                Load { tcp: ServerReport::default(), ..load() },
+            ),
         ];
         for (start, load) in table {
             let said = sentence(&load);

@@ -118,7 +118,8 @@ fn a_good_run_has_no_failures_and_adds_up() {
 
 #[test]
 fn overlapping_rounds_do_not_count_their_time_twice() {
-    let overlapping = PlayReport { round_seconds: vec![0.4, 0.4, 0.4], seconds: 0.7, ..PlayReport::default() };
+    let overlapping =
+        PlayReport { round_seconds: vec![0.4, 0.4, 0.4], seconds: 0.7, ..PlayReport::default() };
     assert!((delivering_seconds(&[overlapping]) - 0.7).abs() < 1e-9);
 }
 

@@ -18,10 +18,12 @@ pub fn run() -> anyhow::Result<()> {
     let mut sockets = Vec::new();
     for line in std::io::stdin().lock().lines() {
         let news = match serde_json::from_str(&line?)? {
-            SenderOrder::Connect { readers, connections } => connect(&readers, &connections).map(|connected| {
-                sockets = connected;
-                SenderNews::Connected
-            }),
+            SenderOrder::Connect { readers, connections } => {
+                connect(&readers, &connections).map(|connected| {
+                    sockets = connected;
+                    SenderNews::Connected
+                })
+            }
             SenderOrder::Send { bytes } => send(&mut sockets, bytes).map(SenderNews::Sent),
             SenderOrder::Stop => break,
         };

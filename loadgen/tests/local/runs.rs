@@ -33,7 +33,10 @@ fn adds_up(result: &Value, messages_a_round: u64, cells_a_round: u64) {
     assert!(result["limited_by"].as_str().unwrap().contains("bound"));
     assert!(result["round_seconds"]["p50"].as_f64().unwrap() > 0.0);
     for latency in ["message_latency_us", "delivery_latency_us"] {
-        assert!(result[latency]["p50"].as_u64().unwrap() <= result[latency]["max"].as_u64().unwrap(), "{latency}");
+        assert!(
+            result[latency]["p50"].as_u64().unwrap() <= result[latency]["max"].as_u64().unwrap(),
+            "{latency}"
+        );
     }
 }
 
@@ -100,7 +103,8 @@ fn two_groups_on_the_same_servers() {
 fn a_sample_still_finds_every_message() {
     let result = run("--verify sample:0.1");
     assert_eq!(number(&result, "/totals/accepted"), 2 * GROUP);
-    let (verified, counted) = (number(&result, "/totals/shares_verified"), number(&result, "/totals/shares_counted"));
+    let (verified, counted) =
+        (number(&result, "/totals/shares_verified"), number(&result, "/totals/shares_counted"));
     assert_eq!(verified + counted, 2 * GROUP * GROUP);
     assert!(verified < counted, "{verified} of {counted}");
 }

@@ -66,6 +66,8 @@ pub struct Executor {
     pub(super) shared: Arc<Shared>,
     pub(super) groups: HashMap<GroupId, Group>,
     pub(super) connections: HashMap<ConnectionId, Connected>,
+    /// Connections that have not said HELLO.
+    pub(super) greeting: HashMap<ConnectionId, Rc<TcpStream>>,
     /// By core: messages that found its queue full, in order.
     pub(super) backlog: Vec<VecDeque<CoreMessage>>,
     /// Emptied after each use; kept for its memory.
@@ -112,6 +114,7 @@ impl Executor {
             shared,
             groups,
             connections: HashMap::new(),
+            greeting: HashMap::new(),
             backlog,
             outputs: Vec::new(),
             stop_deadline: None,
@@ -247,7 +250,8 @@ impl Executor {
             self.finishing = true;
             self.finish_connections();
         }
-        (self.finishing && self.connections.is_empty()) || self.now() >= deadline
+        let nobody_left = self.connections.is_empty() && self.greeting.is_empty();
+        (self.finishing && nobody_left) || self.now() >= deadline
     }
 
     fn stop(&mut self) {
@@ -257,6 +261,10 @@ impl Executor {
         let flush = Duration::from_millis(2 * FLUSH_TIMEOUT_MS);
         self.stop_deadline.get_or_insert(self.shared.clock.elapsed() + patience + reader_timeout + flush);
         self.groups.values_mut().for_each(Group::stop);
+        for socket in self.greeting.values() {
+            // What waits for a HELLO sees the end of the stream. An error means that the peer is gone already.
+            let _ = socket.shutdown(Shutdown::Read);
+        }
     }
 
     /// Every connection gets what its group still has for it, the reason, and the end.
@@ -300,6 +308,8 @@ async fn hear(executor: Handle, mut ear: Ear) {
 fn take(executor: &Handle, message: FrontMessage) {
     match message {
         FrontMessage::Accepted(connection, socket) => {
+            let socket = Rc::new(socket);
+            executor.borrow_mut().greeting.insert(connection, socket.clone());
             net::spawn(reader::greet(executor.clone(), connection, socket));
         }
         FrontMessage::Adopt(adopted) => net::spawn(reader::serve(executor.clone(), *adopted)),

@@ -6,9 +6,11 @@ use super::net::{Ear, give_way, within};
 use super::queue::{Adopted, FrontMessage};
 use crate::group::{ConnectionId, Refusal, Shape};
 use crate::limits::{FLUSH_TIMEOUT_MS, READ_BYTES, READS_PER_TURN};
+use crate::metrics::Metrics;
 use rustix::net::{SendFlags, send};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide, SlotIndex};
@@ -18,43 +20,58 @@ use twincast_protocol::wire::{Body, Code, ConfirmHead, Dial, HEADER_BYTES, Hello
 const HELLO_HEAD_BYTES: usize = size_of::<Hello>();
 
 /// Hears a new connection's HELLO, and passes it on to the executor that owns its group.
-pub(super) async fn greet(executor: Handle, connection: ConnectionId, socket: TcpStream) {
+pub(super) async fn greet(executor: Handle, connection: ConnectionId, socket: Rc<TcpStream>) {
     let shared = executor.borrow().shared.clone();
-    let Ok(copy) = socket.try_clone() else {
-        tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
-        shared.metrics.connections.fetch_sub(1, Relaxed);
-        return;
-    };
-    let mut ear = Ear::new(copy);
-    let limits = &shared.config.limits;
-    let timeout = Duration::from_millis(limits.hello_timeout_ms);
-    let heard = within(timeout, hear_hello(&mut ear, limits.users_per_connection_max)).await;
-    let adopted = match heard.unwrap_or(Err(Some(Code::HelloTimeout))) {
-        Ok((body, buffer)) => read_hello(&shared, connection, &socket, body, &buffer),
-        Err(code) => Err(code),
-    };
-    let stopping = executor.borrow().is_stopping();
-    match adopted {
-        Ok(_) if stopping => turn_away(&shared, &socket, &mut ear, Code::ShuttingDown).await,
-        Ok(adopted) => {
-            let owner = shared.owner(adopted.group).expect("the group was looked up");
-            if owner == executor.borrow().index {
-                serve(executor, adopted).await;
-                return;
-            }
-            if shared.fronts[owner].send(FrontMessage::Adopt(Box::new(adopted))).is_ok() {
-                return;
-            }
-            tracing::warn!("a connection was dropped: its executor has too much to do");
+    let adopted = meet(&executor, connection, &socket).await;
+    executor.borrow_mut().greeting.remove(&connection);
+    drop(socket);
+    if let Some(adopted) = adopted {
+        let owner = shared.owner(adopted.group).expect("the group was looked up");
+        if owner == executor.borrow().index {
+            serve(executor, adopted).await;
+            return;
         }
-        Err(Some(code)) => turn_away(&shared, &socket, &mut ear, code).await,
-        Err(None) => {}
+        if shared.fronts[owner].send(FrontMessage::Adopt(Box::new(adopted))).is_ok() {
+            return;
+        }
+        tracing::warn!("a connection was dropped: its executor has too much to do");
     }
     shared.metrics.connections.fetch_sub(1, Relaxed);
 }
 
+/// Hears HELLO, or turns the peer away.
+async fn meet(executor: &Handle, connection: ConnectionId, socket: &TcpStream) -> Option<Adopted> {
+    let shared = executor.borrow().shared.clone();
+    let Ok(copy) = socket.try_clone() else {
+        tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
+        return None;
+    };
+    let mut ear = Ear::new(copy);
+    let limits = &shared.config.limits;
+    let timeout = Duration::from_millis(limits.hello_timeout_ms);
+    let hello = hear_hello(&mut ear, limits.users_per_connection_max, &shared.metrics);
+    let adopted = match within(timeout, hello).await.unwrap_or(Err(Some(Code::HelloTimeout))) {
+        Ok((body, buffer)) => read_hello(&shared, connection, socket, body, &buffer),
+        Err(code) => Err(code),
+    };
+    let stopping = executor.borrow().is_stopping();
+    let code = match adopted {
+        // A stop ends the stream, so that nobody waits for a HELLO.
+        Ok(_) | Err(None) if stopping => Code::ShuttingDown,
+        Ok(adopted) => return Some(adopted),
+        Err(Some(code)) => code,
+        Err(None) => return None,
+    };
+    turn_away(&shared, socket, &mut ear, code).await;
+    None
+}
+
 /// Reads until HELLO is there. No code: the peer went away.
-async fn hear_hello(ear: &mut Ear, users_max: u32) -> Result<(Range<usize>, Buffer), Option<Code>> {
+async fn hear_hello(
+    ear: &mut Ear,
+    users_max: u32,
+    metrics: &Metrics,
+) -> Result<(Range<usize>, Buffer), Option<Code>> {
     let body_bytes_max = HELLO_HEAD_BYTES + 4 * users_max as usize;
     let mut buffer = Buffer::new(HEADER_BYTES + body_bytes_max, &[]);
     loop {
@@ -63,7 +80,10 @@ async fn hear_hello(ear: &mut Ear, users_max: u32) -> Result<(Range<usize>, Buff
         }
         match ear.read(buffer.room()).await {
             Ok(bytes @ 1..) => buffer.filled(bytes),
-            Ok(0) | Err(_) => return Err(None),
+            Ok(0) | Err(_) => {
+                metrics.cut_frames.fetch_add(u64::from(!buffer.rest().is_empty()), Relaxed);
+                return Err(None);
+            }
         }
     }
 }

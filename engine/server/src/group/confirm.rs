@@ -4,6 +4,7 @@ use super::keys::SessionKeys;
 use super::{Output, Shape};
 use crate::limits::CONFIRM_TILES_BUFFERED;
 use crate::tile::{Tile, TileHead, TilePool, unsealed};
+use fixedbitset::FixedBitSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,13 @@ struct Wanted {
     tile: Arc<Tile>,
     /// Senders who dialled the slot and have not confirmed.
     missing: u64,
+}
+
+impl Wanted {
+    fn waits_for(&self, attached: &FixedBitSet) -> bool {
+        let TileHead { first_sender, senders, .. } = *self.tile.head();
+        (0..senders).any(|row| self.missing >> row & 1 == 1 && attached.contains(first_sender.0 as usize + row))
+    }
 }
 
 /// The confirming phase of one epoch.
@@ -80,13 +88,20 @@ impl Confirming {
         }
     }
 
-    /// Seals tiles that are complete or overdue, in order, and grants further ones.
-    pub(super) fn advance(&mut self, keys: &SessionKeys, now: Duration, out: &mut Vec<Output>) {
+    /// Seals tiles that are overdue or have all that is to come, in order, and grants further ones. Nothing is to
+    /// come from senders who are not attached.
+    pub(super) fn advance(
+        &mut self,
+        keys: &SessionKeys,
+        attached: &FixedBitSet,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
         loop {
             self.grant_more(keys, out);
             let Some(first) = self.wanted.front() else { return };
             let deadline = *self.deadline.get_or_insert(now + self.shape.round_timeout);
-            if first.missing != 0 && now < deadline {
+            if first.waits_for(attached) && now < deadline {
                 return;
             }
             let mut wanted = self.wanted.pop_front().expect("it was there");

@@ -463,7 +463,7 @@ impl Group {
             }
         }
         if let Phase::Confirming(confirming) = &mut self.phase {
-            confirming.advance(&self.keys, now, out);
+            confirming.advance(&self.keys, &self.attached, now, out);
             if confirming.is_done() {
                 self.open_epoch(out);
             }

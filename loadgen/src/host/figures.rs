@@ -1,0 +1,197 @@
+//! What a host measures, and what its tasks share.
+
+use crate::control::{DialReport, PlayReport, Totals};
+use crate::latency::{histogram, to_text};
+use crate::process::{cpu_seconds, peak_rss_bytes};
+use hdrhistogram::Histogram;
+use rand::rngs::StdRng;
+use std::cell::{Cell, RefCell};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+use twincast_protocol::ids::ServerSide;
+
+/// What all tasks of a host share.
+pub(super) struct Shared {
+    start: Instant,
+    /// Draws every secret: seeded by the operating system.
+    pub(super) rng: RefCell<StdRng>,
+    pub(super) figures: RefCell<Figures>,
+    /// Bytes received from and sent to each server.
+    bytes_in: [Cell<u64>; 2],
+    bytes_out: [Cell<u64>; 2],
+    /// Connection pairs whose epoch is open.
+    pub(super) open_pairs: Cell<usize>,
+    failure: RefCell<Option<String>>,
+    main: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Shared {
+        Shared {
+            start: Instant::now(),
+            rng: RefCell::new(rand::make_rng()),
+            figures: RefCell::new(Figures::new(0, 0)),
+            bytes_in: Default::default(),
+            bytes_out: Default::default(),
+            open_pairs: Cell::new(0),
+            failure: RefCell::default(),
+            main: RefCell::default(),
+        }
+    }
+
+    /// Time since the host began.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(super) fn received(&self, server: ServerSide, bytes: usize) {
+        let cell = &self.bytes_in[server.index()];
+        cell.set(cell.get() + bytes as u64);
+    }
+
+    pub(super) fn sent(&self, server: ServerSide, bytes: usize) {
+        let cell = &self.bytes_out[server.index()];
+        cell.set(cell.get() + bytes as u64);
+    }
+
+    /// Bytes received from and sent to each server so far.
+    pub(super) fn bytes(&self) -> ([u64; 2], [u64; 2]) {
+        (self.bytes_in.each_ref().map(Cell::get), self.bytes_out.each_ref().map(Cell::get))
+    }
+
+    /// The run cannot go on. The first reason counts.
+    pub(super) fn fail(&self, sentence: String) {
+        self.failure.borrow_mut().get_or_insert(sentence);
+        self.wake_main();
+    }
+
+    /// Something happened that the main task waits for.
+    pub(super) fn wake_main(&self) {
+        self.main.borrow_mut().take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Why the run cannot go on, if it cannot; wakes `waker` at the next change.
+    pub(super) fn poll_failure(&self, waker: &Waker) -> Poll<String> {
+        *self.main.borrow_mut() = Some(waker.clone());
+        self.failure.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// What is measured while rounds are played.
+pub(super) struct Figures {
+    pub(super) message_latency_us: Histogram<u64>,
+    pub(super) delivery_latency_us: Histogram<u64>,
+    pub(super) generate_us: Histogram<u64>,
+    pub(super) round_trip_us: Histogram<u64>,
+    pub(super) reconstruct_us: Histogram<u64>,
+    rounds: Vec<RoundFigures>,
+    pairs: usize,
+    closed: u32,
+    cpu_before: f64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct RoundFigures {
+    planned: Option<Duration>,
+    last_verdict: Duration,
+    closed_pairs: usize,
+    skipped: bool,
+}
+
+impl Figures {
+    /// For so many rounds played over so many connection pairs.
+    pub(super) fn new(rounds: u32, pairs: usize) -> Figures {
+        Figures {
+            message_latency_us: histogram(),
+            delivery_latency_us: histogram(),
+            generate_us: histogram(),
+            round_trip_us: histogram(),
+            reconstruct_us: histogram(),
+            rounds: vec![RoundFigures::default(); rounds as usize],
+            pairs,
+            closed: 0,
+            cpu_before: cpu_seconds(),
+        }
+    }
+
+    /// The first byte of a submission for a round (counted from the order to play) is made.
+    pub(super) fn planned(&mut self, round: usize, now: Duration) {
+        if let Some(figures) = self.rounds.get_mut(round) {
+            figures.planned.get_or_insert(now);
+        }
+    }
+
+    /// A pair has its last verdict of a round. Whether all pairs have theirs now.
+    pub(super) fn closed(&mut self, round: usize, now: Duration, skipped: bool) -> bool {
+        let Some(figures) = self.rounds.get_mut(round) else { return false };
+        figures.last_verdict = figures.last_verdict.max(now);
+        figures.closed_pairs += 1;
+        figures.skipped |= skipped;
+        let by_all = figures.closed_pairs == self.pairs;
+        self.closed += u32::from(by_all);
+        by_all
+    }
+
+    /// Rounds that all pairs have closed.
+    pub(super) fn rounds_closed(&self) -> u32 {
+        self.closed
+    }
+
+    /// The report on them; the caller adds what the judges counted and the sockets know.
+    pub(super) fn report(&self) -> PlayReport {
+        let planned = |round: &RoundFigures| round.planned.unwrap_or(round.last_verdict);
+        let seconds = |round: &RoundFigures| (round.last_verdict - planned(round)).as_secs_f64();
+        let first = self.rounds.first().map(planned).unwrap_or_default();
+        let last = self.rounds.iter().map(|round| round.last_verdict).max().unwrap_or_default();
+        PlayReport {
+            round_seconds: self.rounds.iter().map(seconds).collect(),
+            seconds: last.saturating_sub(first).as_secs_f64(),
+            totals: Totals {
+                rounds_skipped: self.rounds.iter().filter(|round| round.skipped).count() as u64,
+                ..Totals::default()
+            },
+            message_latency_us: to_text(&self.message_latency_us),
+            delivery_latency_us: to_text(&self.delivery_latency_us),
+            generate_us: to_text(&self.generate_us),
+            round_trip_us: to_text(&self.round_trip_us),
+            reconstruct_us: to_text(&self.reconstruct_us),
+            cpu_seconds: cpu_seconds() - self.cpu_before,
+            peak_rss_bytes: peak_rss_bytes(),
+            ..PlayReport::default()
+        }
+    }
+}
+
+/// Records a time in microseconds; a longer one than the histogram tells apart counts as its longest.
+pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    histogram.saturating_record(time.as_micros() as u64);
+}
+
+/// Adds what one pair's dialling took.
+pub(super) fn add_dial(report: &mut DialReport, confirm_cells: u64, confirm_failed: u64) {
+    report.confirm_cells += confirm_cells;
+    report.confirm_failed += confirm_failed;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_lasts_from_the_first_submission_to_the_last_verdict_of_all_pairs() {
+        let at = Duration::from_millis;
+        let mut figures = Figures::new(2, 2);
+        figures.planned(0, at(10));
+        figures.planned(0, at(12));
+        assert!(!figures.closed(0, at(50), false));
+        figures.planned(1, at(51));
+        assert!(figures.closed(0, at(40), false));
+        assert!(!figures.closed(1, at(70), true));
+        assert_eq!(figures.rounds_closed(), 1);
+        assert!(figures.closed(1, at(90), true));
+        assert!(!figures.closed(2, at(99), false), "a round beyond the order");
+        let report = figures.report();
+        assert_eq!((report.round_seconds, report.seconds), (vec![0.04, 0.039], 0.08));
+        assert_eq!((report.totals.rounds_skipped, figures.rounds_closed()), (1, 2));
+    }
+}

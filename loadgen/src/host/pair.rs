@@ -1,0 +1,240 @@
+//! One connection to each server, and the four tasks that move its bytes.
+//!
+//! Each direction of each connection is a task of its own. They share the client and never wait for each other's
+//! socket: a reader stops only while its server is too far ahead of the other one, a writer only while there is
+//! nothing to say or its own socket is full.
+
+use super::figures::Shared;
+use super::player::Player;
+use futures_lite::future::{poll_fn, yield_now};
+use futures_lite::io::{AsyncRead as _, AsyncWrite as _};
+use glommio::net::TcpStream;
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use twincast_client::{Client, ClientError};
+use twincast_protocol::ids::{RoundNumber, ServerSide};
+
+/// A connection pair: its client and who waits for it.
+pub(super) struct Pair {
+    pub(super) client: Client,
+    pub(super) player: Player,
+    shared: Rc<Shared>,
+    /// Rounds submitted ahead of the one that is delivered.
+    ahead: u64,
+    servers: [SocketAddr; 2],
+    /// Readers whose server is too far ahead, and writers with nothing to say.
+    readers: [Option<Waker>; 2],
+    writers: [Option<Waker>; 2],
+    /// The round whose submissions are on their way out.
+    submitting: Option<RoundNumber>,
+}
+
+/// Why a task of a pair ended.
+enum Stop {
+    /// The socket's error; none if the server closed the connection.
+    Socket(Option<io::Error>),
+    Client(ClientError),
+}
+
+impl Pair {
+    pub(super) fn new(
+        client: Client,
+        player: Player,
+        shared: Rc<Shared>,
+        ahead: u32,
+        servers: [SocketAddr; 2],
+    ) -> Pair {
+        Pair {
+            client,
+            player,
+            shared,
+            ahead: ahead.into(),
+            servers,
+            readers: [None, None],
+            writers: [None, None],
+            submitting: None,
+        }
+    }
+
+    /// Starts the four tasks over these two connections.
+    pub(super) fn start(pair: &Rc<RefCell<Pair>>, streams: [TcpStream; 2]) {
+        for (server, stream) in ServerSide::BOTH.into_iter().zip(streams) {
+            let stream = Rc::new(RefCell::new(stream));
+            let (reading, read_stream) = (pair.clone(), stream.clone());
+            glommio::spawn_local(async move {
+                let stop = read(&reading, &read_stream, server).await;
+                reading.borrow().fail(server, stop);
+            })
+            .detach();
+            let writing = pair.clone();
+            glommio::spawn_local(async move {
+                let stop = write(&writing, &stream, server).await;
+                writing.borrow().fail(server, stop);
+            })
+            .detach();
+        }
+    }
+
+    /// Plays so many rounds from the next one on.
+    pub(super) fn play(&mut self, rounds: u32) {
+        let next = match (self.player.closed, self.player.open) {
+            (Some(closed), _) => closed.next(),
+            (None, Some((first_round, ..))) => first_round,
+            (None, None) => return,
+        };
+        self.player.rounds = (next.0, next.0 + u64::from(rounds));
+        self.player.judge.reset();
+        self.submit();
+    }
+
+    /// Uses what came, and does what is due by now.
+    pub(super) fn advance(&mut self) -> Result<(), ClientError> {
+        let closed = self.player.closed;
+        self.client.advance(self.shared.now(), &mut self.player)?;
+        if self.player.closed != closed {
+            self.submit();
+        }
+        for server in ServerSide::BOTH {
+            if self.writers[server.index()].is_some() && !self.client.is_drained(server) {
+                self.writers[server.index()].take().into_iter().for_each(Waker::wake);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a clock does for a pair where nothing arrives.
+    pub(super) fn tick(&mut self) {
+        if self.client.deadline().is_some_and(|deadline| deadline <= self.shared.now())
+            && let Err(error) = self.advance()
+        {
+            self.fail(ServerSide::One, Stop::Client(error));
+        }
+        for reader in &mut self.readers {
+            reader.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Starts the submissions that are due: the next round's once this host has sent all of the last one's, and has
+    /// closed all but `ahead` of those before.
+    fn submit(&mut self) {
+        let (first, end) = self.player.rounds;
+        let closed = self.player.closed.map_or(first, |closed| closed.next().0.max(first));
+        let next = self.submitting.map_or(first, |round| round.next().0).max(closed);
+        let drained = ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server));
+        if next < end && next <= closed + self.ahead && drained {
+            if let Some(round) = self.client.submit() {
+                self.submitting = Some(round);
+                self.player.submitted[round.0 as usize % 2] = None;
+            }
+            for writer in &mut self.writers {
+                writer.take().into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        server: ServerSide,
+    ) -> Poll<Result<(), Stop>> {
+        let space = self.client.space(server, self.shared.now());
+        if space.is_empty() {
+            self.readers[server.index()] = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let bytes = match ready!(Pin::new(stream).poll_read(cx, space)) {
+            Ok(0) => return Poll::Ready(Err(Stop::Socket(None))),
+            Ok(bytes) => bytes,
+            Err(error) => return Poll::Ready(Err(Stop::Socket(Some(error)))),
+        };
+        self.shared.received(server, bytes);
+        self.client.filled(server, bytes);
+        self.advance().map_err(Stop::Client)?;
+        self.readers[server.other().index()].take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        server: ServerSide,
+    ) -> Poll<Result<(), Stop>> {
+        let mut rng = self.shared.rng.borrow_mut();
+        let bytes = self.client.outgoing(server, &mut *rng, &mut self.player).map_err(Stop::Client)?;
+        if bytes.is_empty() {
+            self.writers[server.index()] = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let sent =
+            ready!(Pin::new(stream).poll_write(cx, bytes)).map_err(|error| Stop::Socket(Some(error)))?;
+        drop(rng);
+        self.shared.sent(server, sent);
+        self.client.sent(server, sent);
+        if ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server)) {
+            if let Some(round) = self.submitting {
+                self.player.submitted[round.0 as usize % 2].get_or_insert(self.shared.now());
+            }
+            self.submit();
+        }
+        // What is made for one server is made for the other one too.
+        self.writers[server.other().index()].take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+
+    fn fail(&self, server: ServerSide, stop: Stop) {
+        let users = self.client.users();
+        let address = self.servers[server.index()];
+        let whose = match users {
+            [user] => format!("the connection of user {user}"),
+            [first, .., last] => format!("the connection of users {first} to {last}"),
+            [] => "a connection".to_owned(),
+        };
+        let refused = self.player.refused[server.index()].as_deref();
+        self.shared.fail(match (stop, refused) {
+            (Stop::Client(error), _) => error.to_string(),
+            (Stop::Socket(_), Some(sentence)) => {
+                format!("{server} ({address}) closed {whose}: {sentence}")
+            }
+            (Stop::Socket(None), None) => format!("{server} ({address}) closed {whose} without a reason"),
+            (Stop::Socket(Some(error)), None) => format!("{server} ({address}) broke {whose}: {error}"),
+        });
+    }
+}
+
+async fn read(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: ServerSide) -> Stop {
+    loop {
+        let step = poll_fn(|cx| pair.borrow_mut().poll_read(cx, &mut stream.borrow_mut(), server)).await;
+        if let Err(stop) = step {
+            return stop;
+        }
+        // A read that fills the buffer comes back at once: let the others have their turn.
+        yield_now().await;
+    }
+}
+
+async fn write(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: ServerSide) -> Stop {
+    loop {
+        let step = poll_fn(|cx| pair.borrow_mut().poll_write(cx, &mut stream.borrow_mut(), server)).await;
+        if let Err(stop) = step {
+            return stop;
+        }
+        yield_now().await;
+    }
+}
+
+/// Sees to pairs where nothing arrives: closes late rounds, lets full buffers grow.
+pub(super) async fn tick_all(pairs: Rc<[Rc<RefCell<Pair>>]>, every: Duration) {
+    loop {
+        glommio::timer::sleep(every).await;
+        for pair in pairs.iter() {
+            pair.borrow_mut().tick();
+        }
+    }
+}

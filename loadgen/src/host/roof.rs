@@ -1,0 +1,29 @@
+//! The reader of the roof: takes connections and drops what comes over them, with reads of the same size as a client's.
+
+use futures_lite::future::{poll_fn, yield_now};
+use futures_lite::io::AsyncRead as _;
+use glommio::net::{TcpListener, TcpStream};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use twincast_client::limits::RECEIVE_BYTES;
+
+/// Listens on a free port of the loopback interface.
+pub(super) fn listen() -> Result<SocketAddr, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("cannot listen for the roof's connections: {error}");
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| failed(&error))?;
+    let address = listener.local_addr().map_err(|error| failed(&error))?;
+    glommio::spawn_local(async move {
+        while let Ok(stream) = listener.accept().await {
+            glommio::spawn_local(drop_all(stream)).detach();
+        }
+    })
+    .detach();
+    Ok(address)
+}
+
+async fn drop_all(mut stream: TcpStream) {
+    let mut buffer = vec![0; RECEIVE_BYTES];
+    while let Ok(1..) = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer)).await {
+        yield_now().await;
+    }
+}
