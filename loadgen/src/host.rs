@@ -31,11 +31,10 @@ use std::task::Poll;
 use std::time::Duration;
 use twincast_client::{Client, ClientSettings};
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide};
+use twincast_server::front::watched;
 
 /// Memory that glommio keeps for file I/O, of which a host does none: the least that it takes.
 const IO_MEMORY_BYTES: usize = 64 << 10;
-/// Sockets are looked at this often, however busy the tasks are.
-const PREEMPT_TIME: Duration = Duration::from_millis(1);
 /// Pairs where nothing arrives are looked at this often.
 const TICK: Duration = Duration::from_millis(50);
 /// The epoch that a run dials: the first.
@@ -59,7 +58,6 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
         LocalExecutorBuilder::new(Placement::Unbound)
             .name("host")
             .io_memory(IO_MEMORY_BYTES)
-            .preempt_timer(PREEMPT_TIME)
             .make()
             .map_err(|error| format!("cannot start an executor: {error}; `ulimit -l` and kernel.io_uring_disabled may forbid it"))
     });
@@ -71,7 +69,7 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
         }
     };
     let orders = Orders::read(orders).context("cannot start a thread")?;
-    executor.run(async move {
+    executor.run(watched(async move {
         let mut host =
             Host { shared: Rc::new(Shared::new()), orders, pairs: Vec::new(), sockets: Vec::new(), news };
         match host.obey().await {
@@ -83,7 +81,7 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
             Err(Halt::Silenced(error)) => Err(error).context("the coordinator does not listen"),
             Err(Halt::End) => Ok(()),
         }
-    })
+    }))
 }
 
 /// Why a host does not go on.

@@ -97,9 +97,12 @@ impl GroupSettings {
     }
 }
 
+/// A field of WELCOME, as a number.
+type Value = fn(&Welcome) -> u64;
+
 /// Refuses two servers that describe different groups.
 pub(crate) fn compare(welcomes: [&Welcome; 2]) -> Result<(), ClientError> {
-    let fields: [(&'static str, fn(&Welcome) -> u64); 9] = [
+    let fields: [(&'static str, Value); 9] = [
         ("group", |welcome| welcome.group.get().into()),
         ("epoch", |welcome| welcome.epoch.get().into()),
         ("members", |welcome| welcome.members.get().into()),

@@ -282,16 +282,16 @@ impl Config {
                 ));
             }
         }
-        if let Err(RingError::Config { name, value, bounds: allowed }) = self.egress().check() {
-            let section = if name.starts_with("slab") { "fan_out" } else { "limits" };
-            return Err(bounds(&format!("{section}.{name}"), value, allowed));
-        }
         let limits = &self.limits;
         within("limits.connections_max", limits.connections_max as u64, 1, CONNECTIONS_MAX as u64)?;
         let users = limits.users_per_connection_max.into();
         within("limits.users_per_connection_max", users, 1, MEMBERS_MAX.into())?;
         within("limits.hello_timeout_ms", limits.hello_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         within("limits.reader_timeout_ms", limits.reader_timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        // What is left of its bounds are the slabs'.
+        if let Err(RingError::Config { name, value, bounds: allowed }) = self.egress().check() {
+            return Err(bounds(&format!("fan_out.{name}"), value, allowed));
+        }
         within("groups (how many)", self.groups.len() as u64, 1, GROUPS_MAX as u64)?;
         let mut ids = HashSet::new();
         for group in &self.groups {

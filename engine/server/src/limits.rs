@@ -16,9 +16,10 @@ pub const GROUPS_MAX: usize = 4_096;
 /// Memory that a server may size for its groups unless its configuration says otherwise, in bytes.
 pub const GROUP_MEMORY_BYTES_DEFAULT: u64 = 4 << 30;
 
-/// Rounds of tiles that a group keeps buffers for: two whole rounds that readers may still be taking, the open one,
-/// the next one, and one to spare so that a lagging reader is noticed before the buffers run out.
-pub const ROUNDS_BUFFERED: usize = 5;
+/// Rounds of tiles that a group keeps buffers for: the open one, the next one, two whole rounds that readers may be
+/// behind with the one that they are in, and two more, since who lags is known when a round is sealed and closed when
+/// the one after it is. A few who lag thus never cost a round.
+pub const ROUNDS_BUFFERED: usize = 7;
 /// Whole rounds that a reader may be behind the newest sealed one before it counts as lagging.
 pub const ROUNDS_LATE_MAX: u64 = 2;
 /// One part in so many of a group's users may lag; when more do, the next round is skipped instead.
@@ -72,7 +73,7 @@ pub const DESCRIPTORS_SPARE: u64 = 64;
 
 const _: () = assert!(TILE_SENDERS == u64::BITS as usize);
 const _: () =
-    assert!(ROUNDS_BUFFERED as u64 > ROUNDS_LATE_MAX + 2, "open, next and the late rounds have buffers");
+    assert!(ROUNDS_BUFFERED as u64 >= 2 + ROUNDS_LATE_MAX + 1 + 2, "a few who lag never cost a round");
 const _: () = assert!(CONFIRM_TILES_BUFFERED >= 2, "one is filled while one is on its way");
 const _: () = assert!(CONFIRM_TILE_BYTES >= MEMBERS_MAX as usize * 64, "one sender's confirmations fit");
 const _: () = assert!(READ_BYTES >= 4096, "the fixed part of every frame fits into one read");

@@ -113,7 +113,8 @@ impl Server {
             clock: Instant::now(),
         });
         let [front_cores, fan_out_cores] = placements(&shared.config);
-        let mut starting = Starting { shared: shared.clone(), executors: Vec::new(), cores: Vec::new() };
+        let mut starting =
+            Starting { shared: shared.clone(), executors: Vec::new(), cores: Vec::new(), pages: None };
         for (handle, core) in shared.cores.iter().zip(fan_out_cores) {
             starting.cores.push(start_core(handle.clone(), core, &shared)?);
         }
@@ -125,11 +126,11 @@ impl Server {
             Pages::start(address, metrics.clone(), shared.cores.clone())
                 .map_err(|error| listen(address, error))
         });
-        let pages = pages.transpose()?;
+        starting.pages = pages.transpose()?;
         let (address, most) = (shared.config.listen, shared.config.limits.connections_max);
         let acceptor = Acceptor::start(address, most, shared.fronts.clone(), metrics)
             .map_err(|error| listen(address, error))?;
-        let (executors, cores) = starting.done();
+        let (executors, cores, pages) = starting.done();
         tracing::info!(side = %shared.side, address = %acceptor.address(), "ready");
         Ok(Server { shared, acceptor, pages, executors, cores })
     }
@@ -204,11 +205,12 @@ struct Starting {
     shared: Arc<Shared>,
     executors: Vec<crate::front::Joiner>,
     cores: Vec<JoinHandle<()>>,
+    pages: Option<Pages>,
 }
 
 impl Starting {
-    fn done(mut self) -> (Vec<crate::front::Joiner>, Vec<JoinHandle<()>>) {
-        (std::mem::take(&mut self.executors), std::mem::take(&mut self.cores))
+    fn done(mut self) -> (Vec<crate::front::Joiner>, Vec<JoinHandle<()>>, Option<Pages>) {
+        (std::mem::take(&mut self.executors), std::mem::take(&mut self.cores), self.pages.take())
     }
 }
 
@@ -220,6 +222,9 @@ impl Drop for Starting {
             let _ = executor.join();
         }
         let _ = stop_cores(&self.shared, std::mem::take(&mut self.cores));
+        if let Some(pages) = self.pages.take() {
+            pages.stop();
+        }
     }
 }
 

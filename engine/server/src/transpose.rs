@@ -51,13 +51,9 @@ mod tests {
         let before: [u64; 64] = std::array::from_fn(|_| rng.random());
         let mut after = before;
         transpose_64(&mut after);
-        for row in 0..64 {
-            for column in 0..64 {
-                assert_eq!(
-                    after[row] >> column & 1,
-                    before[column] >> row & 1,
-                    "seed {seed} ({row}, {column})"
-                );
+        for (row, after) in after.iter().enumerate() {
+            for (column, before) in before.iter().enumerate() {
+                assert_eq!(after >> column & 1, before >> row & 1, "seed {seed} ({row}, {column})");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::client::hello_frame;
+use common::client::{error_frame, hello_frame};
 use common::model::{dial_frame, grant_frame};
 use common::{Client, End, Party, TestServer, config, count, group, wait_until};
 use twincast_protocol::ids::ServerSide;
@@ -31,7 +31,6 @@ fn one_that_connects_and_says_nothing_is_told_and_closed() {
     drop(silent);
     server.wait_for_connections(2);
     party.play(2);
-    drop(party);
 }
 
 #[test]
@@ -48,7 +47,6 @@ fn a_hello_in_single_bytes_is_taken() {
     party.dial();
     party.expect_open();
     party.play(1);
-    drop(party);
 }
 
 /// What follows HELLO in the same write moves to the executor that owns the group.
@@ -86,7 +84,6 @@ fn everything_that_follows_hello_at_once_is_taken_on_every_executor() {
             }
             party.expect_open();
             party.play(1);
-            drop(party);
         }
     }
 }
@@ -119,15 +116,13 @@ fn a_flood_of_connections_harms_none_of_those_within_the_limit() {
     party.seats[2].client.expect_closed(Code::Superseded);
     party.seats[2].client = client;
     party.play(2);
-    drop(party);
 }
 
 #[test]
 fn a_newer_connection_supersedes_those_that_had_one_of_its_members() {
     let group = group(1, 6);
     let server = TestServer::start(config(vec![group.clone()]));
-    let mut party =
-        Party::open(server.address(), &group, [vec![0, 1], vec![2, 3], vec![4], vec![5]], 1);
+    let mut party = Party::open(server.address(), &group, [vec![0, 1], vec![2, 3], vec![4], vec![5]], 1);
     party.play(1);
     // 1 and 2 move; 0 and 3 lose their connections with them.
     party.join(vec![1, 2]);
@@ -144,7 +139,6 @@ fn a_newer_connection_supersedes_those_that_had_one_of_its_members() {
     party.join(vec![3]);
     party.play(4);
     assert_eq!(party.model.senders(4), 6);
-    drop(party);
 }
 
 #[test]
@@ -167,7 +161,35 @@ fn what_a_superseded_connection_submitted_stands() {
     party.submit_seat(1, 1);
     party.expect(1);
     party.play(2);
-    drop(party);
+}
+
+/// The round waits for a member that moves from one connection to another, and for nobody whom the older one lost.
+#[test]
+fn a_round_waits_for_a_member_that_reconnects() {
+    let group = group(1, 70);
+    let server = TestServer::start(config(vec![group.clone()]));
+    let mut party = Party::open(server.address(), &group, [(0..68).collect(), vec![68, 69]], 1);
+    for round in 1..20 {
+        party.submit_seat(round, 0);
+        let rest = party.model.round(round, &party.seats[0].users);
+        party.seats[0].client.expect(&rest[0], "tile 0");
+        let late = if round % 2 == 0 { vec![68, 69] } else { vec![69] };
+        party.join(late.clone());
+        assert_eq!(party.welcome.unwrap().round.get(), round);
+        // The older one had the first tile, or not yet.
+        let (end, last) = party.take(1).drain();
+        let superseded = error_frame(Code::Superseded, u32::MAX, u32::MAX, 0);
+        assert_eq!((end, last), (End::Whole, Some(superseded)));
+        party.submit_seat(round, 1);
+        let rest = party.model.round(round, &party.seats[0].users);
+        party.seats[0].client.expect(&rest[1], "tile 1");
+        // The newer connection came after the first tile had left.
+        let tile = party.model.deliver(round, 1, 0, &late);
+        party.seats[1].client.expect(&tile, "tile 1");
+        let end = party.model.round_end(round);
+        party.expect_all(&end, "the round's end");
+        assert_eq!(party.model.senders(round), 68 + party.seats[1].users.len() as u32);
+    }
 }
 
 #[test]
@@ -183,7 +205,6 @@ fn a_member_that_comes_late_is_told_the_open_round_and_takes_part() {
     party.join(vec![2, 3]);
     assert_eq!((party.welcome.unwrap().open, party.welcome.unwrap().round.get()), (1, 3));
     party.play(3);
-    drop(party);
 }
 
 #[test]
@@ -235,7 +256,6 @@ fn one_that_dies_in_mid_frame_is_counted_and_the_round_goes_on_without_it() {
     party.play(7);
     server.wait_for_connections(1);
     assert_eq!(count(&server.metrics().cut_frames), 5);
-    drop(party);
 }
 
 #[test]
@@ -254,7 +274,6 @@ fn one_that_dies_in_mid_hello_is_counted() {
     server.wait_for_connections(1);
     assert_eq!(count(&server.metrics().cut_frames), 4);
     party.play(1);
-    drop(party);
 }
 
 /// Its confirmations are not present, and neither the tile nor the epoch waits for them.
@@ -285,7 +304,6 @@ fn one_that_dies_in_mid_confirmation_is_counted_and_the_epoch_opens_without_it()
     party.expect_open();
     assert_eq!(count(&server.metrics().cut_frames), 1);
     party.play(1);
-    drop(party);
 }
 
 #[test]
@@ -318,7 +336,6 @@ fn a_confirmation_that_a_newer_connection_sends_again_counts_once() {
     }
     party.expect_open();
     party.play(1);
-    drop(party);
 }
 
 /// A peer that sends no more has left; what it had sent counts.
@@ -336,7 +353,6 @@ fn one_that_ends_its_own_direction_is_gone() {
     assert_eq!(party.model.senders(1), 3);
     party.play(2);
     server.wait_for_connections(1);
-    drop(party);
 }
 
 #[test]

@@ -66,7 +66,6 @@ fn a_member_that_the_connection_did_not_attach_is_refused() {
     }
     party.play(1);
     refusals(&server, Code::NotAttached, 9);
-    drop(party);
 }
 
 #[test]
@@ -81,7 +80,6 @@ fn a_slot_out_of_range_is_refused() {
     party.expect_open();
     party.play(1);
     refusals(&server, Code::SlotOutOfRange, 4);
-    drop(party);
 }
 
 #[test]
@@ -96,7 +94,6 @@ fn a_session_key_for_another_epoch_is_refused() {
     party.expect_open();
     party.play(1);
     refusals(&server, Code::EpochWrong, 3);
-    drop(party);
 }
 
 #[test]
@@ -109,7 +106,6 @@ fn a_session_key_with_padding_bits_set_is_refused() {
     party.expect_open();
     party.play(1);
     refusals(&server, Code::KeyPadding, 4);
-    drop(party);
 }
 
 #[test]
@@ -124,7 +120,6 @@ fn a_slot_that_is_dialled_already_is_refused_and_the_first_key_stands() {
     party.expect_open();
     party.play(1);
     refusals(&server, Code::AlreadyDialled, 3);
-    drop(party);
 }
 
 #[test]
@@ -135,7 +130,6 @@ fn a_dial_after_dialling_is_over_is_refused() {
     refused(&mut party, &dial_frame(1, 0, 0, 0, &[3]), Code::DialClosed, 0, 0, 0);
     party.play(2);
     refusals(&server, Code::DialClosed, 2);
-    drop(party);
 }
 
 #[test]
@@ -160,7 +154,6 @@ fn a_member_with_a_slot_that_was_not_dialled_is_refused_and_absent() {
         party.expect(round);
     }
     refusals(&server, Code::NotDialled, 3);
-    drop(party);
 }
 
 #[test]
@@ -197,7 +190,6 @@ fn confirmations_that_are_not_granted_or_come_twice_are_refused() {
         party.play(1);
         refusals(&server, Code::NotGranted, 4);
         assert_eq!(count(&server.metrics().confirmations), 8);
-        drop(party);
     }
 }
 
@@ -208,7 +200,6 @@ fn a_group_without_confirmations_grants_none() {
     refused(&mut party, &seed, Code::NotGranted, 0, 0, 0);
     party.play(1);
     refusals(&server, Code::NotGranted, 1);
-    drop(party);
 }
 
 #[test]
@@ -235,7 +226,6 @@ fn a_submission_before_the_epoch_is_open_is_refused() {
     party.expect_open();
     party.play(1);
     refusals(&server, Code::EpochNotOpen, 2);
-    drop(party);
 }
 
 #[test]
@@ -254,7 +244,6 @@ fn a_second_submission_for_a_round_is_refused_and_the_first_stands() {
     }
     party.play(3);
     refusals(&server, Code::DuplicateSubmission, 2);
-    drop(party);
 }
 
 #[test]
@@ -271,7 +260,6 @@ fn a_submission_for_a_sealed_round_is_refused() {
     refused(&mut party, &late, Code::RoundSealed, 0, NONE, 1);
     party.play(4);
     refusals(&server, Code::RoundSealed, 5);
-    drop(party);
 }
 
 #[test]
@@ -283,7 +271,6 @@ fn a_submission_for_a_round_beyond_the_next_is_refused() {
         party.play(open);
     }
     refusals(&server, Code::RoundTooFar, 3);
-    drop(party);
 }
 
 #[test]
@@ -309,7 +296,6 @@ fn many_errors_in_a_row_are_answered_one_by_one_in_order() {
     }
     party.play(1);
     refusals(&server, Code::RoundTooFar, 1_000);
-    drop(party);
 }
 
 #[test]
@@ -320,8 +306,7 @@ fn errors_come_between_two_frames_and_never_inside_one() {
     let mut party = Party::open(server.address(), &group, [(0..150).collect(), (150..200).collect()], 2);
     for round in 1..3 {
         party.submit(round);
-        let frames: Vec<u8> =
-            (0..300).flat_map(|_| dial_frame(1, 0, 0, 0, &[0; 25])).collect();
+        let frames: Vec<u8> = (0..300).flat_map(|_| dial_frame(1, 0, 0, 0, &[0; 25])).collect();
         party.seats[0].client.send(&frames);
         let mut errors = 0;
         let mut rest = Vec::new();
@@ -339,5 +324,4 @@ fn errors_come_between_two_frames_and_never_inside_one() {
         }
         party.expect_seat(round, 1);
     }
-    drop(party);
 }

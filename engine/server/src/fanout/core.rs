@@ -265,7 +265,7 @@ impl Core {
                 connection = connection.0,
                 "closed: it does not read the answers to what it sends"
             );
-            self.close(connection, End::Now, None);
+            self.close(connection, End::Now, Some(Code::SlowReader.frame(u32::MAX, u32::MAX, 0)));
         }
     }
 

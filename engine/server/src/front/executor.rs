@@ -213,9 +213,8 @@ impl Executor {
         connected.core_done = true;
         let was_closing = std::mem::replace(&mut connected.closing, true);
         let group = connected.group;
-        let how = if was_closing { Shutdown::Write } else { Shutdown::Both };
         // An error means that the peer is gone already.
-        let _ = connected.socket.shutdown(how);
+        let _ = connected.socket.shutdown(Shutdown::Write);
         if !was_closing {
             self.act(group, |group, now, _, out| group.detach(connection, now, out));
         }
@@ -255,8 +254,10 @@ impl Executor {
     }
 
     fn stop(&mut self) {
-        let patience =
+        let round_timeout =
             self.groups.values().map(|group| group.shape().round_timeout).max().unwrap_or_default();
+        // The open round, and the next one for which submissions were taken.
+        let patience = 2 * round_timeout;
         let reader_timeout = Duration::from_millis(self.shared.config.limits.reader_timeout_ms);
         let flush = Duration::from_millis(2 * FLUSH_TIMEOUT_MS);
         self.stop_deadline.get_or_insert(self.shared.clock.elapsed() + patience + reader_timeout + flush);
@@ -279,6 +280,7 @@ impl Executor {
             })
             .collect();
         for (connection, core) in open {
+            self.shared.metrics.refused(Code::ShuttingDown);
             let last = Code::ShuttingDown.frame(u32::MAX, u32::MAX, 0);
             self.post(core, CoreMessage::Finish(connection, last));
         }

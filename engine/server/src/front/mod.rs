@@ -13,5 +13,5 @@ mod reader;
 
 pub use accept::Acceptor;
 pub use executor::{Executor, Shared};
-pub use net::Joiner;
+pub use net::{Joiner, watched};
 pub use queue::{FrontHandle, FrontMessage};

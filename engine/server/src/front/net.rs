@@ -4,10 +4,15 @@ use crate::limits::EXECUTOR_MEMLOCK_BYTES;
 use futures_lite::AsyncReadExt;
 use glommio::net::TcpStream;
 use glommio::{LocalExecutorBuilder, Placement};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::task::Poll;
 use std::time::Duration;
+
+/// How often a watched executor is woken, whether it sleeps or not.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// Memory that an executor reserves for file I/O, which the front does none of.
 const IO_MEMORY_BYTES: usize = 64 << 10;
@@ -56,6 +61,30 @@ pub(super) async fn give_way() {
     futures_lite::future::yield_now().await;
 }
 
+/// Runs the main future of a glommio executor while a thread wakes it now and then.
+///
+/// An executor of glommio 0.9 that is kept off the CPU for as long as its preempt timer, just after it has looked at
+/// its rings, runs no task and goes to sleep although tasks are ready (`run_task_queues` returns that it ran nothing,
+/// and `park` takes that for idleness). If its timers and sockets all belong to those tasks, nothing wakes it again.
+/// A wake from another thread does: glommio re-arms that one itself.
+pub async fn watched<T>(future: impl Future<Output = T>) -> T {
+    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    let (running, stopped) = channel::<()>();
+    let watch = std::thread::Builder::new().name("watch".into()).spawn(move || {
+        while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
+            waker.wake_by_ref();
+        }
+    });
+    let output = future.await;
+    drop(running);
+    match watch {
+        // The thread drops its waker before the executor ends.
+        Ok(thread) => drop(thread.join()),
+        Err(error) => tracing::warn!(%error, "an executor went without its watch"),
+    }
+    output
+}
+
 /// Starts an executor on a thread of its own.
 ///
 /// # Errors
@@ -80,7 +109,7 @@ where
     LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
-        .spawn(move || async move { task().await })
+        .spawn(move || watched(async move { task().await }))
         .map(Joiner)
         .map_err(|error| {
             io::Error::other(format!("{name}: {error}; is `ulimit -l` at least 512 for each executor?"))

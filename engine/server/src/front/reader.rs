@@ -225,8 +225,11 @@ impl Executor {
                 }
                 Err(code) => Err(Refusal::of_form(code)),
             };
-            if let Err(refusal) = taken {
-                self.refuse(connection, &refusal);
+            match taken {
+                // Said to all once the open round is delivered: to close now would cut this peer's.
+                Err(refusal) if refusal.code == Code::ShuttingDown => {}
+                Err(refusal) => self.refuse(connection, &refusal),
+                Ok(()) => {}
             }
         }
     }

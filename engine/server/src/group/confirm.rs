@@ -23,7 +23,8 @@ struct Wanted {
 impl Wanted {
     fn waits_for(&self, attached: &FixedBitSet) -> bool {
         let TileHead { first_sender, senders, .. } = *self.tile.head();
-        (0..senders).any(|row| self.missing >> row & 1 == 1 && attached.contains(first_sender.0 as usize + row))
+        (0..senders)
+            .any(|row| self.missing >> row & 1 == 1 && attached.contains(first_sender.0 as usize + row))
     }
 }
 

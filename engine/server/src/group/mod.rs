@@ -262,7 +262,7 @@ impl Group {
         superseded.sort_unstable();
         superseded.dedup();
         for older in superseded {
-            self.detach(older, now, out);
+            self.forget(older);
             out.push(Output::Close(older, Code::Superseded));
         }
         for user in users {
@@ -278,19 +278,26 @@ impl Group {
         if let Phase::Confirming(confirming) = &self.phase {
             out.extend(confirming.grants().map(|grant| Output::To(connection, grant.frame())));
         }
+        // Only now: what was waited for from the members that moved is still waited for, from their new connection,
+        // and it is welcomed before anything else. The others of the older connections are absent.
+        self.advance(now, 0, out);
         Ok(())
     }
 
     /// The connection is gone or going: its members are absent from now on.
     pub fn detach(&mut self, connection: ConnectionId, now: Duration, out: &mut Vec<Output>) {
+        self.forget(connection);
+        self.wait_for_attached();
+        self.advance(now, 0, out);
+    }
+
+    fn forget(&mut self, connection: ConnectionId) {
         for (member, by) in self.attached_by.iter_mut().enumerate() {
             if *by == Some(connection) {
                 *by = None;
                 self.attached.remove(member);
             }
         }
-        self.wait_for_attached();
-        self.advance(now, 0, out);
     }
 
     /// A DIAL of the connection: a session key.

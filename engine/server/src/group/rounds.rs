@@ -14,11 +14,13 @@ use twincast_protocol::wire::{Body, Code, RoundEnd, RoundSkipped};
 #[derive(Debug)]
 struct Round {
     number: RoundNumber,
-    /// `[tile][slot]`, empty where no buffers were free for the round: then it will be skipped.
+    /// `[tile][slot]`, empty where no buffers are free for the round: if it begins like that, it is left out at its
+    /// end.
     tiles: Vec<Arc<Tile>>,
     submitted: FixedBitSet,
     senders: u32,
-    /// When the first submission came.
+    /// When the first submission came, or the round was opened if that was later: what comes early takes nothing of
+    /// the time that the others have.
     begun_at: Option<Duration>,
     /// Tiles (all slots of 64 senders each) that are sealed.
     sealed: usize,
@@ -74,7 +76,11 @@ impl Rounds {
         if round.tiles.is_empty() {
             round.tiles = take_tiles(&self.shape, &mut self.pool);
         }
+        round.find_buffers(&self.shape, &mut self.pool);
         if round.tiles.is_empty() {
+            // Counted all the same: the round that is left out has the pace of one that is played.
+            round.submitted.insert(sender);
+            round.begun_at.get_or_insert(now);
             return Err(Code::RoundSkipped);
         }
         if round.submitted.contains(sender) {
@@ -94,7 +100,7 @@ impl Rounds {
     }
 
     /// Seals what is complete or overdue. The open round waits for `waited_for`, and for a time limit from its
-    /// first submission on.
+    /// first submission on. A round that had no buffers when it began is left out then.
     pub(super) fn advance(
         &mut self,
         keys: &SessionKeys,
@@ -107,17 +113,25 @@ impl Rounds {
         self.find_buffers();
         while self.open.begun_at.is_some() || self.skip {
             if self.skip && self.open.sealed == 0 {
-                self.skip_open(out);
+                self.skip_open(now, out);
                 continue;
             }
-            self.seal_full_tiles(keys, out);
+            let without_buffers = self.open.tiles.is_empty();
+            if !without_buffers {
+                self.seal_full_tiles(keys, out);
+            }
             let overdue = self.open.begun_at.is_some_and(|begun| now >= begun + self.shape.round_timeout);
             let all_in = waited_for.is_subset(&self.open.submitted);
             if !all_in && !overdue {
                 return;
             }
-            self.seal_round(keys, out);
-            self.look_at_readers(lagging_users, out);
+            if without_buffers {
+                self.skip_open(now, out);
+            } else {
+                self.seal_round(keys, now, out);
+            }
+            let many_lag = self.look_at_readers(lagging_users, out);
+            self.skip = many_lag && !without_buffers;
             if stopping {
                 return;
             }
@@ -127,9 +141,7 @@ impl Rounds {
     /// Buffers for the rounds that have none: they were all on their way when the round was made.
     fn find_buffers(&mut self) {
         for round in [&mut self.open, &mut self.next] {
-            if round.tiles.is_empty() {
-                round.tiles = take_tiles(&self.shape, &mut self.pool);
-            }
+            round.find_buffers(&self.shape, &mut self.pool);
         }
     }
 
@@ -173,44 +185,47 @@ impl Rounds {
         self.open.sealed += 1;
     }
 
-    fn seal_round(&mut self, keys: &SessionKeys, out: &mut Vec<Output>) {
+    fn seal_round(&mut self, keys: &SessionKeys, now: Duration, out: &mut Vec<Output>) {
         while self.open.sealed < self.shape.tiles() {
             self.seal_tile(keys, out);
         }
         let (number, senders) = (self.open.number, self.open.senders);
         let tiles = (self.shape.tiles() * self.shape.slots) as u32;
-        out.push(Output::All(number, RoundEnd::new(number.0, tiles, senders).frame()));
+        // Counted before anybody can see it.
         out.push(Output::Sealed(number, senders));
-        self.turn();
+        out.push(Output::All(number, RoundEnd::new(number.0, tiles, senders).frame()));
+        self.turn(now);
     }
 
-    fn skip_open(&mut self, out: &mut Vec<Output>) {
+    fn skip_open(&mut self, now: Duration, out: &mut Vec<Output>) {
         let number = self.open.number;
-        out.push(Output::All(number, RoundSkipped { round: number.0.into() }.frame()));
         out.push(Output::Skipped(number));
+        out.push(Output::All(number, RoundSkipped { round: number.0.into() }.frame()));
         self.skip = false;
-        self.turn();
+        self.turn(now);
     }
 
     /// The next round becomes the open one.
-    fn turn(&mut self) {
+    fn turn(&mut self, now: Duration) {
         // Out of the round first: the tiles have other holders, and come back to the pool when those are done.
         for tile in self.open.tiles.drain(..) {
             self.pool.give(tile);
         }
         let after = Round::new(self.next.number.next(), &self.shape, &mut self.pool);
         self.open = std::mem::replace(&mut self.next, after);
+        if let Some(begun_at) = &mut self.open.begun_at {
+            *begun_at = now;
+        }
     }
 
-    /// A few readers who lag are closed. If many do, or the next round has no buffers left, it is too fast a pace
-    /// for this group: the round is skipped and nobody is closed.
-    fn look_at_readers(&mut self, lagging_users: u32, out: &mut Vec<Output>) {
+    /// A few readers who lag are closed. If many do, it is too fast a pace for this group: nobody is closed, and a
+    /// round is to be left out.
+    fn look_at_readers(&self, lagging_users: u32, out: &mut Vec<Output>) -> bool {
         let many = lagging_users as usize * LAGGING_PART_MAX as usize > self.shape.members;
         if lagging_users > 0 && !many {
             out.push(Output::CloseLagging);
         }
-        self.find_buffers();
-        self.skip = many || self.open.tiles.is_empty();
+        many
     }
 }
 
@@ -223,6 +238,13 @@ impl Round {
             senders: 0,
             begun_at: None,
             sealed: 0,
+        }
+    }
+
+    /// Buffers, if it has none and has not begun without.
+    fn find_buffers(&mut self, shape: &Shape, pool: &mut TilePool) {
+        if self.tiles.is_empty() && self.begun_at.is_none() {
+            self.tiles = take_tiles(shape, pool);
         }
     }
 }

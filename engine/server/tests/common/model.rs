@@ -202,9 +202,8 @@ impl Model {
     ) -> Vec<u8> {
         let first = tile * tile_senders;
         let senders = tile_senders.min(self.members - first);
-        let rows: Vec<Option<&Vec<u8>>> = (first..first + senders)
-            .map(|sender| self.parts.get(&(sender as u32, slot as u32)))
-            .collect();
+        let rows: Vec<Option<&Vec<u8>>> =
+            (first..first + senders).map(|sender| self.parts.get(&(sender as u32, slot as u32))).collect();
         let cell = |row: &Option<&Vec<u8>>, user: u32| match row {
             None => vec![0; PART],
             Some(parts) => parts[user as usize * PART..][..PART].to_vec(),

@@ -4,7 +4,7 @@ use super::{PATIENCE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use tempfile::TempDir;
@@ -24,10 +24,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it, and waits until clients may connect.
     pub(crate) fn start(config: &Config) -> Process {
+        Process::start_within("", config)
+    }
+
+    /// The same, by a shell that first does `limits`.
+    pub(crate) fn start_within(limits: &str, config: &Config) -> Process {
         let (directory, path) = write(&config.to_toml());
-        let mut child = Command::new(BINARY)
-            .arg("--config")
-            .arg(&path)
+        let mut child = shell(limits, "--config", &path)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -74,9 +77,7 @@ impl Drop for Process {
 /// and what it wrote to standard output and error.
 pub(crate) fn run_to_end(limits: &str, option: &str, text: &str) -> (Option<i32>, String, String) {
     let (_directory, path) = write(text);
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("{limits} exec \"$0\" \"$@\""), BINARY, option])
-        .arg(&path)
+    let mut child = shell(limits, option, &path)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -97,6 +98,13 @@ pub(crate) fn run_to_end(limits: &str, option: &str, text: &str) -> (Option<i32>
         std::thread::sleep(std::time::Duration::from_millis(2));
     };
     (status.code(), stdout.join().expect("text"), stderr.join().expect("text"))
+}
+
+/// A shell that does `limits` and becomes the binary.
+fn shell(limits: &str, option: &str, path: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), BINARY, option]).arg(path);
+    command
 }
 
 fn write(text: &str) -> (TempDir, PathBuf) {
