@@ -11,13 +11,13 @@ mod orders;
 mod pair;
 mod player;
 mod roof;
+mod turn;
 
 use crate::control::{DialReport, HostNews, HostOrder, PlayReport};
 use crate::plan::Plan;
 use crate::workload::Workload;
-use anyhow::Context as _;
 use figures::{Figures, Shared, add_dial};
-use futures_lite::future::{poll_fn, yield_now};
+use futures_lite::future::poll_fn;
 use glommio::{LocalExecutorBuilder, Placement};
 use judge::COMPLAINTS_MAX;
 use orders::{Input, News, Orders};
@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use twincast_client::{Client, ClientSettings};
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide};
@@ -58,6 +58,7 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
         LocalExecutorBuilder::new(Placement::Unbound)
             .name("host")
             .io_memory(IO_MEMORY_BYTES)
+            .preempt_timer(turn::PREEMPT_TIME)
             .make()
             .map_err(|error| format!("cannot start an executor: {error}; `ulimit -l` and kernel.io_uring_disabled may forbid it"))
     });
@@ -68,7 +69,7 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
             anyhow::bail!(sentence);
         }
     };
-    let orders = Orders::read(orders).context("cannot start a thread")?;
+    let orders = anyhow::Context::context(Orders::read(orders), "cannot start a thread")?;
     executor.run(watched(async move {
         let mut host =
             Host { shared: Rc::new(Shared::new()), orders, pairs: Vec::new(), sockets: Vec::new(), news };
@@ -78,7 +79,9 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
                 host.news.say(&HostNews::Failed(sentence.clone()))?;
                 Err(anyhow::anyhow!(sentence))
             }
-            Err(Halt::Silenced(error)) => Err(error).context("the coordinator does not listen"),
+            Err(Halt::Silenced(error)) => {
+                Err(anyhow::Error::from(error).context("the coordinator does not listen"))
+            }
             Err(Halt::End) => Ok(()),
         }
     }))
@@ -119,28 +122,27 @@ impl<W: Write> Host<W> {
     async fn obey(&mut self) -> Result<(), Halt> {
         let mut started = false;
         loop {
-            match self.next_order(|_| false).await? {
-                None => {}
-                Some(HostOrder::Start { .. }) if started => {
+            match self.order().await? {
+                HostOrder::Start { .. } if started => {
                     return Err(Halt::Failed("a host is started only once".to_owned()));
                 }
-                Some(HostOrder::Start { plan, host, servers }) => {
+                HostOrder::Start { plan, host, servers } => {
                     started = true;
                     let report = self.start(plan, host, servers).await?;
                     self.news.say(&HostNews::Dialled(report))?;
                 }
-                Some(HostOrder::Play { .. }) if !started => {
+                HostOrder::Play { .. } if !started => {
                     return Err(Halt::Failed("a host plays only after it was started".to_owned()));
                 }
-                Some(HostOrder::Play { rounds }) => {
+                HostOrder::Play { rounds } => {
                     let report = self.play(rounds).await?;
                     self.news.say(&HostNews::Played(report))?;
                 }
-                Some(HostOrder::RoofListen) => {
+                HostOrder::RoofListen => {
                     let address = roof::listen()?;
                     self.news.say(&HostNews::RoofListening(address))?;
                 }
-                Some(HostOrder::Stop) => {
+                HostOrder::Stop => {
                     self.news.say(&HostNews::Stopped)?;
                     return Ok(());
                 }
@@ -148,27 +150,24 @@ impl<W: Write> Host<W> {
         }
     }
 
-    /// The next order, or none once `until` holds. A failure of any task comes out here.
-    async fn next_order(&mut self, until: impl Fn(&Shared) -> bool) -> Result<Option<HostOrder>, Halt> {
-        poll_fn(|cx| {
+    /// The next order. What fails while a host has nothing to do counts once it has: servers that are told to stop
+    /// may go before their hosts are.
+    async fn order(&mut self) -> Result<HostOrder, Halt> {
+        poll_fn(|cx| self.poll_order(cx)).await
+    }
+
+    /// Waits until `until` holds, or something fails. The only order that is taken meanwhile is to stop.
+    async fn wait(&mut self, until: impl Fn(&Shared) -> bool) -> Result<(), Halt> {
+        let order = poll_fn(|cx| {
             if let Poll::Ready(sentence) = self.shared.poll_failure(cx.waker()) {
                 return Poll::Ready(Err(Halt::Failed(sentence)));
             }
             if until(&self.shared) {
                 return Poll::Ready(Ok(None));
             }
-            self.orders.poll(cx.waker()).map(|input| match input {
-                Input::Order(order) => Ok(Some(order)),
-                Input::Nonsense(error) => Err(Halt::Failed(format!("a line is no order: {error}"))),
-                Input::End => Err(Halt::End),
-            })
-        })
-        .await
-    }
-
-    /// Waits until `until` holds. The only order that is taken meanwhile is to stop.
-    async fn wait(&mut self, until: impl Fn(&Shared) -> bool) -> Result<(), Halt> {
-        match self.next_order(until).await? {
+            self.poll_order(cx).map_ok(Some)
+        });
+        match order.await? {
             None => Ok(()),
             Some(HostOrder::Stop) => {
                 self.news.say(&HostNews::Stopped)?;
@@ -176,6 +175,14 @@ impl<W: Write> Host<W> {
             }
             Some(_) => Err(Halt::Failed("a host takes no other order while it is busy".to_owned())),
         }
+    }
+
+    fn poll_order(&self, cx: &Context<'_>) -> Poll<Result<HostOrder, Halt>> {
+        self.orders.poll(cx.waker()).map(|input| match input {
+            Input::Order(order) => Ok(order),
+            Input::Nonsense(error) => Err(Halt::Failed(format!("a line is no order: {error}"))),
+            Input::End => Err(Halt::End),
+        })
     }
 
     async fn start(&mut self, plan: Plan, host: u32, servers: [SocketAddr; 2]) -> Result<DialReport, Halt> {
@@ -189,7 +196,7 @@ impl<W: Write> Host<W> {
             for users in &chunks {
                 self.add_pair(&plan, group, users, &workload, &clock, servers)?;
                 // Those that are connected already say HELLO meanwhile.
-                yield_now().await;
+                turn::turn().await;
             }
         }
         glommio::spawn_local(pair::tick_all(self.pairs.clone().into(), TICK)).detach();

@@ -23,6 +23,9 @@ pub const USERS_PER_CONNECTION_MAX: u32 = 16_384;
 pub const USERS_PER_CONNECTION_DEFAULT: u32 = 512;
 /// How far one server may be read ahead of the other, per connection.
 pub const HOST_SKEW_BYTES: u64 = 32 << 20;
+/// Receive buffers of all connections of a host together, at most: a connection's part of it may be less than
+/// [`HOST_SKEW_BYTES`].
+pub const HOST_BUFFER_BYTES: u64 = 96 << 20;
 
 /// Frame bytes of every group, and bytes of every message in it.
 pub const FRAME_BYTES: u32 = 288;

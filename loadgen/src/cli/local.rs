@@ -3,8 +3,8 @@
 use super::values::{peers, verify, within};
 use crate::coordinator::Outputs;
 use crate::limits::{
-    FRAME_BYTES, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUNDS_MAX,
-    SLOTS_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
+    FRAME_BYTES, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX,
+    MESSAGE_BYTES, ROUNDS_MAX, SLOTS_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
 use crate::plan::{Peers, Plan, Verify};
 use clap::Args;
@@ -112,6 +112,8 @@ impl LocalArgs {
                 self.group, self.group
             ));
         }
+        let users_per_connection =
+            self.users_per_connection.unwrap_or_else(|| default_users_per_connection(self.group, hosts));
         Ok(Plan {
             group: self.group,
             groups: self.groups,
@@ -123,13 +125,11 @@ impl LocalArgs {
             message_bytes: MESSAGE_BYTES,
             peers: self.peers,
             confirm: !self.no_confirm,
-            users_per_connection: self
-                .users_per_connection
-                .unwrap_or_else(|| default_users_per_connection(self.group, hosts)),
+            users_per_connection,
             ahead: self.ahead,
             verify: self.verify,
             seed: self.seed,
-            host_skew_bytes: HOST_SKEW_BYTES,
+            host_skew_bytes: host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
         })
     }
 
@@ -142,6 +142,12 @@ impl LocalArgs {
 /// All the users that a host plays of a group on one connection, up to [`USERS_PER_CONNECTION_DEFAULT`].
 fn default_users_per_connection(group: u32, hosts: u32) -> u32 {
     group.div_ceil(hosts).min(USERS_PER_CONNECTION_DEFAULT)
+}
+
+/// How far a host reads one server ahead of the other, per connection: what keeps a host's buffers in bounds.
+fn host_skew_bytes(group: u32, groups: u32, hosts: u32, users_per_connection: u32) -> u64 {
+    let pairs = u64::from(group.div_ceil(hosts).div_ceil(users_per_connection)) * u64::from(groups);
+    HOST_SKEW_BYTES.min(HOST_BUFFER_BYTES / (2 * pairs))
 }
 
 #[cfg(test)]

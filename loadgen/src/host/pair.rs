@@ -6,7 +6,8 @@
 
 use super::figures::Shared;
 use super::player::Player;
-use futures_lite::future::{poll_fn, yield_now};
+use super::turn::turn;
+use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::TcpStream;
 use std::cell::RefCell;
@@ -137,14 +138,16 @@ impl Pair {
         }
     }
 
+    /// Reads once. Whether that took all the room there was, so that more may be there.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut TcpStream,
         server: ServerSide,
-    ) -> Poll<Result<(), Stop>> {
+    ) -> Poll<Result<bool, Stop>> {
         let space = self.client.space(server, self.shared.now());
-        if space.is_empty() {
+        let room = space.len();
+        if room == 0 {
             self.readers[server.index()] = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -157,7 +160,7 @@ impl Pair {
         self.client.filled(server, bytes);
         self.advance().map_err(Stop::Client)?;
         self.readers[server.other().index()].take().into_iter().for_each(Waker::wake);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(bytes == room))
     }
 
     fn poll_write(
@@ -214,8 +217,10 @@ async fn read(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: ServerS
         if let Err(stop) = step {
             return stop;
         }
-        // A read that fills the buffer comes back at once: let the others have their turn.
-        yield_now().await;
+        // One that took all there was waits for more anyway.
+        if let Ok(true) = step {
+            turn().await;
+        }
     }
 }
 
@@ -225,7 +230,7 @@ async fn write(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: Server
         if let Err(stop) = step {
             return stop;
         }
-        yield_now().await;
+        turn().await;
     }
 }
 

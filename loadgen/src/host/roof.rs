@@ -1,6 +1,7 @@
 //! The reader of the roof: takes connections and drops what comes over them, with reads of the same size as a client's.
 
-use futures_lite::future::{poll_fn, yield_now};
+use super::turn::turn;
+use futures_lite::future::poll_fn;
 use futures_lite::io::AsyncRead as _;
 use glommio::net::{TcpListener, TcpStream};
 use std::net::SocketAddr;
@@ -23,7 +24,9 @@ pub(super) fn listen() -> Result<SocketAddr, String> {
 
 async fn drop_all(mut stream: TcpStream) {
     let mut buffer = vec![0; RECEIVE_BYTES];
-    while let Ok(1..) = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer)).await {
-        yield_now().await;
+    while let Ok(bytes @ 1..) = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer)).await {
+        if bytes == buffer.len() {
+            turn().await;
+        }
     }
 }
