@@ -145,16 +145,16 @@ pub struct PlayReport {
     pub bytes_in: [u64; 2],
     /// Bytes sent to S1 and to S2.
     pub bytes_out: [u64; 2],
-    /// HdrHistogram V2, base64: microseconds from the planned instant to the decoding of the sender's own cell.
-    pub message_latency_us: String,
-    /// HdrHistogram V2, base64: microseconds from the recipient host's planned instant of the round to Accept.
-    pub delivery_latency_us: String,
-    /// HdrHistogram V2, base64: microseconds to make one member's shares of a round.
-    pub generate_us: String,
-    /// HdrHistogram V2, base64: microseconds from a connection's last SUBMIT byte to its first cell.
-    pub round_trip_us: String,
-    /// HdrHistogram V2, base64: microseconds to decode one user's cells of one tile.
-    pub reconstruct_us: String,
+    /// HdrHistogram V2, base64: nanoseconds from the planned instant to the decoding of the sender's own cell.
+    pub message_latency_ns: String,
+    /// HdrHistogram V2, base64: nanoseconds from the recipient host's planned instant of the round to Accept.
+    pub delivery_latency_ns: String,
+    /// HdrHistogram V2, base64: nanoseconds to make one member's shares of a round.
+    pub generate_ns: String,
+    /// HdrHistogram V2, base64: nanoseconds from a connection's last SUBMIT byte to its first cell.
+    pub round_trip_ns: String,
+    /// HdrHistogram V2, base64: nanoseconds to decode one user's cells of one tile.
+    pub reconstruct_ns: String,
     /// CPU seconds of this process during the rounds.
     pub cpu_seconds: f64,
     /// The process's largest resident set so far.

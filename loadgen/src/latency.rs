@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 /// Significant digits of every histogram.
 pub const DIGITS: u8 = 3;
-/// The longest time that a histogram tells apart, in microseconds: an hour.
-pub const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// The longest time that a histogram tells apart, in nanoseconds: an hour.
+pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 
-/// An empty histogram of microseconds; every host and the coordinator use this one shape.
+/// An empty histogram of nanoseconds; every host and the coordinator use this one shape.
 pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS).expect("the bounds are constants")
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("the bounds are constants")
 }
 
 /// A histogram as HdrHistogram V2 in base64, as reports carry it.
@@ -40,7 +40,7 @@ pub fn from_text(text: &str) -> Result<Histogram<u64>, String> {
 /// Merges the hosts' histograms.
 ///
 /// # Errors
-/// A sentence: a text is no histogram, or holds a value beyond [`LATENCY_US_MAX`].
+/// A sentence: a text is no histogram, or holds a value beyond [`LATENCY_NS_MAX`].
 pub fn merge<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Histogram<u64>, String> {
     let mut all = histogram();
     for text in texts {
@@ -50,25 +50,26 @@ pub fn merge<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Histogram<u
 }
 
 /// Percentiles of a latency in microseconds; `None` where nothing was recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Percentiles {
     /// Half of all were as quick or quicker.
-    pub p50: Option<u64>,
+    pub p50: Option<f64>,
     /// Nine of ten.
-    pub p90: Option<u64>,
+    pub p90: Option<f64>,
     /// 99 of a hundred.
-    pub p99: Option<u64>,
+    pub p99: Option<f64>,
     /// 999 of a thousand.
-    pub p999: Option<u64>,
+    pub p999: Option<f64>,
     /// The slowest.
-    pub max: Option<u64>,
+    pub max: Option<f64>,
 }
 
 impl Percentiles {
     /// Of a merged histogram.
     pub fn of(histogram: &Histogram<u64>) -> Percentiles {
-        let at = |quantile| (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile));
+        let at =
+            |quantile| (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile) as f64 / 1e3);
         Percentiles { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: at(1.0) }
     }
 }
@@ -99,11 +100,8 @@ mod tests {
         let merged = merge([to_text(&fast).as_str(), "", to_text(&slow).as_str()]).unwrap();
         assert_eq!(merged.len(), 1_000);
         assert_eq!(Percentiles::of(&merged), Percentiles::of(&both));
-        assert_eq!(Percentiles::of(&merged).p50, Some(500));
-        assert!(
-            Percentiles::of(&merged).p99.unwrap() > 1_000_000,
-            "an average of both p99 would be far below"
-        );
+        assert_eq!(Percentiles::of(&merged).p50, Some(0.5));
+        assert!(Percentiles::of(&merged).p99.unwrap() > 1_000.0, "an average of both p99 would be far below");
     }
 
     #[test]

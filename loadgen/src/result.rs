@@ -99,7 +99,7 @@ pub struct RoundSeconds {
 }
 
 /// The parts of a round, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stages {
     /// Making one member's shares of a round.
@@ -204,12 +204,12 @@ impl RunResult {
             },
             delivering_seconds,
             wall_seconds: play.wall_seconds,
-            message_latency_us: percentiles(|host| &host.message_latency_us)?,
-            delivery_latency_us: percentiles(|host| &host.delivery_latency_us)?,
+            message_latency_us: percentiles(|host| &host.message_latency_ns)?,
+            delivery_latency_us: percentiles(|host| &host.delivery_latency_ns)?,
             stages_us: Stages {
-                generate: percentiles(|host| &host.generate_us)?,
-                round_trip: percentiles(|host| &host.round_trip_us)?,
-                reconstruct: percentiles(|host| &host.reconstruct_us)?,
+                generate: percentiles(|host| &host.generate_ns)?,
+                round_trip: percentiles(|host| &host.round_trip_ns)?,
+                reconstruct: percentiles(|host| &host.reconstruct_ns)?,
             },
             servers: servers
                 .map(|server| server_result(server, delivering_seconds, play.wall_seconds))

@@ -39,11 +39,12 @@ pub fn seconds(seconds: f64) -> String {
 }
 
 /// Microseconds in s, ms or us; a dash for none.
-pub fn micros(micros: Option<u64>) -> String {
+pub fn micros(micros: Option<f64>) -> String {
     match micros {
         None => "-".into(),
-        Some(us @ ..10_000) => format!("{} us", thousands(us)),
-        Some(us) => seconds(us as f64 / 1e6),
+        Some(us @ ..10.0) => format!("{us:.2} us"),
+        Some(us @ ..10_000.0) => format!("{} us", thousands(us as u64)),
+        Some(us) => seconds(us / 1e6),
     }
 }
 
@@ -63,8 +64,9 @@ mod tests {
         assert_eq!(traffic(3_360_000_000), "3.36 GB");
         assert_eq!(memory(256 << 20), "256 MiB");
         assert_eq!(seconds(0.0123), "12.3 ms");
-        assert_eq!(micros(Some(9_999)), "9,999 us");
-        assert_eq!(micros(Some(123_456)), "123.5 ms");
+        assert_eq!(micros(Some(0.42)), "0.42 us");
+        assert_eq!(micros(Some(9_999.0)), "9,999 us");
+        assert_eq!(micros(Some(123_456.0)), "123.5 ms");
         assert_eq!(micros(None), "-");
     }
 }

@@ -17,7 +17,7 @@ pub const RECEIVE_BYTES_MIN: usize = 64 << 10;
 /// Part of a receive buffer that is moved to its front at most, so that a byte is rarely copied twice.
 pub const MOVED_FRACTION: usize = 8;
 /// A buffer that is full of what one server sent grows after this long without a byte that could be used.
-pub const GROWTH_WAIT: Duration = Duration::from_millis(100);
+pub const GROWTH_WAIT: Duration = Duration::from_millis(500);
 
 /// Bytes that are made at a time for a server; what is asked for later is made later.
 pub const SEND_BYTES: usize = 64 << 10;

@@ -79,11 +79,11 @@ impl Shared {
 
 /// What is measured while rounds are played.
 pub(super) struct Figures {
-    pub(super) message_latency_us: Histogram<u64>,
-    pub(super) delivery_latency_us: Histogram<u64>,
-    pub(super) generate_us: Histogram<u64>,
-    pub(super) round_trip_us: Histogram<u64>,
-    pub(super) reconstruct_us: Histogram<u64>,
+    pub(super) message_latency_ns: Histogram<u64>,
+    pub(super) delivery_latency_ns: Histogram<u64>,
+    pub(super) generate_ns: Histogram<u64>,
+    pub(super) round_trip_ns: Histogram<u64>,
+    pub(super) reconstruct_ns: Histogram<u64>,
     rounds: Vec<RoundFigures>,
     pairs: usize,
     closed: u32,
@@ -102,11 +102,11 @@ impl Figures {
     /// For so many rounds played over so many connection pairs.
     pub(super) fn new(rounds: u32, pairs: usize) -> Figures {
         Figures {
-            message_latency_us: histogram(),
-            delivery_latency_us: histogram(),
-            generate_us: histogram(),
-            round_trip_us: histogram(),
-            reconstruct_us: histogram(),
+            message_latency_ns: histogram(),
+            delivery_latency_ns: histogram(),
+            generate_ns: histogram(),
+            round_trip_ns: histogram(),
+            reconstruct_ns: histogram(),
             rounds: vec![RoundFigures::default(); rounds as usize],
             pairs,
             closed: 0,
@@ -150,11 +150,11 @@ impl Figures {
                 rounds_skipped: self.rounds.iter().filter(|round| round.skipped).count() as u64,
                 ..Totals::default()
             },
-            message_latency_us: to_text(&self.message_latency_us),
-            delivery_latency_us: to_text(&self.delivery_latency_us),
-            generate_us: to_text(&self.generate_us),
-            round_trip_us: to_text(&self.round_trip_us),
-            reconstruct_us: to_text(&self.reconstruct_us),
+            message_latency_ns: to_text(&self.message_latency_ns),
+            delivery_latency_ns: to_text(&self.delivery_latency_ns),
+            generate_ns: to_text(&self.generate_ns),
+            round_trip_ns: to_text(&self.round_trip_ns),
+            reconstruct_ns: to_text(&self.reconstruct_ns),
             cpu_seconds: cpu_seconds() - self.cpu_before,
             peak_rss_bytes: peak_rss_bytes(),
             ..PlayReport::default()
@@ -164,7 +164,7 @@ impl Figures {
 
 /// Records a time in microseconds; a longer one than the histogram tells apart counts as its longest.
 pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
-    histogram.saturating_record(time.as_micros() as u64);
+    histogram.saturating_record(time.as_nanos() as u64);
 }
 
 /// Adds what one pair's dialling took.

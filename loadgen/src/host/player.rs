@@ -126,7 +126,7 @@ impl Player {
         self.heard = round;
         if let Some(sent) = self.submitted[round.0 as usize % 2] {
             let time = self.shared.now().saturating_sub(sent);
-            record(&mut self.shared.figures.borrow_mut().round_trip_us, time);
+            record(&mut self.shared.figures.borrow_mut().round_trip_ns, time);
         }
     }
 
@@ -171,7 +171,7 @@ impl Outbox for Player {
         let pairs = u64::from(self.plan.slots) * u64::from(self.judge.workload.recipients_each());
         self.judge.totals.messages_sent += pairs;
         let mut figures = self.shared.figures.borrow_mut();
-        record(&mut figures.generate_us, self.shared.now() - begun);
+        record(&mut figures.generate_ns, self.shared.now() - begun);
         if let Some(position) = self.position(round) {
             figures.planned(position, planned);
         }
@@ -195,20 +195,20 @@ impl Observer for Player {
     #[inline]
     fn verdicts(&mut self, tile: &Tile, user: User, verdicts: &Verdicts, messages: &Messages<'_>) {
         if let Some(since) = self.decoding_since.take() {
-            record(&mut self.shared.figures.borrow_mut().reconstruct_us, self.shared.now() - since);
+            record(&mut self.shared.figures.borrow_mut().reconstruct_ns, self.shared.now() - since);
         }
         if tile.bit_of(user.member).is_some_and(|own| own & (verdicts.accept | verdicts.ignore) != 0)
             && tile.slot.0 == 0
         {
             let since = self.begun[user.position][tile.round.0 as usize % 2];
             let time = self.shared.now().saturating_sub(since);
-            record(&mut self.shared.figures.borrow_mut().message_latency_us, time);
+            record(&mut self.shared.figures.borrow_mut().message_latency_ns, time);
         }
         let (shared, clock) = (&self.shared, &self.clock);
         self.judge.judge(tile, user, verdicts, messages, || {
             if let Some(planned) = clock.planned(tile.round) {
                 let time = shared.now().saturating_sub(planned);
-                record(&mut shared.figures.borrow_mut().delivery_latency_us, time);
+                record(&mut shared.figures.borrow_mut().delivery_latency_ns, time);
             }
         });
     }

@@ -1,6 +1,9 @@
-//! The protocol on the standard streams, without servers.
+//! The protocol on the standard streams, and a host against servers that are not what they should be.
+
+mod fake;
 
 use super::*;
+use crate::latency::from_text;
 use std::io::{BufReader, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -173,4 +176,83 @@ fn the_roofs_reader_reads_everything() {
     led.tell(&HostOrder::Stop);
     assert!(matches!(led.news(), HostNews::Stopped));
     led.thread.join().unwrap().unwrap();
+}
+
+/// A host that plays a group of ten over one connection pair to two fake servers.
+fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [std::thread::JoinHandle<()>; 2]) {
+    let led = Led::start();
+    let (address1, thread1) = fake::serve(10, rounds, damage, skipped[0]);
+    let (address2, thread2) = fake::serve(10, rounds, |_, _| (), skipped[1]);
+    let plan = Plan { users_per_connection: 10, confirm: false, ahead: 1, ..plan() };
+    led.tell(&HostOrder::Start { plan, host: 0, servers: [address1, address2] });
+    let HostNews::Dialled(report) = led.news() else { panic!("it dials") };
+    assert_eq!((report.confirm_cells, report.confirm_failed), (0, 0));
+    // HELLO, and ten dials of 8 + 24 + 2 bytes, to each server.
+    assert_eq!(report.bytes_out, 2 * (8 + 16 + 40 + 10 * 34));
+    (led, [thread1, thread2])
+}
+
+fn played(led: &Led, rounds: u32) -> PlayReport {
+    led.tell(&HostOrder::Play { rounds });
+    for round in 1..=rounds {
+        assert!(matches!(led.news(), HostNews::Progress { rounds } if rounds == round));
+    }
+    match led.news() {
+        HostNews::Played(report) => report,
+        news => panic!("{news:?}"),
+    }
+}
+
+#[test]
+fn rounds_are_played_and_reported_and_servers_may_go_before_the_host() {
+    let (led, servers) = dialled(5, |_, _| (), [0, 0]);
+    for rounds in [2, 3] {
+        let report = played(&led, rounds);
+        let pairs = u64::from(rounds) * 10;
+        assert_eq!((report.totals.messages_sent, report.totals.accepted), (pairs, pairs));
+        assert_eq!((report.totals.ignored, report.totals.shares_verified), (pairs * 9, pairs * 10));
+        assert_eq!((report.round_seconds.len(), report.complaints.len()), (rounds as usize, 0));
+        let round_bytes = 8 + 56 + 100 * 336 + 8 + 16;
+        assert_eq!(report.bytes_in, [u64::from(rounds) * round_bytes; 2]);
+        assert_eq!(report.bytes_out, [pairs * (8 + 16 + 2 * 336); 2]);
+        for (text, count) in [(&report.message_latency_us, pairs), (&report.delivery_latency_us, pairs)] {
+            assert_eq!(from_text(text).unwrap().len(), count);
+        }
+        assert_eq!(from_text(&report.round_trip_us).unwrap().len(), u64::from(rounds));
+    }
+    servers.into_iter().for_each(|server| server.join().unwrap());
+    led.tell(&HostOrder::Stop);
+    assert!(matches!(led.news(), HostNews::Stopped));
+    led.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_cell_that_a_server_alters_is_a_lost_message_and_a_complaint() {
+    // Round 2: user 3's cell of its own message.
+    let damage = |round, cells: &mut [u8]| cells[(3 * 10 + 3) * 336 + 50] ^= u8::from(round == 2);
+    let (led, _servers) = dialled(3, damage, [0, 0]);
+    let report = played(&led, 3);
+    let totals = report.totals;
+    assert_eq!((totals.messages_sent, totals.accepted, totals.lost, totals.tampered), (30, 29, 1, 1));
+    assert_eq!(report.complaints, ["round 2: user 3 lost a message: tampered (sender 3, slot 0)"]);
+}
+
+#[test]
+fn a_round_that_servers_leave_out_is_counted_and_its_messages_are_lost() {
+    let (led, _servers) = dialled(3, |_, _| (), [2, 2]);
+    let totals = played(&led, 3).totals;
+    assert_eq!((totals.accepted, totals.lost, totals.rounds_skipped, totals.incomplete), (20, 10, 1, 0));
+    let (led, _servers) = dialled(3, |_, _| (), [1, 0]);
+    let totals = played(&led, 3).totals;
+    assert_eq!((totals.accepted, totals.lost, totals.rounds_skipped, totals.incomplete), (20, 10, 1, 100));
+}
+
+#[test]
+fn a_server_that_goes_in_a_round_fails_the_run() {
+    let (led, _servers) = dialled(1, |_, _| (), [0, 0]);
+    led.tell(&HostOrder::Play { rounds: 3 });
+    assert!(matches!(led.news(), HostNews::Progress { rounds: 1 }));
+    let sentence = led.failure();
+    assert!(sentence.contains("the connection of users 0 to 9"), "{sentence}");
+    assert!(led.thread.join().unwrap().is_err());
 }

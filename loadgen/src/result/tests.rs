@@ -13,7 +13,7 @@ pub(crate) fn measured() -> Measured {
     let plan = Plan { group: 130, hosts: 2, rounds: 3, users_per_connection: 65, ..plan() };
     let latencies = |unit: u64| {
         let mut histogram = histogram();
-        (1..=100).for_each(|step| histogram.record(step * unit).unwrap());
+        (1..=100).for_each(|step| histogram.record(step * unit * 1_000).unwrap());
         to_text(&histogram)
     };
     let host = |index: u64| PlayReport {
@@ -28,11 +28,11 @@ pub(crate) fn measured() -> Measured {
         },
         bytes_in: [8_520_000, 8_520_000],
         bytes_out: [140_000, 140_000],
-        message_latency_us: latencies(100 + index),
-        delivery_latency_us: latencies(110),
-        generate_us: latencies(1),
-        round_trip_us: latencies(20),
-        reconstruct_us: latencies(2),
+        message_latency_ns: latencies(100 + index),
+        delivery_latency_ns: latencies(110),
+        generate_ns: latencies(1),
+        round_trip_ns: latencies(20),
+        reconstruct_ns: latencies(2),
         cpu_seconds: 0.02,
         peak_rss_bytes: 40 << 20,
         complaints: Vec::new(),

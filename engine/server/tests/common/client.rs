@@ -47,6 +47,14 @@ impl Client {
         Client::over(socket.into())
     }
 
+    /// A connection of which the server's socket holds all but a few kB of what this one does not read, 3 MB in all.
+    pub(crate) fn connect_with_small_window(address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        socket.connect(&address.into()).expect("the server listens");
+        Client::over(socket.into())
+    }
+
     fn over(socket: TcpStream) -> Client {
         socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(PATIENCE)).expect("an option");
