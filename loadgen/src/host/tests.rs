@@ -179,17 +179,17 @@ fn the_roofs_reader_reads_everything() {
 }
 
 /// A host that plays a group of ten over one connection pair to two fake servers.
-fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [std::thread::JoinHandle<()>; 2]) {
+fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [fake::Server; 2]) {
     let led = Led::start();
-    let (address1, thread1) = fake::serve(10, rounds, damage, skipped[0]);
-    let (address2, thread2) = fake::serve(10, rounds, |_, _| (), skipped[1]);
+    let servers =
+        [fake::serve(10, rounds, damage, skipped[0]), fake::serve(10, rounds, |_, _| (), skipped[1])];
     let plan = Plan { users_per_connection: 10, confirm: false, ahead: 1, ..plan() };
-    led.tell(&HostOrder::Start { plan, host: 0, servers: [address1, address2] });
+    led.tell(&HostOrder::Start { plan, host: 0, servers: servers.each_ref().map(|server| server.address) });
     let HostNews::Dialled(report) = led.news() else { panic!("it dials") };
     assert_eq!((report.confirm_cells, report.confirm_failed), (0, 0));
     // HELLO, and ten dials of 8 + 24 + 2 bytes, to each server.
     assert_eq!(report.bytes_out, 2 * (8 + 16 + 40 + 10 * 34));
-    (led, [thread1, thread2])
+    (led, servers)
 }
 
 fn played(led: &Led, rounds: u32) -> PlayReport {
@@ -215,12 +215,13 @@ fn rounds_are_played_and_reported_and_servers_may_go_before_the_host() {
         let round_bytes = 8 + 56 + 100 * 336 + 8 + 16;
         assert_eq!(report.bytes_in, [u64::from(rounds) * round_bytes; 2]);
         assert_eq!(report.bytes_out, [pairs * (8 + 16 + 2 * 336); 2]);
-        for (text, count) in [(&report.message_latency_us, pairs), (&report.delivery_latency_us, pairs)] {
+        for (text, count) in [(&report.message_latency_ns, pairs), (&report.delivery_latency_ns, pairs)] {
             assert_eq!(from_text(text).unwrap().len(), count);
         }
-        assert_eq!(from_text(&report.round_trip_us).unwrap().len(), u64::from(rounds));
+        assert_eq!(from_text(&report.round_trip_ns).unwrap().len(), u64::from(rounds));
     }
-    servers.into_iter().for_each(|server| server.join().unwrap());
+    drop(servers);
+    std::thread::sleep(Duration::from_millis(50));
     led.tell(&HostOrder::Stop);
     assert!(matches!(led.news(), HostNews::Stopped));
     led.thread.join().unwrap().unwrap();
@@ -249,9 +250,10 @@ fn a_round_that_servers_leave_out_is_counted_and_its_messages_are_lost() {
 
 #[test]
 fn a_server_that_goes_in_a_round_fails_the_run() {
-    let (led, _servers) = dialled(1, |_, _| (), [0, 0]);
+    let (led, servers) = dialled(1, |_, _| (), [0, 0]);
     led.tell(&HostOrder::Play { rounds: 3 });
     assert!(matches!(led.news(), HostNews::Progress { rounds: 1 }));
+    drop(servers);
     let sentence = led.failure();
     assert!(sentence.contains("the connection of users 0 to 9"), "{sentence}");
     assert!(led.thread.join().unwrap().is_err());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Sender, channel};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex};
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::wire::{
@@ -17,16 +17,24 @@ const SHARE_BYTES: usize = FRAME_BYTES + 48;
 /// What a server does to a round before it sends it: the cells of all users one after the other, 336 bytes each.
 pub(super) type Damage = fn(round: u64, cells: &mut [u8]);
 
-/// Serves one connection until it closes. After its last round it closes the connection itself. A round that is in
-/// `skipped` is left out.
-pub(super) fn serve(members: u32, rounds: u64, damage: Damage, skipped: u64) -> (SocketAddr, JoinHandle<()>) {
+/// A server that closes its connection once it is dropped and has delivered its rounds.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    _close: Sender<()>,
+}
+
+/// Serves one connection for so many rounds; `skipped` is left out.
+pub(super) fn serve(members: u32, rounds: u64, damage: Damage, skipped: u64) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let thread = std::thread::spawn(move || {
+    let (close, closed) = channel();
+    std::thread::spawn(move || {
         let (socket, _) = listener.accept().expect("a connection");
-        Fake { socket, members, keys: BTreeMap::new(), shares: BTreeMap::new() }.run(rounds, damage, skipped);
+        let mut fake = Fake { socket, members, keys: BTreeMap::new(), shares: BTreeMap::new() };
+        fake.run(rounds, damage, skipped);
+        closed.recv().expect_err("nothing is sent");
     });
-    (address, thread)
+    Server { address, _close: close }
 }
 
 struct Fake {
@@ -37,7 +45,7 @@ struct Fake {
 }
 
 impl Fake {
-    fn run(mut self, rounds: u64, damage: Damage, skipped: u64) {
+    fn run(&mut self, rounds: u64, damage: Damage, skipped: u64) {
         let mut round = 1;
         while round <= rounds {
             let mut header = [0; HEADER_BYTES];
