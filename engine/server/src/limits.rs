@@ -26,7 +26,7 @@ pub const ROUNDS_LATE_MAX: u64 = 2;
 pub const LAGGING_PART_MAX: u32 = 4;
 
 /// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).
-pub const CONFIRM_TILE_BYTES: usize = 4 << 20;
+pub const CONFIRM_TILE_BYTES: usize = 16 << 20;
 /// Confirmation tiles that are granted, filled or on their way at a time.
 pub const CONFIRM_TILES_BUFFERED: usize = 6;
 

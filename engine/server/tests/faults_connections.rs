@@ -258,6 +258,26 @@ fn one_that_dies_in_mid_frame_is_counted_and_the_round_goes_on_without_it() {
     assert_eq!(count(&server.metrics().cut_frames), 5);
 }
 
+/// A host whose writes are blocked in the middle of a frame still reads: the round is sealed without it at the time
+/// limit, it gets what is delivered, and what it had begun is refused once it comes, without a close.
+#[test]
+fn one_whose_writes_are_blocked_in_mid_frame_reads_on_and_holds_up_nobody() {
+    let mut group = group(1, 4);
+    group.round_timeout_ms = 200;
+    let server = TestServer::start(config(vec![group.clone()]));
+    let mut party = Party::open(server.address(), &group, [vec![0, 1, 2], vec![3]], 1);
+    party.play(1);
+    let submit = party.model.submit_in_vain(2, 3);
+    party.seats[1].client.send(&submit[..100]);
+    party.submit_seat(2, 0);
+    party.expect(2);
+    party.seats[1].client.send(&submit[100..]);
+    party.seats[1].client.expect_error(Code::RoundSealed, 3, u32::MAX, 2);
+    party.play(3);
+    assert_eq!(server.metrics().refusals(Code::RoundSealed), 1);
+    assert_eq!(count(&server.metrics().cut_frames), 0);
+}
+
 #[test]
 fn one_that_dies_in_mid_hello_is_counted() {
     let group = group(1, 2);

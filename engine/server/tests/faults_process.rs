@@ -198,7 +198,8 @@ fn the_pages_answer_and_count_what_happened() {
     assert_eq!(process.end().0.code(), Some(0));
 }
 
-/// Waits until the server has begun to stop: a connection that had not said HELLO is turned away.
+/// Waits until the server has begun to stop: a connection that has not said HELLO is turned away. It was made before
+/// others that the server has answered, so that the server knows it.
 fn stop(process: &Process, waiting: &mut Client) {
     process.signal(Signal::TERM);
     waiting.expect_closed(Code::ShuttingDown);
@@ -234,13 +235,13 @@ fn a_stop_without_an_open_round_ends_at_once_with_the_reason() {
 fn a_stop_waits_for_the_open_round() {
     let shape = GroupConfig { frame_bytes: 4_096, ..group(1, 70) };
     let mut process = Process::start(&config(vec![shape.clone()]));
+    let mut waiting = Client::connect(process.address);
     // The first tile waits for the last one to submit.
     let sets = [(1..30).collect(), (30..70).collect(), vec![0]];
     let mut party = Party::open(process.address, &shape, sets, 1);
     party.play(1);
     party.submit_seat(2, 0);
     party.submit_seat(2, 1);
-    let mut waiting = Client::connect(process.address);
     // It has their submissions: it answers what comes behind them.
     for seat in 0..2 {
         let user = party.seats[seat].users[0];
@@ -264,9 +265,9 @@ fn a_stop_waits_for_the_open_round() {
 fn a_stop_takes_nothing_of_the_open_round_from_one_that_submits_ahead() {
     let shape = group(1, 3);
     let mut process = Process::start(&config(vec![shape.clone()]));
+    let mut waiting = Client::connect(process.address);
     let mut party = Party::open(process.address, &shape, [vec![0], vec![1], vec![2]], 1);
     party.submit_seat(1, 0);
-    let mut waiting = Client::connect(process.address);
     let again = party.model.submit_in_vain(1, 0);
     party.seats[0].client.send(&again);
     party.seats[0].client.expect_error(Code::DuplicateSubmission, 0, u32::MAX, 1);

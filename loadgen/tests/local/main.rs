@@ -2,4 +2,5 @@
 
 mod common;
 mod ends;
+mod pace;
 mod runs;

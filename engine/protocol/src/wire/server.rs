@@ -199,10 +199,11 @@ impl EpochOpen {
 }
 
 impl Deliver {
-    /// Bytes of all cells that follow the head.
+    /// Bytes of all cells that follow the head, or `u64::MAX` where a head of nonsense says even more.
     #[must_use]
     pub fn cells_bytes(&self) -> u64 {
-        u64::from(self.users.get()) * u64::from(self.senders.get()) * u64::from(self.cell_bytes.get())
+        let cells = u64::from(self.users.get()) * u64::from(self.senders.get());
+        cells.saturating_mul(u64::from(self.cell_bytes.get()))
     }
 
     /// Reads the head of a DELIVER frame whose header announced `body_bytes`.
@@ -213,7 +214,8 @@ impl Deliver {
     pub fn read(head: &[u8], body_bytes: u32) -> Result<Deliver, Code> {
         let deliver = Deliver::parse(head)?;
         let senders = deliver.senders.get();
-        let length_right = deliver.cells_bytes() + size_of::<Deliver>() as u64 == u64::from(body_bytes);
+        let length = deliver.cells_bytes().saturating_add(size_of::<Deliver>() as u64);
+        let length_right = length == u64::from(body_bytes);
         if !length_right || senders == 0 || senders > 64 || deliver.reserved.get() != 0 {
             return Err(Code::LengthWrong);
         }
@@ -267,6 +269,9 @@ mod tests {
         assert_eq!(Deliver::read(too_many_present.as_bytes(), 56 + 6 * 336), Err(Code::LengthWrong));
         let nobody = Deliver { senders: 0.into(), present: 0.into(), ..deliver() };
         assert_eq!(Deliver::read(nobody.as_bytes(), 56), Err(Code::LengthWrong));
+        let nonsense = Deliver { users: u32::MAX.into(), senders: u32::MAX.into(), ..deliver() };
+        let nonsense = Deliver { cell_bytes: u32::MAX.into(), ..nonsense };
+        assert_eq!(Deliver::read(nonsense.as_bytes(), 56), Err(Code::LengthWrong));
         let crowd = Deliver { senders: 65.into(), cell_bytes: 0.into(), ..deliver() };
         assert_eq!(Deliver::read(crowd.as_bytes(), 56), Err(Code::LengthWrong));
     }

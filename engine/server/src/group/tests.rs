@@ -386,9 +386,9 @@ fn a_connection_that_comes_while_confirmations_are_wanted_is_told_which() {
 fn memory_is_what_the_sizes_say() {
     let shape =
         |members, slots| Shape::new(&GroupConfig { members, slots, ..config(true, 1) }, ServerSide::One);
-    assert_eq!(shape(10_000, 1).confirm_tile_senders(), 4);
+    assert_eq!(shape(10_000, 1).confirm_tile_senders(), 16);
     assert_eq!(shape(1_000, 1).confirm_tile_senders(), 64);
-    assert_eq!(shape(65_536, 1).confirm_tile_senders(), 1);
+    assert_eq!(shape(65_536, 1).confirm_tile_senders(), 4);
     assert_eq!(shape(MEMBERS_MIN, 1).confirm_tile_senders(), 64);
     let keys = 2 * 640 * 10 * 8;
     let tiles = 7 * 10 * 128 * 64;

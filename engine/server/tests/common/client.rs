@@ -219,6 +219,12 @@ pub(crate) fn error_frame(code: Code, sender: u32, slot: u32, round: u64) -> Vec
     frame
 }
 
+/// Whether a frame is an ERROR of this code.
+pub(crate) fn is_error(frame: &[u8], code: Code) -> bool {
+    kind(frame) == Kind::Error
+        && ErrorFrame::read(&frame[HEADER_BYTES..]).is_ok_and(|(head, _)| head.code.get() == code as u16)
+}
+
 /// What a frame is.
 pub(crate) fn kind(frame: &[u8]) -> Kind {
     Kind::from_number(frame[1]).expect("a known kind")

@@ -1,13 +1,13 @@
 //! A group's members at one server, on as many connections as a test wants, in step with the model.
 
-use super::client::{kind, same, show};
+use super::client::{is_error, kind, same, show};
 use super::model::{grant_frame, skipped_frame};
 use super::{Client, Model};
 use rand::RngExt;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::net::SocketAddr;
 use twincast_protocol::ids::ServerSide;
-use twincast_protocol::wire::{HEADER_BYTES, Kind, Welcome};
+use twincast_protocol::wire::{Code, HEADER_BYTES, Kind, Welcome};
 use twincast_server::config::GroupConfig;
 
 /// One connection and the members that it plays.
@@ -149,21 +149,29 @@ impl Party {
         self.expect(round);
     }
 
-    /// One connection gets the round, or hears that it is left out. Whether it got it.
+    /// One connection gets the round, or hears that it is left out. Whether it got it. Errors about submissions for
+    /// rounds that were left out may come anywhere between.
     pub(crate) fn expect_or_skipped(&mut self, round: u64, seat: usize) -> bool {
         let what = self.what(seat, &format!("round {round} or nothing"));
         let Seat { client, users } = &mut self.seats[seat];
-        let mut first = client.frame(&what);
-        while kind(&first) == Kind::Error {
-            first = client.frame(&what);
-        }
+        let mut next = || {
+            loop {
+                let frame = client.frame(&what);
+                let about_a_round =
+                    [Code::RoundSealed, Code::RoundSkipped].iter().any(|&code| is_error(&frame, code));
+                if !about_a_round {
+                    return frame;
+                }
+            }
+        };
+        let first = next();
         if first == skipped_frame(round) {
             return false;
         }
         let mut frames = self.model.round(round, users).into_iter();
         same(&first, &frames.next().expect("a round has frames"), &what);
         for frame in frames {
-            client.expect(&frame, &what);
+            same(&next(), &frame, &what);
         }
         true
     }
