@@ -1,1 +1,8 @@
-//! placeholder
+//! Benchmarks of Twincast, each beside its roof: `cargo bench -p twincast-benches --bench NAME`.
+//!
+//! - `tile`: transpose, select words, and the gather that fills slabs.
+//! - `protocol`: making and opening codewords and confirmations, single and in batches.
+//! - `receive`: a client reading both servers' streams, against the bare copy of the same bytes.
+//! - `egress`: the egress engine over loopback connections against plain `send` of ready buffers. It and `receive`
+//!   measure two things in turn and CPU per byte, which a criterion benchmark does not, so they are programs.
+#![forbid(unsafe_code)]

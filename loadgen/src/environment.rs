@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::fs::read_to_string;
-use std::process::{Command, Stdio};
 
 /// What figures depend on besides the program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +19,8 @@ pub struct Environment {
     pub hosts: String,
     /// What was measured.
     pub versions: Versions,
-    /// The commit of the source tree that the binary was built from, `-dirty` with changes; `unknown` without git or
-    /// without the tree.
+    /// The commit of the source tree that the binary was built from, recorded by `build.rs`; `-dirty` with changes,
+    /// `unknown` without git.
     pub git_commit: String,
 }
 
@@ -46,7 +45,7 @@ impl Environment {
             mtu: number_in("/sys/class/net/lo/mtu"),
             hosts: hosts.into(),
             versions: Versions { twincast: env!("CARGO_PKG_VERSION").into(), wire: u64::from(WIRE_VERSION) },
-            git_commit: git_commit().unwrap_or_else(|| "unknown".into()),
+            git_commit: env!("TWINCAST_COMMIT").into(),
         }
     }
 }
@@ -71,23 +70,6 @@ fn number_in(path: &str) -> u64 {
 fn cpu_model(cpuinfo: &str) -> String {
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"));
     line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, name)| name.trim()).into()
-}
-
-/// Asked of git at run time, in the tree that the binary was built from: nothing to build, and nothing to go stale.
-fn git_commit() -> Option<String> {
-    let git = |args: &[&str]| {
-        let output = Command::new("git")
-            .args(["-C", env!("CARGO_MANIFEST_DIR")])
-            .args(args)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "HEAD"]).filter(|commit| !commit.is_empty())?;
-    let changes = git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"])?;
-    Some(if changes.is_empty() { commit } else { commit + "-dirty" })
 }
 
 /// How much all cores together have worked since the machine's start.

@@ -148,7 +148,7 @@ pub struct GroupConfig {
     /// Whether members are told which slots are for them.
     #[serde(default = "confirm_default")]
     pub confirm: bool,
-    /// From a round's first submission to its seal, whoever is missing.
+    /// From a round's first submission, or its opening if that is later, to its seal, whoever is missing.
     #[serde(default = "round_timeout_default")]
     pub round_timeout_ms: u64,
     /// From the first attachment to the end of dialling, whoever is missing.

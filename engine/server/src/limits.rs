@@ -44,6 +44,10 @@ pub const CORE_QUEUE_MAX: usize = 16_384;
 /// Messages on their way to one front executor.
 pub const FRONT_QUEUE_MAX: usize = 16_384;
 
+/// Bytes kept for a connection that has said no valid HELLO header yet.
+pub const STRANGER_BYTES: usize = 4 << 10;
+/// Messages that wait in an executor for room in one core's queue, past which whoever causes answers is closed.
+pub const BACKLOG_MAX: usize = 65_536;
 /// Bytes that a connection's reader takes from its socket at a time.
 pub const READ_BYTES: usize = 64 << 10;
 /// Reads that a connection makes before the others of its executor have their turn.

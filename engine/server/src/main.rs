@@ -1,4 +1,5 @@
 //! `twincast-server`: one of the two servers.
+#![forbid(unsafe_code)]
 
 use anyhow::Context;
 use clap::Parser;

@@ -30,6 +30,8 @@ counters! {
     connections_accepted: "counter";
     /// Tries to accept a connection that failed, for want of descriptors mostly.
     accept_errors: "counter";
+    /// Connections dropped without a word: no descriptor was left, or the executor had too much to do.
+    connections_dropped: "counter";
     /// Bytes read from clients.
     ingress_bytes: "counter";
     /// Session keys taken.

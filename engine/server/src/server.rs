@@ -293,7 +293,7 @@ fn placements(config: &Config) -> [Vec<Option<usize>>; 2] {
     [place(&config.front.cores, executors, threads), place(&config.fan_out.cores, threads, 0)]
 }
 
-/// Raises the limit on descriptors as far as the connections need: three each while one is handed over, two after.
+/// Raises the limit on descriptors as far as the connections need: at most four each while one is handed over, three after.
 fn raise_descriptors(connections_max: usize) -> Result<(), StartError> {
     let needed = 4 * connections_max as u64 + DESCRIPTORS_SPARE;
     let mut limit = getrlimit(Resource::Nofile);
@@ -317,6 +317,6 @@ fn say_needs(config: &Config) {
         group_mib = config.group_memory_bytes() >> 20,
         slab_mib = slabs >> 20,
         locked_kib = (config.front.executors as u64 * EXECUTOR_MEMLOCK_BYTES) >> 10,
-        "this server will need at most"
+        "memory of groups and slabs, at most; every connection has a receive buffer besides"
     );
 }

@@ -263,7 +263,7 @@ fn one_that_dies_in_mid_frame_is_counted_and_the_round_goes_on_without_it() {
 #[test]
 fn one_whose_writes_are_blocked_in_mid_frame_reads_on_and_holds_up_nobody() {
     let mut group = group(1, 4);
-    group.round_timeout_ms = 200;
+    group.round_timeout_ms = 600;
     let server = TestServer::start(config(vec![group.clone()]));
     let mut party = Party::open(server.address(), &group, [vec![0, 1, 2], vec![3]], 1);
     party.play(1);

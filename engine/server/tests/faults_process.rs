@@ -96,7 +96,17 @@ fn what_is_checked_and_good_is_said_to_be() {
 
 #[test]
 fn too_little_memory_to_lock_is_an_error_with_its_remedy() {
-    refuses("ulimit -l 64;", "--config", &text(|_| {}), 1, &["locked memory", "65536", "ulimit -l"]);
+    refuses("ulimit -l 64;", "--config", &text(|_| {}), 1, &["memory", "65536", "ulimit -l"]);
+}
+
+/// Enough for some executors and not for forty: what the others cannot have is an error, too, and no server that looks
+/// as if it ran.
+#[test]
+fn memory_to_lock_that_runs_out_is_an_error_with_its_remedy() {
+    // Root may lock what it likes, unless it may not.
+    let limits = "ulimit -l 1024; test $(id -u) != 0 || exec setpriv --bounding-set=-ipc_lock \"$0\" \"$@\";";
+    let text = text(|config| config.front.executors = 40);
+    refuses(limits, "--config", &text, 1, &["ulimit -l"]);
 }
 
 #[test]
@@ -388,6 +398,35 @@ fn a_server_that_was_stopped_goes_on_where_it_was() {
     assert_eq!(metric(pages, "twincast_slow_readers_closed_total"), 0);
     assert_eq!(metric(pages, "twincast_members_absent_total"), 0);
     assert_eq!(metric(pages, "twincast_errors_total"), 0);
+    drop(party);
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0.code(), Some(0));
+}
+
+#[test]
+fn a_server_slowed_ten_times_loses_nothing_and_closes_nobody() {
+    let shape = GroupConfig { frame_bytes: 288, confirm: true, slots: 2, ..group(1, 130) };
+    let mut config = with_pages(vec![shape.clone()]);
+    config.limits.hello_timeout_ms = 2_000;
+    config.limits.reader_timeout_ms = 1_000;
+    let mut process = Process::start(&config);
+    let pages = process.metrics.expect("it was asked for");
+    let slowed = process.slow_down();
+    let sets = [(0..60).collect(), (60..129).collect(), vec![129]];
+    let mut party = Party::attach(process.address, &shape, sets, 1);
+    party.dial();
+    party.confirm(&[]);
+    for round in 1..8 {
+        party.play(round);
+    }
+    drop(slowed);
+    party.play(8);
+    for row in
+        ["twincast_slow_readers_closed_total", "twincast_members_absent_total", "twincast_errors_total"]
+    {
+        assert_eq!(metric(pages, row), 0, "{row}");
+    }
+    assert_eq!(metric(pages, "twincast_connections"), 3);
     drop(party);
     process.signal(Signal::TERM);
     assert_eq!(process.end().0.code(), Some(0));

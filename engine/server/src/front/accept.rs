@@ -120,6 +120,7 @@ fn take(
     let front = &fronts[(connection.0 % fronts.len() as u64) as usize];
     if front.send(FrontMessage::Accepted(connection, socket)).is_err() {
         metrics.connections.fetch_sub(1, Relaxed);
+        metrics.connections_dropped.fetch_add(1, Relaxed);
         tracing::warn!("a connection was dropped: its executor has too much to do");
     }
 }

@@ -6,7 +6,7 @@ use super::reader;
 use crate::config::Config;
 use crate::fanout::{CoreHandle, CoreMessage};
 use crate::group::{ConnectionId, Group, Output, Refusal, Shape};
-use crate::limits::{FLUSH_TIMEOUT_MS, TICK_MS};
+use crate::limits::{BACKLOG_MAX, FLUSH_TIMEOUT_MS, TICK_MS};
 use crate::metrics::Metrics;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -174,8 +174,13 @@ impl Executor {
     pub(super) fn refuse(&mut self, connection: ConnectionId, refusal: &Refusal) {
         self.shared.metrics.refused(refusal.code);
         tracing::debug!(connection = connection.0, code = refusal.code.label(), "refused");
+        let core = self.connections.get(&connection).map(|connected| connected.core);
         if refusal.code.closes() {
             self.close(connection, Some(refusal.code), refusal.frame());
+        } else if core.is_some_and(|core| self.backlog[core].len() >= BACKLOG_MAX) {
+            // The core is behind, and every further answer would wait here.
+            self.shared.metrics.refused(Code::SlowReader);
+            self.close(connection, Some(Code::SlowReader), Code::SlowReader.frame(u32::MAX, u32::MAX, 0));
         } else if let Some(connected) = self.connections.get(&connection) {
             self.post(connected.core, CoreMessage::Private(connection, refusal.frame()));
         }

@@ -126,7 +126,7 @@ impl Buffer {
         })
     }
 
-    /// Consumes HELLO, the first frame, if it is there: the range of its body.
+    /// Consumes HELLO, the first frame, if it is there: the range of its body. The buffer grows to take it.
     pub(super) fn hello(&mut self, body_bytes_max: usize) -> Result<Option<Range<usize>>, Code> {
         let Some(header) = self.rest().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let header = Header::parse(header)?;
@@ -138,6 +138,9 @@ impl Buffer {
             return Err(Code::UsersTooMany);
         }
         if self.rest().len() < HEADER_BYTES + body_bytes {
+            if self.bytes.len() < HEADER_BYTES + body_bytes {
+                *self = Buffer::new(HEADER_BYTES + body_bytes, self.rest());
+            }
             return Ok(None);
         }
         let body = self.start + HEADER_BYTES..self.start + HEADER_BYTES + body_bytes;

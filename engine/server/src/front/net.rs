@@ -7,7 +7,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -113,15 +113,27 @@ where
         )));
     }
     let placement = core.map_or(Placement::Unbound, Placement::Fixed);
-    LocalExecutorBuilder::new(placement)
+    let refused = |error: &dyn std::fmt::Display| {
+        io::Error::other(format!(
+            "{name} cannot start ({error}): is `ulimit -l` at least 512 for each executor of this user?"
+        ))
+    };
+    let (begun, ready) = sync_channel(1);
+    let joiner = LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .preempt_timer(PREEMPT_TIME)
-        .spawn(move || watched(async move { task().await }))
-        .map(Joiner)
-        .map_err(|error| {
-            io::Error::other(format!("{name}: {error}; is `ulimit -l` at least 512 for each executor?"))
+        .spawn(move || {
+            let _ = begun.send(());
+            watched(async move { task().await })
         })
+        .map(Joiner)
+        .map_err(|error| refused(&error))?;
+    // glommio sets its rings up on the new thread, and says only to who joins it that it could not.
+    match ready.recv() {
+        Ok(()) => Ok(joiner),
+        Err(_) => Err(refused(&joiner.join().expect_err("it ended before it began"))),
+    }
 }
 
 /// The thread of an executor.

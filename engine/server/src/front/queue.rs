@@ -3,6 +3,7 @@
 use crate::group::ConnectionId;
 use crate::limits::FRONT_QUEUE_MAX;
 use crossbeam::queue::ArrayQueue;
+use std::fmt;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -23,7 +24,6 @@ pub enum FrontMessage {
 }
 
 /// A connection after its HELLO.
-#[derive(Debug)]
 pub struct Adopted {
     /// Its number.
     pub connection: ConnectionId,
@@ -37,6 +37,16 @@ pub struct Adopted {
     pub users: Box<[MemberIndex]>,
     /// Bytes that came after HELLO.
     pub rest: Vec<u8>,
+}
+
+impl fmt::Debug for Adopted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What came after HELLO may hold a session key.
+        f.debug_struct("Adopted")
+            .field("connection", &self.connection)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The other threads' end.

@@ -5,7 +5,7 @@ use super::frames::{Buffer, Lengths, Next};
 use super::net::{Ear, give_way, within};
 use super::queue::{Adopted, FrontMessage};
 use crate::group::{ConnectionId, Refusal, Shape};
-use crate::limits::{FLUSH_TIMEOUT_MS, READ_BYTES, READS_PER_TURN};
+use crate::limits::{FLUSH_TIMEOUT_MS, READ_BYTES, READS_PER_TURN, STRANGER_BYTES};
 use crate::metrics::Metrics;
 use rustix::net::{SendFlags, send};
 use std::net::{Shutdown, TcpStream};
@@ -34,6 +34,7 @@ pub(super) async fn greet(executor: Handle, connection: ConnectionId, socket: Rc
         if shared.fronts[owner].send(FrontMessage::Adopt(Box::new(adopted))).is_ok() {
             return;
         }
+        shared.metrics.connections_dropped.fetch_add(1, Relaxed);
         tracing::warn!("a connection was dropped: its executor has too much to do");
     }
     shared.metrics.connections.fetch_sub(1, Relaxed);
@@ -43,6 +44,7 @@ pub(super) async fn greet(executor: Handle, connection: ConnectionId, socket: Rc
 async fn meet(executor: &Handle, connection: ConnectionId, socket: &TcpStream) -> Option<Adopted> {
     let shared = executor.borrow().shared.clone();
     let Ok(copy) = socket.try_clone() else {
+        shared.metrics.connections_dropped.fetch_add(1, Relaxed);
         tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
         return None;
     };
@@ -73,7 +75,7 @@ async fn hear_hello(
     metrics: &Metrics,
 ) -> Result<(Range<usize>, Buffer), Option<Code>> {
     let body_bytes_max = HELLO_HEAD_BYTES + 4 * users_max as usize;
-    let mut buffer = Buffer::new(HEADER_BYTES + body_bytes_max, &[]);
+    let mut buffer = Buffer::new(STRANGER_BYTES, &[]);
     loop {
         if let Some(body) = buffer.hello(body_bytes_max)? {
             return Ok((body, buffer));
@@ -140,6 +142,7 @@ pub(super) async fn serve(executor: Handle, mut adopted: Adopted) {
     let shared = executor.borrow().shared.clone();
     let socket = adopting.and_then(|()| adopted.socket.try_clone());
     let Ok(socket) = socket else {
+        shared.metrics.connections_dropped.fetch_add(1, Relaxed);
         tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
         let known = executor.borrow().connections.contains_key(&connection);
         if known {

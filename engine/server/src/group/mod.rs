@@ -18,6 +18,7 @@ use confirm::Confirming;
 use fixedbitset::FixedBitSet;
 use keys::SessionKeys;
 use rounds::Rounds;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use twincast_protocol::confirm::CONFIRMATION_BYTES;
@@ -257,13 +258,11 @@ impl Group {
         if users.len() > self.shape.users_per_connection_max() {
             return Err(Refusal::of_form(Code::UsersTooMany));
         }
-        let mut superseded: Vec<ConnectionId> =
+        let superseded: BTreeSet<ConnectionId> =
             users.iter().filter_map(|user| self.attached_by[user.0 as usize]).collect();
-        superseded.sort_unstable();
-        superseded.dedup();
-        for older in superseded {
-            self.forget(older);
-            out.push(Output::Close(older, Code::Superseded));
+        if !superseded.is_empty() {
+            self.forget(|by| superseded.contains(&by));
+            out.extend(superseded.into_iter().map(|older| Output::Close(older, Code::Superseded)));
         }
         for user in users {
             self.attached_by[user.0 as usize] = Some(connection);
@@ -286,14 +285,15 @@ impl Group {
 
     /// The connection is gone or going: its members are absent from now on.
     pub fn detach(&mut self, connection: ConnectionId, now: Duration, out: &mut Vec<Output>) {
-        self.forget(connection);
+        self.forget(|by| by == connection);
         self.wait_for_attached();
         self.advance(now, 0, out);
     }
 
-    fn forget(&mut self, connection: ConnectionId) {
+    /// Detaches the members of the connections for which `goes` holds, in one pass over the group.
+    fn forget(&mut self, goes: impl Fn(ConnectionId) -> bool) {
         for (member, by) in self.attached_by.iter_mut().enumerate() {
-            if *by == Some(connection) {
+            if by.is_some_and(&goes) {
                 *by = None;
                 self.attached.remove(member);
             }

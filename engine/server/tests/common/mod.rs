@@ -19,6 +19,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use twincast_server::Server;
 use twincast_server::config::{Config, Cores, CoresNamed, FanOut, Front, GroupConfig, Limits};
@@ -61,12 +62,38 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
     }
 }
 
+/// Servers at a time. Each locks some 600 KiB for every executor, an ordinary user may lock 8 MiB, and the kernel gives
+/// them back a while after a server's end.
+const SERVERS_MAX: usize = 3;
+
+static SERVERS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Leave to have a server.
+pub(crate) struct Permit(());
+
+impl Permit {
+    pub(crate) fn wait() -> Permit {
+        let servers = SERVERS.0.lock().expect("nobody panics with it");
+        *SERVERS.1.wait_while(servers, |servers| *servers == SERVERS_MAX).expect("nobody panics with it") +=
+            1;
+        Permit(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *SERVERS.0.lock().expect("nobody panics with it") -= 1;
+        SERVERS.1.notify_one();
+    }
+}
+
 /// A server in this process. Let its clients go out of scope first: it waits a moment for those that stay.
-pub(crate) struct TestServer(Option<Server>);
+pub(crate) struct TestServer(Option<Server>, Permit);
 
 impl TestServer {
     pub(crate) fn start(config: Config) -> TestServer {
-        TestServer(Some(Server::start(config).expect("the configuration is good")))
+        let permit = Permit::wait();
+        TestServer(Some(Server::start(config).expect("the configuration is good")), permit)
     }
 
     /// Waits until it has so many connections.

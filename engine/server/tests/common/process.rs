@@ -1,12 +1,14 @@
 //! The real binary: started, signalled, and always ended.
 
-use super::{PATIENCE, wait_until};
+use super::{PATIENCE, Permit, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tempfile::TempDir;
 use twincast_server::config::Config;
 
@@ -19,6 +21,7 @@ pub(crate) struct Process {
     pub(crate) metrics: Option<SocketAddr>,
     stderr: Option<JoinHandle<String>>,
     _directory: TempDir,
+    _permit: Permit,
 }
 
 impl Process {
@@ -29,6 +32,7 @@ impl Process {
 
     /// The same, by a shell that first does `limits`.
     pub(crate) fn start_within(limits: &str, config: &Config) -> Process {
+        let permit = Permit::wait();
         let (directory, path) = write(&config.to_toml());
         let mut child = shell(limits, "--config", &path)
             .stdout(Stdio::piped())
@@ -46,11 +50,27 @@ impl Process {
             url.trim_end_matches("/metrics").parse().expect("an address")
         });
         let stderr = Some(collect(child.stderr.take().expect("it was asked for")));
-        Process { child, address, metrics, stderr, _directory: directory }
+        Process { child, address, metrics, stderr, _directory: directory, _permit: permit }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Lets it run for a tenth of the time only, until the guard goes out of scope.
+    pub(crate) fn slow_down(&self) -> Slowed {
+        let pid = Pid::from_child(&self.child);
+        let (running, stopped) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let signal = |signal| kill_process(pid, signal).expect("it runs");
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                signal(Signal::STOP);
+                std::thread::sleep(Duration::from_millis(18));
+                signal(Signal::CONT);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Slowed { running: Some(running), thread: Some(thread) }
     }
 
     /// Waits for its end: the status, and what it wrote to standard error.
@@ -65,6 +85,20 @@ impl Process {
     }
 }
 
+/// A server that runs for a tenth of the time.
+pub(crate) struct Slowed {
+    running: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Slowed {
+    fn drop(&mut self) {
+        self.running.take();
+        let ended = self.thread.take().expect("it is dropped once").join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended.
@@ -76,6 +110,7 @@ impl Drop for Process {
 /// Runs the binary in a shell that first does `limits`, with this text as its configuration, to its end: the status
 /// and what it wrote to standard output and error.
 pub(crate) fn run_to_end(limits: &str, option: &str, text: &str) -> (Option<i32>, String, String) {
+    let _permit = Permit::wait();
     let (_directory, path) = write(text);
     let mut child = shell(limits, option, &path)
         .stdout(Stdio::piped())
@@ -95,7 +130,7 @@ pub(crate) fn run_to_end(limits: &str, option: &str, text: &str) -> (Option<i32>
             let _ = child.wait();
             panic!("it does not end: {}", stderr.join().expect("text"));
         }
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     };
     (status.code(), stdout.join().expect("text"), stderr.join().expect("text"))
 }
