@@ -73,9 +73,6 @@ impl Rounds {
         } else {
             return Err(Code::RoundTooFar);
         };
-        if round.tiles.is_empty() {
-            round.tiles = take_tiles(&self.shape, &mut self.pool);
-        }
         round.find_buffers(&self.shape, &mut self.pool);
         if round.tiles.is_empty() {
             // Counted all the same: the round that is left out has the pace of one that is played.
