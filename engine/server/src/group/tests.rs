@@ -270,6 +270,10 @@ fn a_round_without_free_buffers_is_skipped_and_a_later_one_goes_on() {
     let without = 2 * without;
     let ends = bench.frames_for_all().len();
     for sender in 0..N {
+        if sender == N / 2 {
+            // Buffers that come back now are too late for it: some of its submissions were refused.
+            bench.out.retain(|output| !matches!(output, Output::Deliver(_)));
+        }
         bench.tick(seconds(1));
         assert_eq!(bench.frames_for_all().len(), ends, "the others have not asked for it");
         assert_eq!(bench.submit(A, sender, without), Err(Code::RoundSkipped));
