@@ -21,7 +21,11 @@ number! {
     GroupId(u32)
 }
 number! {
-    /// A user's position in the ordered member list of its group, `0..n`.
+    /// A user, in every epoch of a group.
+    UserId(u32)
+}
+number! {
+    /// A user's position in the member list of an epoch, which is ordered by [`UserId`]: `0..n`.
     MemberIndex(u32)
 }
 number! {

@@ -1,23 +1,29 @@
 //! What a client sends: the heads of its frames' bodies.
 
 use super::{Body, Code, Kind};
-use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex};
+use crate::context::Purpose;
+use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Head of HELLO; `users` member indices (u32 each, strictly ascending) follow.
+/// The epoch that HELLO names to attach to whichever is running or, before the first, being dialled.
+pub const EPOCH_ANY: Epoch = Epoch(u32::MAX);
+
+/// Head of HELLO; `users` user ids (u32 each, strictly ascending) follow.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Hello {
     /// The group that this connection is for.
     pub group: U32,
-    /// The epoch that the client believes to be running.
+    /// The epoch that the client believes to be running or, before the first, being dialled; or [`EPOCH_ANY`].
     pub epoch: U32,
     /// 1 if the client takes this server for S1, 2 for S2.
     pub side: u8,
+    /// 1 if users whom the group does not have ask to join it, from the next epoch on; 0 if there must be none.
+    pub join: u8,
     /// Zero.
-    pub reserved: [u8; 3],
-    /// How many members this connection plays.
+    pub reserved: [u8; 2],
+    /// How many users this connection plays.
     pub users: U32,
 }
 
@@ -37,21 +43,23 @@ pub struct Dial {
     pub reserved: U32,
 }
 
-/// Head of CONFIRM_SEED (32 bytes of seed follow) and of CONFIRM_PARTS (64 bytes a member follow).
+/// Head of PARTS_SEED (32 bytes of seed follow) and of PARTS (one part a member follows, of 64 bytes for
+/// confirmations and 96 for keys and their replies).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub struct ConfirmHead {
-    /// The epoch that the confirmations belong to.
+pub struct PartsHead {
+    /// The epoch that the parts belong to.
     pub epoch: U32,
-    /// The sender who confirms.
+    /// The sender whose they are.
     pub sender: U32,
-    /// The slot.
+    /// The slot; 0 for keys and replies, of which a member has one set.
     pub slot: U32,
-    /// Zero.
-    pub reserved: U32,
+    /// The [`Purpose`](crate::context::Purpose) of the codewords inside: 1 confirmation, 2 key, 3 key reply.
+    pub purpose: U32,
 }
 
-/// Head of SUBMIT; half 0 and half 1 of every slot follow, slots ascending: `slots * 2 * share_bytes` bytes.
+/// Head of SUBMIT; the rows of every slot follow, slots ascending: half 0 and half 1 of `share_bytes` each. Where
+/// halves are chosen round by round (the one-to-many scheme) the choice words, one u16 a member, come before them.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Submit {
@@ -63,10 +71,44 @@ pub struct Submit {
     pub alarm: U32,
 }
 
+/// LEAVE: a user of this connection is no member from the next epoch on.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Leave {
+    /// The user.
+    pub user: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// FETCH: hand over tiles of parts that were delivered before this connection came. Each is answered by one DELIVER,
+/// ascending, between the frames for all.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Fetch {
+    /// The epoch, which runs.
+    pub epoch: U32,
+    /// What parts: 1 confirmations, 2 keys, 3 key replies.
+    pub purpose: U32,
+    /// The slot.
+    pub slot: U32,
+    /// The first tile of the range.
+    pub first_tile: U32,
+    /// How many tiles, at most [`FETCH_TILES_MAX`].
+    pub tiles: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// Tiles that one FETCH may ask for.
+pub const FETCH_TILES_MAX: u32 = 16;
+
 const _: () = assert!(size_of::<Hello>() == 16);
 const _: () = assert!(size_of::<Dial>() == 24);
-const _: () = assert!(size_of::<ConfirmHead>() == 16);
+const _: () = assert!(size_of::<PartsHead>() == 16);
 const _: () = assert!(size_of::<Submit>() == 16);
+const _: () = assert!(size_of::<Leave>() == 8);
+const _: () = assert!(size_of::<Fetch>() == 24);
 
 impl Body for Hello {
     const KIND: Kind = Kind::Hello;
@@ -74,22 +116,30 @@ impl Body for Hello {
 impl Body for Dial {
     const KIND: Kind = Kind::Dial;
 }
-impl Body for ConfirmHead {
-    const KIND: Kind = Kind::ConfirmParts;
+impl Body for PartsHead {
+    const KIND: Kind = Kind::Parts;
 }
 impl Body for Submit {
     const KIND: Kind = Kind::Submit;
 }
+impl Body for Leave {
+    const KIND: Kind = Kind::Leave;
+}
+impl Body for Fetch {
+    const KIND: Kind = Kind::Fetch;
+}
 
 impl Hello {
-    /// The whole frame for these members, who must be strictly ascending.
+    /// The whole frame for these users, who must be strictly ascending; `join`: those whom the group does not have
+    /// ask to join it.
     #[must_use]
-    pub fn frame(group: GroupId, epoch: Epoch, side: ServerSide, users: &[MemberIndex]) -> Vec<u8> {
+    pub fn frame(group: GroupId, epoch: Epoch, side: ServerSide, join: bool, users: &[UserId]) -> Vec<u8> {
         let hello = Hello {
             group: group.0.into(),
             epoch: epoch.0.into(),
             side: side.index() as u8 + 1,
-            reserved: [0; 3],
+            join: join.into(),
+            reserved: [0; 2],
             users: (users.len() as u32).into(),
         };
         let mut out = Vec::new();
@@ -103,23 +153,24 @@ impl Hello {
     /// Reads a whole HELLO body.
     ///
     /// # Errors
-    /// [`Code::LengthWrong`], [`Code::SideWrong`] (neither 1 nor 2) or [`Code::MembersNotAscending`].
-    pub fn read(body: &[u8]) -> Result<(Hello, ServerSide, Vec<MemberIndex>), Code> {
+    /// [`Code::LengthWrong`], [`Code::ReservedSet`], [`Code::SideWrong`] (neither 1 nor 2) or
+    /// [`Code::UsersNotAscending`].
+    pub fn read(body: &[u8]) -> Result<(Hello, ServerSide, Vec<UserId>), Code> {
         let (hello, list) = Hello::parse_prefix(body)?;
-        if hello.reserved != [0; 3] || list.len() as u64 != u64::from(hello.users.get()) * 4 {
+        if list.len() as u64 != u64::from(hello.users.get()) * 4 {
             return Err(Code::LengthWrong);
+        }
+        if hello.reserved != [0; 2] || hello.join > 1 {
+            return Err(Code::ReservedSet);
         }
         let side = match hello.side {
             1 => ServerSide::One,
             2 => ServerSide::Two,
             _ => return Err(Code::SideWrong),
         };
-        let users: Vec<MemberIndex> = list
-            .chunks_exact(4)
-            .map(|bytes| MemberIndex(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
-            .collect();
+        let users: Vec<UserId> = super::read_users(list).collect();
         if users.is_empty() || !users.is_sorted_by(|a, b| a < b) {
-            return Err(Code::MembersNotAscending);
+            return Err(Code::UsersNotAscending);
         }
         Ok((hello, side, users))
     }
@@ -139,23 +190,23 @@ impl Dial {
     }
 }
 
-impl ConfirmHead {
-    /// The confirmations of `sender` for `slot`.
+impl PartsHead {
+    /// The parts of `sender` for `slot`.
     #[must_use]
-    pub fn new(epoch: Epoch, sender: MemberIndex, slot: SlotIndex) -> ConfirmHead {
-        ConfirmHead {
+    pub fn new(epoch: Epoch, sender: MemberIndex, slot: SlotIndex, purpose: Purpose) -> PartsHead {
+        PartsHead {
             epoch: epoch.0.into(),
             sender: sender.0.into(),
             slot: slot.0.into(),
-            reserved: 0.into(),
+            purpose: (purpose as u32).into(),
         }
     }
 
-    /// The whole CONFIRM_SEED frame, for S1.
+    /// The whole PARTS_SEED frame, for S1.
     #[must_use]
     pub fn seed_frame(&self, seed: &[u8; 32]) -> Vec<u8> {
-        let body_bytes = (size_of::<ConfirmHead>() + seed.len()) as u32;
-        let mut out = super::Header { kind: Kind::ConfirmSeed, body_bytes }.to_bytes().to_vec();
+        let body_bytes = (size_of::<PartsHead>() + seed.len()) as u32;
+        let mut out = super::Header { kind: Kind::PartsSeed, body_bytes }.to_bytes().to_vec();
         out.extend_from_slice(self.as_bytes());
         out.extend_from_slice(seed);
         out
@@ -177,19 +228,25 @@ mod tests {
 
     #[test]
     fn hello_round_trip_and_its_errors() {
-        let users = [MemberIndex(1), MemberIndex(5)];
-        let frame = Hello::frame(GroupId(3), Epoch(0), ServerSide::Two, &users);
+        let users = [UserId(1), UserId(5)];
+        let frame = Hello::frame(GroupId(3), EPOCH_ANY, ServerSide::Two, true, &users);
         let body = &frame[HEADER_BYTES..];
         let (hello, side, list) = Hello::read(body).unwrap();
         assert_eq!((hello.group.get(), side, list.as_slice()), (3, ServerSide::Two, &users[..]));
+        assert_eq!(hello.join, 1);
 
         assert_eq!(Hello::read(&body[..body.len() - 1]).err(), Some(Code::LengthWrong));
         let mut wrong_side = body.to_vec();
         wrong_side[8] = 3;
         assert_eq!(Hello::read(&wrong_side).err(), Some(Code::SideWrong));
-        let twice = Hello::frame(GroupId(3), Epoch(0), ServerSide::Two, &[MemberIndex(5), MemberIndex(5)]);
-        assert_eq!(Hello::read(&twice[HEADER_BYTES..]).err(), Some(Code::MembersNotAscending));
-        let nobody = Hello::frame(GroupId(3), Epoch(0), ServerSide::Two, &[]);
-        assert_eq!(Hello::read(&nobody[HEADER_BYTES..]).err(), Some(Code::MembersNotAscending));
+        let mut joins_twice = body.to_vec();
+        joins_twice[9] = 2;
+        assert_eq!(Hello::read(&joins_twice).err(), Some(Code::ReservedSet));
+        let read = |users: &[UserId]| {
+            let frame = Hello::frame(GroupId(3), Epoch(0), ServerSide::Two, false, users);
+            Hello::read(&frame[HEADER_BYTES..]).err()
+        };
+        assert_eq!(read(&[UserId(5), UserId(5)]), Some(Code::UsersNotAscending));
+        assert_eq!(read(&[]), Some(Code::UsersNotAscending));
     }
 }

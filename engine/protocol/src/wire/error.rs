@@ -45,7 +45,7 @@ macro_rules! codes {
 codes! {
     /// The frame's version byte is not this format's.
     VersionUnknown = 1, "version_unknown", true,
-        "the frame has a version that this server does not speak; it speaks version 1";
+        "the frame has a version that this server does not speak; it speaks version 2";
     /// The frame's kind is unknown, or reserved header bytes are set.
     KindUnknown = 2, "kind_unknown", true,
         "the frame's kind is unknown, is not a client's to send, or its reserved bytes are not zero";
@@ -67,11 +67,11 @@ codes! {
     SideWrong = 9, "side_wrong", true, "HELLO is meant for the other server; check the two addresses";
     /// HELLO names an epoch that is not the group's.
     HelloEpochWrong = 10, "hello_epoch_wrong", true, "HELLO names an epoch that is not the group's current one";
-    /// HELLO's members are none or not strictly ascending.
-    MembersNotAscending = 11, "members_not_ascending", true,
-        "HELLO must list at least one member, strictly ascending";
-    /// HELLO names a member that the group does not have.
-    MemberOutOfRange = 12, "member_out_of_range", true, "the group has no member of that index";
+    /// A list of users is empty or not strictly ascending.
+    UsersNotAscending = 11, "users_not_ascending", true,
+        "users are listed strictly ascending, and at least one";
+    /// HELLO names a user that the group does not have, and does not ask to join.
+    UserUnknown = 12, "user_unknown", true, "the group has no user of that number, and HELLO does not ask to join";
     /// HELLO lists more members than a connection may play.
     UsersTooMany = 13, "users_too_many", true, "HELLO lists more members than one connection may play here";
     /// The server has as many connections as it may.
@@ -82,12 +82,16 @@ codes! {
     SlowReader = 16, "slow_reader", true, "the connection did not read fast enough";
     /// The server is stopping.
     ShuttingDown = 17, "shutting_down", true, "the server is stopping";
+    /// Reserved bytes are set, or a flag is neither 0 nor 1.
+    ReservedSet = 18, "reserved_set", true, "bytes that must be zero are not, or a flag is neither 0 nor 1";
+    /// The connection dialled far more often than its members have slots.
+    DialFlood = 19, "dial_flood", true, "the connection dials far more often than its members have slots";
     /// The sender is not attached by this connection.
     NotAttached = 32, "not_attached", false, "this connection did not attach that member";
     /// The group has fewer slots.
     SlotOutOfRange = 33, "slot_out_of_range", false, "the group has no slot of that index";
-    /// The dial or confirmation is for an epoch that is not being dialled.
-    EpochWrong = 34, "epoch_wrong", false, "that epoch is not the one being dialled";
+    /// The frame is for an epoch that is over, or not announced: its keys are refused.
+    EpochWrong = 34, "epoch_wrong", false, "that epoch is over or not announced: its keys are not taken";
     /// Unused high bits of the session key's last byte are set.
     KeyPadding = 35, "key_padding", false, "the session key has bits set beyond the group's last member";
     /// The slot has a session key for this epoch already.
@@ -96,10 +100,10 @@ codes! {
     DialClosed = 37, "dial_closed", false, "dialling for this epoch is over";
     /// The slot, or one of the sender's slots, has no session key.
     NotDialled = 38, "not_dialled", false, "a slot of this member was not dialled for this epoch";
-    /// Confirmations that were not granted, or came twice.
-    NotGranted = 39, "not_granted", false, "confirmations of that sender and slot are not wanted now";
-    /// A seed for S2, or parts for S1.
-    ConfirmForm = 40, "confirm_form", true, "S1 takes confirmations as a seed, S2 as parts";
+    /// Parts that were not granted, or came twice.
+    NotGranted = 39, "not_granted", false, "parts of that kind, sender and slot are not wanted now";
+    /// A seed for S2, parts for S1, or a purpose that is none.
+    PartsForm = 40, "parts_form", true, "S1 takes parts as a seed, S2 one by one; their purpose is 1, 2 or 3";
     /// Rounds do not take submissions yet.
     EpochNotOpen = 41, "epoch_not_open", false, "the group is still dialling: no round takes submissions";
     /// The member has submitted for this round.
@@ -110,6 +114,24 @@ codes! {
     RoundTooFar = 44, "round_too_far", false, "that round is beyond the next one";
     /// The round is left out because too many readers lag.
     RoundSkipped = 45, "round_skipped", false, "that round is left out: too many readers lag";
+    /// The other server does not have this dial: it is void.
+    DialHalf = 46, "dial_half", false, "the other server does not have that dial: it takes effect on neither";
+    /// S2's box has no room for these parts: members who are away lose them.
+    BoxFull = 47, "box_full", false, "the box of this epoch is full: members who are away lose these parts";
+    /// The group has as many members as it may.
+    GroupFull = 48, "group_full", false, "the group has as many members as its limit allows";
+    /// The two servers are not in the same epoch: it is given up, and another one dialled.
+    EpochMismatch = 49, "epoch_mismatch", false,
+        "the two servers are in different epochs: both give theirs up, and the next one is to be dialled";
+    /// The other server cannot be reached, so that no dial can take effect.
+    PeerAbsent = 50, "peer_absent", false, "the other server cannot be reached: dials wait for it";
+    /// A choice word names a half that the submission does not have.
+    ChoiceOutOfRange = 51, "choice_out_of_range", false, "a choice word names a half that there is not";
+    /// FETCH names tiles that the running epoch does not have, or too many.
+    FetchRange = 52, "fetch_range", false, "FETCH names tiles that the running epoch does not have, or too many";
+    /// The two servers have different settings or members for the group: it is not served.
+    SettingsDiffer = 53, "settings_differ", true,
+        "the two servers have different settings for the group: their operators have to mend it";
 }
 
 impl Code {

@@ -1,4 +1,4 @@
-//! The frames between a client and a server, byte for byte as `engine/docs/WIRE.md` has them.
+//! The frames between a client and a server, and between the two servers ([`link`]), byte for byte as `engine/docs/WIRE.md` has them.
 //!
 //! Every frame is an 8-byte [`Header`] and a body. All integers are little-endian, every struct has a fixed size
 //! that is asserted when this is compiled, and every body has exactly one valid length once the group is known.
@@ -15,41 +15,62 @@
 
 mod client;
 mod error;
+pub mod link;
 mod server;
 
-pub use client::{ConfirmHead, Dial, Hello, Submit};
+pub use client::{Dial, EPOCH_ANY, FETCH_TILES_MAX, Fetch, Hello, Leave, PartsHead, Submit};
 pub use error::SENTENCE_BYTES_MAX;
 pub use error::{Code, ErrorFrame};
-pub use server::{DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, Grant, RoundEnd, RoundSkipped, Welcome};
+pub use server::{
+    Announce, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, Grant, ROSTER_USERS_MAX, Roster, RoundEnd,
+    RoundSkipped, Welcome, roster_hash,
+};
 
+use crate::ids::UserId;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The version of this wire format; a peer with another one is refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of a frame's header.
 pub const HEADER_BYTES: usize = 8;
 /// The largest body that any frame may announce, in bytes; a group's own limits are far below it.
 pub const BODY_BYTES_MAX: u32 = 1 << 30;
 
-/// What a frame is. Clients send 0x01.., servers send 0x81...
+/// What a frame is. Clients send 0x01.., servers each other 0x41.., and clients 0x81...
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// First frame of a connection: group and members.
+    /// First frame of a connection: group and users.
     Hello = 0x01,
     /// One session key for one slot.
     Dial = 0x02,
-    /// A sender's bit confirmations for S1: the seed.
-    ConfirmSeed = 0x03,
-    /// A sender's bit confirmations for S2: one part a member.
-    ConfirmParts = 0x04,
+    /// A sender's confirmations, keys or replies for S1: the seed.
+    PartsSeed = 0x03,
+    /// A sender's confirmations, keys or replies for S2: one part a member.
+    Parts = 0x04,
     /// One member's shares of one round, all slots.
     Submit = 0x05,
+    /// A user is no member from the next epoch on.
+    Leave = 0x06,
+    /// Parts that were delivered before the connection came are wanted.
+    Fetch = 0x07,
+    /// First frame of a server link, both ways: every group, and how it stands.
+    LinkHello = 0x41,
+    /// An epoch that S1 proposes.
+    Propose = 0x42,
+    /// What S2 agrees to of it.
+    Agree = 0x43,
+    /// Dials that this server has.
+    Held = 0x44,
+    /// This server takes no further dial for an epoch.
+    Close = 0x45,
+    /// Who is present in a tile.
+    Present = 0x46,
     /// The answer to HELLO: the group's settings.
     Welcome = 0x81,
     /// A session key is in.
     Dialled = 0x82,
-    /// The server takes the bit confirmations of a range of senders.
+    /// The server takes the parts of a range of senders.
     Grant = 0x83,
     /// Dialling is over: rounds take submissions.
     EpochOpen = 0x84,
@@ -61,6 +82,10 @@ pub enum Kind {
     RoundSkipped = 0x87,
     /// What was wrong, in a code and a sentence.
     Error = 0x88,
+    /// An epoch that is to come.
+    Announce = 0x89,
+    /// The members of an epoch, or some of them.
+    Roster = 0x8a,
 }
 
 impl Kind {
@@ -71,9 +96,17 @@ impl Kind {
         [
             Hello,
             Dial,
-            ConfirmSeed,
-            ConfirmParts,
+            PartsSeed,
+            Parts,
             Submit,
+            Leave,
+            Fetch,
+            LinkHello,
+            Propose,
+            Agree,
+            Held,
+            Close,
+            Present,
             Welcome,
             Dialled,
             Grant,
@@ -82,6 +115,8 @@ impl Kind {
             RoundEnd,
             RoundSkipped,
             Error,
+            Announce,
+            Roster,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -174,6 +209,11 @@ pub trait Body: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + Co
     }
 }
 
+/// User ids as they lie in a frame, u32 each.
+fn read_users(list: &[u8]) -> impl Iterator<Item = UserId> {
+    list.as_chunks::<4>().0.iter().map(|bytes| UserId(u32::from_le_bytes(*bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +235,7 @@ mod tests {
             bytes[index] = value;
             Header::parse(&bytes)
         };
-        assert_eq!(with(0, 2), Err(Code::VersionUnknown));
+        assert_eq!(with(0, 1), Err(Code::VersionUnknown));
         assert_eq!(with(1, 0x77), Err(Code::KindUnknown));
         assert_eq!(with(2, 1), Err(Code::KindUnknown));
         assert_eq!(with(7, 0xff), Err(Code::FrameTooLarge));

@@ -1,41 +1,61 @@
 //! What a server sends: the bodies of its frames, all of fixed size but DELIVER's cells and ERROR's sentence.
 
 use super::{Body, Code, HEADER_BYTES, Kind};
-use crate::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex};
-use zerocopy::little_endian::{U32, U64};
+use crate::context::Purpose;
+use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex, UserId};
+use sha2::{Digest, Sha256};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// WELCOME: the settings of the group. A client compares what both servers say.
+/// WELCOME: the settings of the group and of its epoch. A client compares what both servers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Welcome {
     /// The group.
     pub group: U32,
-    /// The epoch that is being dialled or running.
+    /// The epoch that is running or, where none is, being dialled.
     pub epoch: U32,
-    /// Members of the group, n.
+    /// Members in that epoch, n. ROSTER says who they are.
     pub members: U32,
     /// Slots a member fills in each round, K.
     pub slots: U32,
     /// Bytes of a frame, F.
     pub frame_bytes: U32,
-    /// Bytes of a share, and of a cell.
+    /// Bytes of a cell from this server: a share, or a pair of them where the scheme has it so.
     pub share_bytes: U32,
-    /// Senders to a confirmation tile; 0 where the group has no bit confirmation.
+    /// Senders to a tile of confirmations; 0 where the group has no bit confirmation.
     pub confirm_tile_senders: U32,
+    /// Senders to a tile of keys, and of replies; 0 where members do not exchange keys.
+    pub key_tile_senders: U32,
     /// A round closes at the client this long after the first server ended it, in milliseconds.
     pub round_timeout_ms: U32,
+    /// Time between two seals where rounds go by the clock, in milliseconds; 0 in lockstep.
+    pub interval_ms: U32,
+    /// Rounds of an epoch; 0 where it has no end.
+    pub epoch_rounds: U32,
+    /// How many rounds before an epoch's first it is announced and can be dialled.
+    pub announce_rounds: U32,
     /// The round that is open, which the first submission of a client is for.
     pub round: U64,
-    /// 2: compact.
+    /// [`roster_hash`] of the epoch's members.
+    pub roster_hash: [u8; 32],
+    /// How messages become shares: 0 paper-xor, 1 paper-add, 2 compact.
     pub profile: u8,
+    /// How shares reach a set of recipients: 0 plain, 1 Algorithm 4, 2 one-to-many.
+    pub scheme: u8,
+    /// Subgroups of a round at the most in the one-to-many scheme, else 0.
+    pub subgroups_max: U16,
     /// 1: the epoch is open and rounds take submissions; 0: the group is dialling.
     pub open: u8,
+    /// The group's way out: 0 broadcast.
+    pub delivery: u8,
+    /// 1 if the server is linked to the other one, 0 if it runs alone.
+    pub linked: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: u8,
 }
 
-/// DIALLED: the server has this session key.
+/// DIALLED: the dial is effective. The server has this session key and, where it is linked, so has the other one.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Dialled {
@@ -51,7 +71,7 @@ pub struct Dialled {
     pub reserved: U32,
 }
 
-/// GRANT: the bit confirmations of these senders are wanted now.
+/// GRANT: the parts of these senders are wanted now.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Grant {
@@ -63,6 +83,10 @@ pub struct Grant {
     pub first_sender: U32,
     /// How many senders.
     pub senders: U32,
+    /// What parts: 1 confirmations, 2 keys, 3 key replies.
+    pub purpose: U32,
+    /// Zero.
+    pub reserved: U32,
 }
 
 /// EPOCH_OPEN: dialling is over.
@@ -99,10 +123,11 @@ pub struct Deliver {
     pub cell_bytes: U32,
     /// Users of this connection.
     pub users: U32,
-    /// 0: messages, 1: bit confirmations (the purpose of the codewords inside).
+    /// 0: messages, 1: bit confirmations, 2: keys, 3: key replies (the purpose of the codewords inside).
     pub purpose: U32,
-    /// Zero.
-    pub reserved: U64,
+    /// Bit `i`: sender `first_sender + i` gave its parts, and this server did not keep them, for want of room. Zero
+    /// but in the answer to FETCH.
+    pub lost: U64,
 }
 
 /// ROUND_END: every tile of the round has been sent.
@@ -113,8 +138,12 @@ pub struct RoundEnd {
     pub round: U64,
     /// Tiles delivered for it, over all slots.
     pub tiles: U32,
-    /// Members who submitted.
+    /// Members who submitted; to both servers, where they are linked.
     pub senders_present: U32,
+    /// Tiles among them that were released without the other server's word, which did not come in time.
+    pub unagreed: U32,
+    /// Zero.
+    pub reserved: U32,
 }
 
 /// ROUND_SKIPPED: nothing is delivered for this round.
@@ -125,12 +154,60 @@ pub struct RoundSkipped {
     pub round: U64,
 }
 
-const _: () = assert!(size_of::<Welcome>() == 48);
+/// ANNOUNCE: an epoch that is to come, and can be dialled from now on. A client compares what both servers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Announce {
+    /// The epoch.
+    pub epoch: U32,
+    /// Its members, n. ROSTER says who they are.
+    pub members: U32,
+    /// Its first round.
+    pub first_round: U64,
+    /// [`roster_hash`] of its members.
+    pub roster_hash: [u8; 32],
+}
+
+/// Head of ROSTER; `count` user ids (u32 each) follow: the members of an epoch from `first` on, strictly ascending.
+/// A member's position in the whole list is its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Roster {
+    /// The epoch.
+    pub epoch: U32,
+    /// All its members, n.
+    pub members: U32,
+    /// The index of the first member of this frame.
+    pub first: U32,
+    /// How many follow, 1 to [`ROSTER_USERS_MAX`].
+    pub count: U32,
+}
+
+/// User ids in one ROSTER frame.
+pub const ROSTER_USERS_MAX: u32 = 4096;
+
+/// What both servers must agree on about an epoch's members: SHA-256 over "twincast/roster/v1", group, epoch, n and
+/// every member's id, ascending, integers as u32 little-endian.
+#[must_use]
+pub fn roster_hash(group: GroupId, epoch: Epoch, members: &[UserId]) -> [u8; 32] {
+    let mut hash = Sha256::new_with_prefix(b"twincast/roster/v1");
+    for number in [group.0, epoch.0, members.len() as u32] {
+        hash.update(number.to_le_bytes());
+    }
+    for member in members {
+        hash.update(member.0.to_le_bytes());
+    }
+    hash.finalize().into()
+}
+
+const _: () = assert!(size_of::<Welcome>() == 96);
+const _: () = assert!(size_of::<Announce>() == 48);
+const _: () = assert!(size_of::<Roster>() == 16);
 const _: () = assert!(size_of::<Dialled>() == 24);
-const _: () = assert!(size_of::<Grant>() == 16);
+const _: () = assert!(size_of::<Grant>() == 24);
 const _: () = assert!(size_of::<EpochOpen>() == 16);
 const _: () = assert!(size_of::<Deliver>() == 56);
-const _: () = assert!(size_of::<RoundEnd>() == 16);
+const _: () = assert!(size_of::<RoundEnd>() == 24);
 const _: () = assert!(size_of::<RoundSkipped>() == 8);
 
 /// Bytes that a DELIVER frame has before its first cell.
@@ -158,6 +235,12 @@ impl Body for RoundEnd {
 impl Body for RoundSkipped {
     const KIND: Kind = Kind::RoundSkipped;
 }
+impl Body for Announce {
+    const KIND: Kind = Kind::Announce;
+}
+impl Body for Roster {
+    const KIND: Kind = Kind::Roster;
+}
 
 impl Dialled {
     /// The answer to a dial.
@@ -174,14 +257,22 @@ impl Dialled {
 }
 
 impl Grant {
-    /// Grants the confirmations of `senders` senders from `first_sender` on.
+    /// Grants the parts of `senders` senders from `first_sender` on.
     #[must_use]
-    pub fn new(epoch: Epoch, slot: SlotIndex, first_sender: MemberIndex, senders: u32) -> Grant {
+    pub fn new(
+        purpose: Purpose,
+        epoch: Epoch,
+        slot: SlotIndex,
+        first_sender: MemberIndex,
+        senders: u32,
+    ) -> Grant {
         Grant {
             epoch: epoch.0.into(),
             slot: slot.0.into(),
             first_sender: first_sender.0.into(),
             senders: senders.into(),
+            purpose: (purpose as u32).into(),
+            reserved: 0.into(),
         }
     }
 }
@@ -210,16 +301,16 @@ impl Deliver {
     ///
     /// # Errors
     /// [`Code::LengthWrong`] when head, cells and announced length do not agree, there are no or more than 64
-    /// senders, or `present` names senders that the tile does not have.
+    /// senders, or `present` or `lost` names senders that the tile does not have.
     pub fn read(head: &[u8], body_bytes: u32) -> Result<Deliver, Code> {
         let deliver = Deliver::parse(head)?;
         let senders = deliver.senders.get();
         let length = deliver.cells_bytes().saturating_add(size_of::<Deliver>() as u64);
         let length_right = length == u64::from(body_bytes);
-        if !length_right || senders == 0 || senders > 64 || deliver.reserved.get() != 0 {
+        if !length_right || senders == 0 || senders > 64 {
             return Err(Code::LengthWrong);
         }
-        if senders < 64 && deliver.present.get() >> senders != 0 {
+        if senders < 64 && (deliver.present.get() | deliver.lost.get()) >> senders != 0 {
             return Err(Code::LengthWrong);
         }
         Ok(deliver)
@@ -227,10 +318,57 @@ impl Deliver {
 }
 
 impl RoundEnd {
-    /// The end of `round`.
+    /// The end of `round`, all of whose tiles the other server agreed to.
     #[must_use]
     pub fn new(round: u64, tiles: u32, senders_present: u32) -> RoundEnd {
-        RoundEnd { round: round.into(), tiles: tiles.into(), senders_present: senders_present.into() }
+        RoundEnd {
+            round: round.into(),
+            tiles: tiles.into(),
+            senders_present: senders_present.into(),
+            unagreed: 0.into(),
+            reserved: 0.into(),
+        }
+    }
+}
+
+impl Roster {
+    /// The frames that list the members of `epoch`, as many as it takes.
+    #[must_use]
+    pub fn frames(epoch: Epoch, members: &[UserId]) -> bytes::Bytes {
+        let mut out = Vec::new();
+        let firsts = (0..).step_by(ROSTER_USERS_MAX as usize);
+        for (first, part) in firsts.zip(members.chunks(ROSTER_USERS_MAX as usize)) {
+            let head = Roster {
+                epoch: epoch.0.into(),
+                members: (members.len() as u32).into(),
+                first: u32::into(first),
+                count: (part.len() as u32).into(),
+            };
+            head.put(part.len() * 4, &mut out);
+            for member in part {
+                out.extend_from_slice(&member.0.to_le_bytes());
+            }
+        }
+        out.into()
+    }
+
+    /// Reads a ROSTER body: the head, and the users that it lists.
+    ///
+    /// # Errors
+    /// [`Code::LengthWrong`] when head and length do not agree or the range is none of the list's,
+    /// [`Code::UsersNotAscending`].
+    pub fn read(body: &[u8]) -> Result<(Roster, Vec<UserId>), Code> {
+        let (roster, list) = Roster::parse_prefix(body)?;
+        let (first, count) = (u64::from(roster.first.get()), roster.count.get());
+        let in_list = first + u64::from(count) <= u64::from(roster.members.get());
+        if count == 0 || count > ROSTER_USERS_MAX || list.len() != count as usize * 4 || !in_list {
+            return Err(Code::LengthWrong);
+        }
+        let users: Vec<UserId> = super::read_users(list).collect();
+        if !users.is_sorted_by(|a, b| a < b) {
+            return Err(Code::UsersNotAscending);
+        }
+        Ok((roster, users))
     }
 }
 
@@ -250,7 +388,7 @@ mod tests {
             cell_bytes: 336.into(),
             users: 3.into(),
             purpose: 0.into(),
-            reserved: 0.into(),
+            lost: 0.into(),
         }
     }
 
@@ -274,5 +412,39 @@ mod tests {
         assert_eq!(Deliver::read(nonsense.as_bytes(), 56), Err(Code::LengthWrong));
         let crowd = Deliver { senders: 65.into(), cell_bytes: 0.into(), ..deliver() };
         assert_eq!(Deliver::read(crowd.as_bytes(), 56), Err(Code::LengthWrong));
+    }
+
+    #[test]
+    fn a_roster_comes_in_pieces_and_broken_ones_are_refused() {
+        let members: Vec<UserId> = (0..ROSTER_USERS_MAX + 3).map(|index| UserId(2 * index)).collect();
+        let frames = Roster::frames(Epoch(4), &members);
+        let first_bytes = HEADER_BYTES + 16 + 4 * ROSTER_USERS_MAX as usize;
+        let (head, users) = Roster::read(&frames[HEADER_BYTES..first_bytes]).unwrap();
+        assert_eq!((head.first.get(), head.members.get()), (0, members.len() as u32));
+        assert_eq!(users, members[..ROSTER_USERS_MAX as usize]);
+        let body = &frames[first_bytes + HEADER_BYTES..];
+        let (head, users) = Roster::read(body).unwrap();
+        assert_eq!((head.first.get(), users.as_slice()), (ROSTER_USERS_MAX, &members[4096..]));
+
+        assert_eq!(Roster::read(&body[..body.len() - 4]).err(), Some(Code::LengthWrong));
+        let mut twice = body.to_vec();
+        twice.copy_within(16..20, 20);
+        assert_eq!(Roster::read(&twice).err(), Some(Code::UsersNotAscending));
+        let mut beyond = body.to_vec();
+        beyond[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(Roster::read(&beyond).err(), Some(Code::LengthWrong));
+    }
+
+    #[test]
+    fn the_roster_hash_depends_on_everything_that_it_names() {
+        let hash = |group, epoch, members: &[u32]| {
+            let members: Vec<UserId> = members.iter().copied().map(UserId).collect();
+            roster_hash(GroupId(group), Epoch(epoch), &members)
+        };
+        let hashes = [hash(1, 2, &[3, 4]), hash(2, 2, &[3, 4]), hash(1, 3, &[3, 4]), hash(1, 2, &[3, 5])];
+        for (index, first) in hashes.iter().enumerate() {
+            assert!(hashes[..index].iter().all(|other| other != first));
+        }
+        assert_ne!(hash(1, 2, &[]), hash(1, 2, &[0]));
     }
 }
