@@ -8,7 +8,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::hint::black_box;
 use std::time::Duration;
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::context::Purpose;
+use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex};
+use twincast_server::roster::Roster;
 use twincast_server::tile::{Tile, TileHead};
 use twincast_server::transpose::{select_words, transpose_64};
 
@@ -21,6 +23,7 @@ fn tile(cell_bytes: usize) -> Tile {
     let head = TileHead {
         epoch: Epoch(0),
         round: RoundNumber(1),
+        purpose: Purpose::Message,
         slot: SlotIndex(0),
         tile: 0,
         first_sender: MemberIndex(0),
@@ -28,7 +31,8 @@ fn tile(cell_bytes: usize) -> Tile {
         present: u64::MAX,
     };
     let mut tile = Tile::for_messages(cell_bytes);
-    tile.begin_messages(head, (0..MEMBERS).map(|_| rng.random()).collect());
+    let roster = Roster::initial(GroupId(0), Epoch(0), MEMBERS);
+    tile.begin_messages(head, roster, (0..MEMBERS).map(|_| rng.random()).collect());
     (0..64).for_each(|sender| rng.fill_bytes(tile.row_mut(sender)));
     tile
 }
@@ -37,7 +41,7 @@ fn gather(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gather");
     group.measurement_time(Duration::from_secs(3));
     let mut slab = vec![0; SLAB_BYTES];
-    for cell_bytes in [336, 64, 771] {
+    for cell_bytes in [336, 64, 96, 771, 772] {
         let tile = tile(cell_bytes);
         group.throughput(Throughput::Bytes(SLAB_BYTES as u64));
         let mut first = 0;

@@ -9,8 +9,6 @@
 
 use std::fmt;
 
-use chacha20::ChaCha20;
-use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use rand::CryptoRng;
 
 use crate::clmul::{ABREAST, Arithmetic, Polynomial};
@@ -18,6 +16,7 @@ use crate::codeword;
 use crate::context::Context;
 use crate::frame::{BLOCK, FrameBytes};
 use crate::ids::{Epoch, GroupId, MemberIndex, SlotIndex};
+use crate::parts::{PartKind, apply_seed, expand_parts};
 use crate::receive::{Expected, TILE_SENDERS, TileCells};
 use crate::session_key::SessionKey;
 
@@ -45,8 +44,7 @@ const BIT2: u32 = 32;
 ///
 /// When `out` reaches past member `2^32 - 2`, the last of the largest group.
 pub fn expand_seed(seed: &[u8; 32], first_user: u32, out: &mut [u8]) {
-    out.fill(0);
-    apply_seed(seed, first_user, out);
+    expand_parts(seed, PartKind::Confirmation, first_user, out);
 }
 
 /// S2's parts for all members: [`ConfirmationMaker::parts`] from member 0 on, `n * 64` bytes.
@@ -123,7 +121,7 @@ impl<'a> ConfirmationMaker<'a> {
             let coins = &mut coins[..parts.len()];
             rng.fill_bytes(coins.as_flattened_mut());
             self.codewords(first, coins, parts);
-            apply_seed(seed, first, parts.as_flattened_mut());
+            apply_seed(seed, PartKind::Confirmation, first, parts.as_flattened_mut());
         }
     }
 
@@ -273,11 +271,4 @@ pub fn open_confirmations_with(
     let good = decoded & tile.present[0] & tile.present[1] & senders;
     let (bits1, bits2) = (bits1 & good, bits2 & good);
     Confirmations { real: bits1 ^ bits2, failed: senders & !good, bits1, bits2 }
-}
-
-/// XORs S1's parts for the members from `first_user` on into `parts`.
-fn apply_seed(seed: &[u8; 32], first_user: u32, parts: &mut [u8]) {
-    let mut keystream = ChaCha20::new(seed.into(), &[0; 12].into());
-    keystream.seek(u64::from(first_user) * CONFIRMATION_BYTES as u64);
-    keystream.apply_keystream(parts);
 }

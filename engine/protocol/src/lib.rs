@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod algorithm4;
 #[allow(unsafe_code, reason = "CPU intrinsics, with a safe twin")]
 pub mod clmul;
 pub mod codeword;
@@ -9,9 +10,15 @@ pub mod compact;
 pub mod confirm;
 pub mod context;
 pub mod error;
+pub mod format;
 pub mod frame;
 pub mod ids;
+pub mod keys;
+pub mod one_to_many;
+pub mod paper;
+pub mod parts;
 mod portable;
 pub mod receive;
+pub mod sealed;
 pub mod session_key;
 pub mod wire;

@@ -1,19 +1,21 @@
-//! The sending and receiving code against the vectors of an independent model. They lie in `tests/vectors/`;
-//! `TWINCAST_VECTORS` names another directory with the same files, made with other seeds and frame sizes.
-
-use std::path::PathBuf;
+//! The compact profile's sending and receiving code against the vectors of an independent model. They lie in
+//! `tests/vectors/`; `TWINCAST_VECTORS` names another directory with the same files, made with other seeds and
+//! frame sizes. The other formats' vectors are checked in `vectors_formats.rs`.
 
 use common::Stream;
+use files::{bytes, compact_header, number};
 use serde_json::Value;
 use twincast_protocol::compact::{SplitBuffers, split};
 use twincast_protocol::confirm::{CONFIRMATION_BYTES, ConfirmationMaker, open_confirmations};
-use twincast_protocol::context::{Context, Purpose};
+use twincast_protocol::context::Context;
 use twincast_protocol::frame::FrameBytes;
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::ids::MemberIndex;
 use twincast_protocol::receive::{BatchOpener, Expectation, Expected, TileCells, Verdict, open};
 use twincast_protocol::session_key::{SessionKey, dial};
 
 mod common;
+#[path = "common/files.rs"]
+mod files;
 
 struct File {
     size: FrameBytes,
@@ -31,52 +33,16 @@ struct Sent<'a> {
 }
 
 fn read(name: &str) -> File {
-    let directory = std::env::var_os("TWINCAST_VECTORS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
-    let path = directory.join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut file: Value = serde_json::from_str(&text).expect("a vector file is JSON");
-    let header = &file["header"];
-    let size = FrameBytes::new(number(&header["F"])).expect("a frame size");
-    assert_eq!(size.share_bytes(), number(&header["share"]) as usize);
-    assert_eq!(size.degree(), number(&header["t"]) as usize);
-    let fields = &header["context"];
-    assert_eq!((number(&fields["version"]), number(&fields["profile"])), (1, 2));
-    let context = Context {
-        group: GroupId(number(&fields["group"])),
-        epoch: Epoch(number(&fields["epoch"])),
-        round: RoundNumber(fields["round"].as_u64().expect("a round")),
-        sender: MemberIndex(number(&fields["sender"])),
-        slot: SlotIndex(number(&fields["slot"])),
-        purpose: match number(&fields["purpose"]) {
-            0 => Purpose::Message,
-            purpose => panic!("purpose {purpose} in a file of messages"),
-        },
-    };
-    let confirmation = Context::confirmation(context.group, context.epoch, context.sender, context.slot);
-    for (blocks, expected) in [(context, "ctx"), (confirmation, "confirm_ctx")] {
-        let expected = header[expected].as_array().expect("two blocks").iter().map(bytes);
-        assert!(expected.eq(blocks.blocks().map(Vec::from)), "the context's blocks");
-    }
-    let Value::Array(cases) = file["cases"].take() else { panic!("{name} has no cases") };
-    assert!(!cases.is_empty(), "{name} has cases");
+    let (header, cases) = files::read(name);
+    let (size, context) = compact_header(&header);
     File { size, context, cases }
-}
-
-fn number(value: &Value) -> u32 {
-    value.as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or_else(|| panic!("{value}: a u32"))
-}
-
-fn bytes(value: &Value) -> Vec<u8> {
-    hex::decode(value.as_str().expect("a hex string")).expect("hex digits")
 }
 
 impl File {
     /// Draws and computes everything of a case up to the halves, and compares it.
     fn send<'a>(&self, case: &'a Value) -> Sent<'a> {
-        let name = case["name"].as_str().expect("a name");
-        let seed: [u8; 32] = bytes(&case["seed"]).try_into().expect("a seed of 32 bytes");
-        let mut rng = Stream::new(&seed);
+        let name = files::name(case);
+        let mut rng = Stream::new(&files::seed(case));
         let recipients: Vec<_> = match case["recipients"].as_array() {
             Some(recipients) => recipients.iter().map(|index| MemberIndex(number(index))).collect(),
             None => vec![MemberIndex(number(&case["recipient"]))],

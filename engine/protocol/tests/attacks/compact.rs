@@ -1,0 +1,5 @@
+//! The same attacks on the compact profile.
+
+mod forgery;
+mod mischief;
+mod pooling;
