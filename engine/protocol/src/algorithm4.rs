@@ -1,27 +1,27 @@
 //! One message to a set of recipients by the paper's Algorithm 4 (Bowers et al. 2022), mended.
 //!
-//! The group is halved: one half, the side of the recipient set T, and the other; as many decoys as recipients are
-//! taken from the other half, and S2 gets the partition with recipients and decoys swapped. n must be even and
-//! `|T| <= n / 2`. S1 hands out pairs `(share, extra)`, S2 plain shares; for T at half 0 (at half 1 the two servers'
-//! shares change places as in [`protocol3`]):
+//! The group is halved: one half, the side of the recipient set T, and the other; as many decoys as
+//! recipients are taken from the other half, and S2 gets the partition with recipients and decoys swapped. n
+//! must be even and `|T| <= n / 2`. S1 hands out pairs `(share, extra)`, S2 plain shares; for T at half 0 (at
+//! half 1 the two servers' shares change places as in [`protocol3`]):
 //!
 //! | | half 0, T's | half 1, the decoys' |
 //! |---|---|---|
 //! | S1 | m1, m3 | r2, r3 |
 //! | S2 | r1 | m2 |
 //!
-//! A recipient reads `m1 + m2 = M`. A decoy gets r2 and r1, which are no codeword together; its extra makes them
-//! one: `r3 = D3 - r2 - r1`, with a third dummy D3. That is `D3 - D1 - r2 + m1`: a difference of two dummies, less
-//! the share beside it, plus the other half's. m3 is made to look alike: `m3 = E1 - E2 - m1 + r2`, with two more
-//! dummies.
+//! A recipient reads `m1 + m2 = M`. A decoy gets r2 and r1, which are no codeword together; its extra makes
+//! them one: `r3 = D3 - r2 - r1`, with a third dummy D3. That is `D3 - D1 - r2 + m1`: a difference of two
+//! dummies, less the share beside it, plus the other half's. m3 is made to look alike: `m3 = E1 - E2 - m1 +
+//! r2`, with two more dummies.
 //!
 //! Receive ([`Receiver::Mended`]): `share + other`; if that does not decode, `share + extra + other`. Never
-//! `share + extra`: both are from one server, which could choose them so that they decode. The paper's receiver
-//! ([`Receiver::AsPrinted`]) tries every combination, and that is what lets S1 forge.
+//! `share + extra`: both are from one server, which could choose them so that they decode. The paper's
+//! receiver ([`Receiver::AsPrinted`]) tries every combination, and that is what lets S1 forge.
 //!
-//! What it hides is less than a plain dial of the compact profile does: a server's partition is uniform among the
-//! halvings that keep T together. For one recipient those are all; of several the server learns that they are in
-//! one half, and of a set that is dialled again and again who they are.
+//! What it hides is less than a plain dial of the compact profile does: a server's partition is uniform among
+//! the halvings that keep T together. For one recipient those are all; of several the server learns that they
+//! are in one half, and of a set that is dialled again and again who they are.
 //!
 //! Works over the paper's code and over the compact one: [`ShareCode`].
 
@@ -69,13 +69,13 @@ pub fn check_members(members: u32) -> Result<(), ProtocolError> {
     }
 }
 
-/// Draws the partitions that reach `recipients`, a set in any order (a repeated member counts once), also empty:
-/// T's side; who of the others joins it; who of the rest is a decoy.
+/// Draws the partitions that reach `recipients`, a set in any order (a repeated member counts once), also
+/// empty: T's side; who of the others joins it; who of the rest is a decoy.
 ///
 /// # Errors
 ///
-/// [`ProtocolError::OddMembers`], [`ProtocolError::RecipientOutOfRange`], [`ProtocolError::SubsetTooLarge`] over
-/// n / 2 recipients; all before anything is drawn.
+/// [`ProtocolError::OddMembers`], [`ProtocolError::RecipientOutOfRange`], [`ProtocolError::SubsetTooLarge`]
+/// over n / 2 recipients; all before anything is drawn.
 pub fn dial(
     members: u32,
     recipients: &[MemberIndex],
@@ -122,8 +122,8 @@ fn key(members: u32, at_side: &[bool], side: bool) -> SessionKey {
     SessionKey::from_bytes(members, &bits).expect("as many bits as members")
 }
 
-/// Writes the halves of `message`: S1's are pairs, two shares long each, S2's one. Draws what [`protocol3::split`]
-/// does, then the dummies D3, E1 and E2.
+/// Writes the halves of `message`: S1's are pairs, two shares long each, S2's one. Draws what
+/// [`protocol3::split`] does, then the dummies D3, E1 and E2.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! How a group's messages become shares: the profile, the frame size, and how a set of recipients is reached.
 //!
-//! Everything that server, client and load generator need to know about sizes is here, and nothing else in the
-//! engine knows a profile. Bytes of one string, L:
+//! Everything that server, client and load generator need to know about sizes is here, and nothing else in
+//! the engine knows a profile. Bytes of one string, L:
 //!
 //! | profile | frame F | longest message | L |
 //! |---|---|---|---|
@@ -10,8 +10,8 @@
 //! | paper-add | 256 | 256 | 772 |
 //! | paper-xor, paper-add, hash-authenticated | 257 to 65536 | F | 771 or 772, + F |
 //!
-//! A compact message comes back as it was. The paper's frame has no length: there a shorter message is padded with
-//! zeros at its end, and comes back with them.
+//! A compact message comes back as it was. The paper's frame has no length: there a shorter message is padded
+//! with zeros at its end, and comes back with them.
 //!
 //! ```
 //! use twincast_protocol::context::{Context, Purpose};
@@ -128,8 +128,8 @@ pub enum Scheme {
     Plain,
     /// The paper's Algorithm 4: S1's halves are pairs. n even, at most half the group.
     Algorithm4,
-    /// The paper's 5.4.2: each round deals the group into disjoint subgroups, each an independent dial. A member's
-    /// choice word, which comes with the round's shares, is `2 * subgroup + bit`.
+    /// The paper's 5.4.2: each round deals the group into disjoint subgroups, each an independent dial. A
+    /// member's choice word, which comes with the round's shares, is `2 * subgroup + bit`.
     OneToMany {
         /// The most subgroups in a round, noise included.
         subgroups_max: u16,
@@ -158,8 +158,8 @@ impl ShareFormat {
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::FrameBytes`] or [`ProtocolError::PaperFrameBytes`] for a frame that the profile does not
-    /// have, [`ProtocolError::Subgroups`] for no subgroups or more than [`SUBGROUPS_MAX`].
+    /// [`ProtocolError::FrameBytes`] or [`ProtocolError::PaperFrameBytes`] for a frame that the profile does
+    /// not have, [`ProtocolError::Subgroups`] for no subgroups or more than [`SUBGROUPS_MAX`].
     pub fn new(profile: Profile, frame_bytes: u32, scheme: Scheme) -> Result<ShareFormat, ProtocolError> {
         let code = match profile {
             Profile::Compact => Code::Compact(FrameBytes::new(frame_bytes)?),
@@ -218,7 +218,8 @@ impl ShareFormat {
         }
     }
 
-    /// What a recipient gets of one sender's slot from this server, in bytes: L, but 2 L from S1 in Algorithm 4.
+    /// What a recipient gets of one sender's slot from this server, in bytes: L, but 2 L from S1 in Algorithm
+    /// 4.
     #[must_use]
     pub fn cell_bytes(&self, side: ServerSide) -> usize {
         match (self.scheme, side) {
@@ -246,8 +247,8 @@ impl ShareFormat {
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::OddMembers`] for an odd group under Algorithm 4, [`ProtocolError::Subgroups`] for more
-    /// one-to-many subgroups than members.
+    /// [`ProtocolError::OddMembers`] for an odd group under Algorithm 4, [`ProtocolError::Subgroups`] for
+    /// more one-to-many subgroups than members.
     pub fn check_members(&self, members: u32) -> Result<(), ProtocolError> {
         match self.scheme {
             Scheme::Plain => Ok(()),

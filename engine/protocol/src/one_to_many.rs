@@ -1,10 +1,10 @@
-//! Different messages to several members in one round (Bowers et al. 2022, 5.4.2): the group is dealt into disjoint
-//! subgroups, each with one recipient or, as noise, with none, and each subgroup is an independent dial over its
-//! own members.
+//! Different messages to several members in one round (Bowers et al. 2022, 5.4.2): the group is dealt into
+//! disjoint subgroups, each with one recipient or, as noise, with none, and each subgroup is an independent
+//! dial over its own members.
 //!
-//! Every member still gets one share for the sender from each server. What it costs: both servers see how many
-//! subgroups there are (noise hides only how many of them have a recipient), and each recipient's anonymity set is
-//! its subgroup. With more subgroups than half the group some recipient may be alone in its own.
+//! Every member still gets one share for the sender from each server. What it costs: both servers see how
+//! many subgroups there are (noise hides only how many of them have a recipient), and each recipient's
+//! anonymity set is its subgroup. With more recipients than other members some are alone in theirs.
 
 use std::fmt;
 
@@ -42,13 +42,14 @@ impl Drop for Subgroup {
     }
 }
 
-/// Deals a group of `members` into one subgroup for each of `recipients` and `noise` more: the others, shuffled, go
-/// round the subgroups in turn, the recipients' first; then the subgroups change places.
+/// Deals a group of `members` into one subgroup for each of `recipients` and `noise` more: the others,
+/// shuffled, go round the subgroups in turn, the recipients' first; then the subgroups change places.
 ///
 /// # Errors
 ///
 /// [`ProtocolError::Subgroups`] when there would be none, or more than members;
-/// [`ProtocolError::RecipientOutOfRange`]; [`ProtocolError::RepeatedRecipient`]. All before anything is drawn.
+/// [`ProtocolError::RecipientOutOfRange`]; [`ProtocolError::RepeatedRecipient`]. All before anything is
+/// drawn.
 pub fn deal(
     members: u32,
     recipients: &[MemberIndex],

@@ -1,10 +1,11 @@
 //! The paper's own arithmetic: the profiles `paper-xor` and `paper-add`. A baseline, not to be relied on.
 //!
-//! Bowers et al. 2022: the code of section 4 ([`code`]), shared by XOR or in Z_p ([`sharing`]); the recipient's
-//! half from Algorithm 1, the four halves of Algorithm 2 and Protocol 3 ([`protocol3`]). What one server can do to
-//! these profiles is why the compact profile is the default: its view depends on the message, in `paper-add` it
-//! sees the recipient's side and forges a message that it knows, and a wrong half goes unnoticed. The code covers
-//! no context at all: what a sender once sent verifies again in any round, epoch, group and slot.
+//! Bowers et al. 2022: the code of section 4 ([`code`]), shared by XOR or in Z_p ([`sharing`]); the
+//! recipient's half from Algorithm 1, the four halves of Algorithm 2 and Protocol 3 ([`protocol3`]). What one
+//! server can do to these profiles is why the compact profile is the default: its view depends on the
+//! message, in `paper-add` it sees the recipient's side and forges a message that it knows, and a wrong half
+//! goes unnoticed. The code covers no context at all: what a sender once sent verifies again in any round,
+//! epoch, group and slot.
 //!
 //! What is wiped: every buffer of bytes that held a message, a key or a share. What is not: the numbers that
 //! `num-bigint` computes with, whose memory it gives no hand on.

@@ -1,4 +1,5 @@
-//! Algorithm 4 over every code: what its receiver reads, and that S1 cannot tell its two pairs apart by their making.
+//! Algorithm 4 over every code: what its receiver reads, and that S1 cannot tell its two pairs apart by their
+//! making.
 
 use num_bigint::BigUint;
 use num_traits::One;

@@ -142,15 +142,21 @@ proptest! {
         let members = 2 * half_members;
         format.check_members(members).expect("an even group");
         let mut rng = Stream::new(&seed);
-        let sent: Vec<_> = (first..).zip(&senders).map(|(index, sender)| send(&format, index, members, sender, &mut rng)).collect();
+        let sent: Vec<_> = (first..)
+            .zip(&senders)
+            .map(|(index, sender)| send(&format, index, members, sender, &mut rng))
+            .collect();
         let present = [0, 1].map(|server| mask(senders.iter().map(|sender| sender.present[server])));
         let mut opener = Opener::new(format);
         for member in (0..members).map(MemberIndex) {
             let cells = ServerSide::BOTH.map(|side| {
-                sent.iter().flat_map(|sent| sent.cell(&format, side, sent.bits(member)[side.index()]).to_vec()).collect::<Vec<_>>()
+                let cells = sent.iter().map(|sent| sent.cell(&format, side, sent.bits(member)[side.index()]));
+                cells.flatten().copied().collect::<Vec<_>>()
             });
-            let tile = TileCells { count: senders.len(), cells: cells.each_ref().map(Vec::as_slice), present };
-            let for_member = mask(senders.iter().map(|sender| recipients(&format, members, sender).contains(&member)));
+            let cells = cells.each_ref().map(Vec::as_slice);
+            let tile = TileCells { count: senders.len(), cells, present };
+            let recipients = senders.iter().map(|sender| recipients(&format, members, sender));
+            let for_member = mask(recipients.map(|recipients| recipients.contains(&member)));
             let differ = mask(sent.iter().map(|sent| sent.bits(member)[0] != sent.bits(member)[1]));
             let (both, all) = (present[0] & present[1], mask(senders.iter().map(|_| true)));
             let right = Verdicts {
@@ -173,8 +179,10 @@ proptest! {
             }
             let verdicts = opener.open(&context(first), &tile, Expected::UNCONFIRMED);
             prop_assert_eq!(verdicts, right, "member {}", member);
-            for (index, sender) in senders.iter().enumerate().filter(|(index, _)| right.accept >> index & 1 == 1) {
-                prop_assert_eq!(opener.message(index), received(&format, message(&format, sender)));
+            for (index, sender) in senders.iter().enumerate() {
+                if right.accept >> index & 1 == 1 {
+                    prop_assert_eq!(opener.message(index), received(&format, message(&format, sender)));
+                }
             }
         }
     }
@@ -217,10 +225,11 @@ proptest! {
                 let mut cells = sent.cells(&format, bits).map(<[u8]>::to_vec);
                 let byte = at.index(cells[side.index()].len());
                 cells[side.index()][byte] ^= 1 << bit;
-                let tile = TileCells { count: 1, cells: cells.each_ref().map(Vec::as_slice), present: [1, 1] };
-                let verdicts = opener.open(&context(0), &tile, Expected::UNCONFIRMED);
-                let unread = byte >= format.share_bytes() && !reads_extra;
-                prop_assert_eq!(verdicts.tampered == 1, !unread, "member {}, {}, byte {}", member, side, byte);
+                let cells = cells.each_ref().map(Vec::as_slice);
+                let tile = TileCells { count: 1, cells, present: [1, 1] };
+                let tampered = opener.open(&context(0), &tile, Expected::UNCONFIRMED).tampered == 1;
+                let read = byte < format.share_bytes() || reads_extra;
+                prop_assert_eq!(tampered, read, "member {}, {}, byte {}", member, side, byte);
             }
         }
     }
@@ -237,7 +246,8 @@ proptest! {
     ) {
         let mut rng = Stream::new(&seed);
         let cells = ServerSide::BOTH.map(|side| {
-            let mut cells = vec![0; (count * format.cell_bytes(side) + lengths[side.index()]).saturating_sub(1)];
+            let bytes = count * format.cell_bytes(side) + lengths[side.index()];
+            let mut cells = vec![0; bytes.saturating_sub(1)];
             rand::Rng::fill_bytes(&mut rng, &mut cells);
             cells
         });
@@ -265,8 +275,9 @@ proptest! {
         let kappa = senders.len() as u16;
         let members = u32::from(kappa + noise).max(1) + more_members;
         let noise = if kappa + noise == 0 { 1 } else { noise };
-        let format = format_of(profile, frame_bytes, Scheme::OneToMany { subgroups_max: kappa + noise + unused });
-        // Every other member from the last down, so that all are different.
+        let scheme = Scheme::OneToMany { subgroups_max: kappa + noise + unused };
+        let format = format_of(profile, frame_bytes, scheme);
+        // From the last member down, so that all are different.
         let messages: Vec<_> = senders.iter().enumerate()
             .map(|(index, sender)| (MemberIndex(members - 1 - index as u32), message(&format, sender)))
             .collect();
@@ -275,7 +286,9 @@ proptest! {
         let [choices1, choices2] = choices.each_mut().map(Vec::as_mut_slice);
         let out = rows.each_mut().map(Vec::as_mut_slice);
         let mut rng = Stream::new(&seed);
-        split_one_to_many(&format, members, &context(0), &messages, noise, &mut rng, [choices1, choices2], out).expect("it fits");
+        let choices_out = [choices1, choices2];
+        split_one_to_many(&format, members, &context(0), &messages, noise, &mut rng, choices_out, out)
+            .expect("it fits");
 
         let mut opener = Opener::new(format);
         for member in 0..members {
@@ -284,7 +297,8 @@ proptest! {
             prop_assert_eq!(words[0] / 2, words[1] / 2, "both servers have the same subgroups");
             prop_assert!(words[0] / 2 < usize::from(kappa + noise), "only subgroups of the round");
             let cells = ServerSide::BOTH.map(|side| {
-                &rows[side.index()][words[side.index()] * format.cell_bytes(side)..][..format.cell_bytes(side)]
+                let bytes = format.cell_bytes(side);
+                &rows[side.index()][words[side.index()] * bytes..][..bytes]
             });
             let tile = TileCells { count: 1, cells, present: [1, 1] };
             let verdicts = opener.open(&context(0), &tile, Expected::UNCONFIRMED);

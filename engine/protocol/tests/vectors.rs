@@ -1,6 +1,6 @@
 //! The compact profile's sending and receiving code against the vectors of an independent model. They lie in
-//! `tests/vectors/`; `TWINCAST_VECTORS` names another directory with the same files, made with other seeds and
-//! frame sizes. The other formats' vectors are checked in `vectors_formats.rs`.
+//! `tests/vectors/`; `TWINCAST_VECTORS` names another directory with the same files, made with other seeds
+//! and frame sizes. The other formats' vectors are checked in `vectors_formats.rs`.
 
 use common::Stream;
 use files::{bytes, compact_header, number};

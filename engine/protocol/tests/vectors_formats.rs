@@ -73,8 +73,8 @@ impl Sent {
         ServerSide::BOTH.map(|side| self.half(side, self.choices[side.index()][member as usize].into()))
     }
 
-    /// What the sender's cells are to one member: as the vectors write it, and the message. Without confirmation,
-    /// with a right one and with a failed one.
+    /// What the sender's cells are to one member: as the vectors write it, and the message. Without
+    /// confirmation, with a right one and with a failed one.
     fn verdict(&self, opener: &mut Opener, cells: [&[u8]; 2], differ: bool) -> (char, Option<Vec<u8>>) {
         let tile = TileCells { count: 1, cells, present: [1, 1] };
         let failed = Expected { confirmed: true, real: u64::from(differ), failed: 1 };

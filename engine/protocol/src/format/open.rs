@@ -14,8 +14,8 @@ use crate::receive::{BatchOpener, Expected, TILE_SENDERS, TileCells, Verdicts};
 /// Decodes one member's cells, a tile at a time, without an allocation per tile but those of the paper's
 /// arithmetic. Holds plaintext: wiped on drop, not shown by `Debug`.
 ///
-/// In the compact profile it takes the same steps whatever the cells hold. The paper's arithmetic does not, and in
-/// its Algorithm 4 the second sum is looked at only where the first does not decode.
+/// In the compact profile it takes the same steps whatever the cells hold. The paper's arithmetic does not,
+/// and in its Algorithm 4 the second sum is looked at only where the first does not decode.
 pub struct Opener {
     format: ShareFormat,
     decoder: Decoder,
@@ -74,14 +74,15 @@ impl Opener {
         &self.format
     }
 
-    /// Decodes the cells of `tile`: `count` times [`ShareFormat::cell_bytes`] from each server. `context` is that
-    /// of the tile's first sender; the others differ from it in the sender alone. The paper profiles have no
-    /// context in their code: there nothing tells a share of this round from one of another.
+    /// Decodes the cells of `tile`: `count` times [`ShareFormat::cell_bytes`] from each server. `context` is
+    /// that of the tile's first sender; the others differ from it in the sender alone. The paper profiles
+    /// have no context in their code: there nothing tells a share of this round from one of another.
     ///
-    /// The verdicts are those of [`BatchOpener::open`], with and without confirmation. In Algorithm 4 a decoy's
-    /// two bits differ as a recipient's do: who has confirmed bits that differ accepts a message that is
-    /// `share + other` and ignores a dummy that is `share + extra + other`; with equal bits only a dummy that is
-    /// `share + other` is right. A message that is `share + extra + other` is `Tampered`: nobody makes one.
+    /// The verdicts are those of [`BatchOpener::open`], with and without confirmation. In Algorithm 4 a
+    /// decoy's two bits differ as a recipient's do: who has confirmed bits that differ accepts a message that
+    /// is `share + other` and ignores a dummy that is `share + extra + other`; with equal bits only a dummy
+    /// that is `share + other` is right. A message that is `share + extra + other` is `Tampered`: nobody
+    /// makes one.
     ///
     /// If a server's cells are of another size, what both servers have is `Tampered`. No content panics.
     ///
@@ -100,8 +101,8 @@ impl Opener {
         verdicts
     }
 
-    /// The message of a sender that the last [`open`](Opener::open) accepted, by its position in the tile; a paper
-    /// profile's with the zeros that pad it to the frame.
+    /// The message of a sender that the last [`open`](Opener::open) accepted, by its position in the tile; a
+    /// paper profile's with the zeros that pad it to the frame.
     ///
     /// # Panics
     ///

@@ -18,8 +18,8 @@ use crate::paper::protocol3;
 use crate::paper::shares::PaperShares;
 use crate::session_key::{self, SessionKey};
 
-/// What a sender keeps of a dial to be able to send: which side its recipients are on, where the format has sides.
-/// A secret: wiped on drop, not shown by `Debug`.
+/// What a sender keeps of a dial to be able to send: which side its recipients are on, where the format has
+/// sides. A secret: wiped on drop, not shown by `Debug`.
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct Aim {
     side: bool,
@@ -31,8 +31,8 @@ impl fmt::Debug for Aim {
     }
 }
 
-/// Draws the session keys that reach `recipients`, a set in any order (a repeated member counts once), in a group
-/// of `members`. With no recipients the dial is cover.
+/// Draws the session keys that reach `recipients`, a set in any order (a repeated member counts once), in a
+/// group of `members`. With no recipients the dial is cover.
 ///
 /// # Errors
 ///
@@ -59,8 +59,8 @@ pub fn dial(
     }
 }
 
-/// Bowers et al. 2022, Algorithm 1: at most one recipient, whose bit at S1 is the side. Without one the side is a
-/// coin, so that cover looks the same.
+/// Bowers et al. 2022, Algorithm 1: at most one recipient, whose bit at S1 is the side. Without one the side
+/// is a coin, so that cover looks the same.
 fn dial_one(
     members: u32,
     recipients: &[MemberIndex],
@@ -79,15 +79,15 @@ fn dial_one(
     Ok((p1, p2, Aim { side }))
 }
 
-/// Splits `message` for one slot of one round: writes the row for S1 and the row for S2, `row_bytes` each, half
-/// after half. The servers must be sent their own row and nothing else.
+/// Splits `message` for one slot of one round: writes the row for S1 and the row for S2, `row_bytes` each,
+/// half after half. The servers must be sent their own row and nothing else.
 ///
 /// A paper profile has no use for `context`: its shares are the same in every round.
 ///
 /// # Errors
 ///
-/// [`ProtocolError::MessageTooLong`]; [`ProtocolError::WrongScheme`] in one-to-many. Both before anything is drawn
-/// or written.
+/// [`ProtocolError::MessageTooLong`]; [`ProtocolError::WrongScheme`] in one-to-many. Both before anything is
+/// drawn or written.
 ///
 /// # Panics
 ///
@@ -119,15 +119,17 @@ pub fn split(
 
 /// One round of one-to-many: deals the group, dials each subgroup and splits each message.
 ///
-/// `messages` are recipients, all different, and what each is to read; `noise` subgroups more have no recipient.
-/// Writes n choice words per server, each below `halves`, and the rows; the halves of subgroups that the round
-/// does not use are uniform. Draws the deal, each subgroup's dial and halves, then the unused halves.
+/// `messages` are recipients, all different, and what each is to read; `noise` subgroups more have no
+/// recipient. Writes n choice words per server, each below `halves`, and the rows; the halves of subgroups
+/// that the round does not use are uniform. Draws the deal, each subgroup's dial and halves, then the unused
+/// halves.
 ///
 /// # Errors
 ///
-/// [`ProtocolError::WrongScheme`] in another scheme; [`ProtocolError::Subgroups`] for no subgroup at all, or for
-/// more than the format or the group has; [`ProtocolError::RecipientOutOfRange`];
-/// [`ProtocolError::RepeatedRecipient`]; [`ProtocolError::MessageTooLong`]. All before anything is drawn or written.
+/// [`ProtocolError::WrongScheme`] in another scheme; [`ProtocolError::Subgroups`] for no subgroup at all, or
+/// for more than the format or the group has; [`ProtocolError::RecipientOutOfRange`];
+/// [`ProtocolError::RepeatedRecipient`]; [`ProtocolError::MessageTooLong`]. All before anything is drawn or
+/// written.
 ///
 /// # Panics
 ///

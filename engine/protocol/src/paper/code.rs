@@ -1,5 +1,5 @@
-//! The paper's authentication code (Bowers et al. 2022, section 4): `c = mhat * r mod q`, with the flag as the
-//! bit of `mhat` above the message. All numbers are big-endian and of one size, that of q:
+//! The paper's authentication code (Bowers et al. 2022, section 4): `c = mhat * r mod q`, with the flag as
+//! the bit of `mhat` above the message. All numbers are big-endian and of one size, that of q:
 //!
 //! ```text
 //! c | r | mhat        mhat = flag * 2^message_bits + message,  r uniform in [1, q - 1]
@@ -41,8 +41,8 @@ pub struct Codeword {
 
 impl PaperCode {
     /// The code over `q` for messages of `message_bits` bits. q must have room for a flag above the message:
-    /// `2^(message_bits + 1) - 1 <= q`. That it is prime is not looked at, so that it can be shown what follows
-    /// from a q of the form `2^k - 1`.
+    /// `2^(message_bits + 1) - 1 <= q`. That it is prime is not looked at, so that it can be shown what
+    /// follows from a q of the form `2^k - 1`.
     ///
     /// # Errors
     ///
@@ -130,9 +130,10 @@ impl PaperCode {
 
 /// Verifies codewords of one code, with buffers that it keeps.
 ///
-/// The division by q is what a decode costs. It normalises its divisor to whole words first, so q, c and r are
-/// kept shifted up to them: `mhat * (r * 2^s) mod (q * 2^s)` is the wanted remainder times `2^s`, and no number is
-/// ever shifted. The time depends on what is verified: constant time is not among this baseline's virtues.
+/// The division by q is what a decode costs. It normalises its divisor to whole words first, so q, c and r
+/// are kept shifted up to them: `mhat * (r * 2^s) mod (q * 2^s)` is the wanted remainder times `2^s`, and no
+/// number is ever shifted. The time depends on what is verified: constant time is not among this baseline's
+/// virtues.
 pub struct Verifier {
     code: PaperCode,
     shift_bytes: usize,
@@ -153,8 +154,8 @@ impl Verifier {
         Verifier { code: code.clone(), shift_bytes, q_shifted, loader: Loader::default(), c, r, mhat }
     }
 
-    /// The flag of `codeword`, if it is one: the right length, `0 <= c < q`, `0 < r < q`, `0 < mhat < q`, nothing
-    /// above the flag, and `c = mhat * r mod q`.
+    /// The flag of `codeword`, if it is one: the right length, `0 <= c < q`, `0 < r < q`, `0 < mhat < q`,
+    /// nothing above the flag, and `c = mhat * r mod q`.
     pub fn verify(&mut self, codeword: &[u8]) -> Option<bool> {
         if codeword.len() != self.code.codeword_bytes() {
             return None;

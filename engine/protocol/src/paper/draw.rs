@@ -5,8 +5,8 @@ use num_traits::{One, Zero};
 use rand::CryptoRng;
 use zeroize::Zeroize;
 
-/// A uniform number in `0..bound`. Draws as many big-endian bytes as `bound - 1` has, cleared above its highest
-/// bit, until they are below `bound`; nothing for a bound of 1.
+/// A uniform number in `0..bound`. Draws as many big-endian bytes as `bound - 1` has, cleared above its
+/// highest bit, until they are below `bound`; nothing for a bound of 1.
 ///
 /// # Panics
 ///

@@ -1,9 +1,9 @@
 //! The two primes of the paper profiles, found by a rule that leaves no choice.
 //!
-//! `E(label, bits)` is the first `bits / 8` bytes of `SHA512(label || be32(0)) || SHA512(label || be32(1)) ..` as
-//! a big-endian number with its top bit set. q is the first prime from `E("twoserver/paper/q/v1", 2056)` on, p the
-//! first from `E("twoserver/paper/p/v1", 6176)` on. The paper prints the two sizes the other way round, and a q of
-//! 2048 bits cannot hold a flag and 256 bytes.
+//! `E(label, bits)` is the first `bits / 8` bytes of `SHA512(label || be32(0)) || SHA512(label || be32(1))
+//! ..` as a big-endian number with its top bit set. q is the first prime from `E("twoserver/paper/q/v1",
+//! 2056)` on, p the first from `E("twoserver/paper/p/v1", 6176)` on. The paper prints the two sizes the other
+//! way round, and a q of 2048 bits cannot hold a flag and 256 bytes.
 
 use num_bigint::BigUint;
 use sha2::{Digest, Sha512};

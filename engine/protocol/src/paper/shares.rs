@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! 256-byte frame   c | r | mhat           mhat = flag * 2^2048 + message (padded with zeros at its end)
-//! longer frame     c | r | mhat | body    mhat = flag * 2^2048 + (hash, 32 | 224 zero bytes), body the message
-//!                                         hash = SHA-256("twincast/paper/long/v1" | length of body u64 | body)
+//! longer frame     c | r | mhat | body    mhat = flag * 2^2048 + (hash, 32 bytes | 224 zero bytes)
+//!                                         body = message (padded with zeros at its end)
+//!                                         hash = SHA-256("twincast/paper/long/v1" | body's length u64 | body)
 //! ```
 //!
-//! A dummy has flag 0 and a uniform message, not all zeros; a long one a uniform body and that body's hash, so
-//! that an altered body shows at every reader alike. Everything is big-endian.
+//! A dummy has flag 0 and a uniform message, not all zeros; a long one a uniform body and that body's hash,
+//! so that an altered body shows at every reader alike. Everything is big-endian.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -54,7 +55,8 @@ pub enum Sharing {
     Add,
 }
 
-/// The frame size of a paper group, in bytes: 256, the paper's, or more for hash-authenticated messages, to 65536.
+/// The frame size of a paper group, in bytes: 256, the paper's, or more for hash-authenticated messages, to
+/// 65536.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PaperFrame(u32);
 
@@ -207,8 +209,8 @@ impl PlaintextVerifier {
         PlaintextVerifier { shares: shares.clone(), verifier: Verifier::new(&CODE) }
     }
 
-    /// The flag of `element`, a sum of shares, if it is a plaintext whose codeword verifies and whose body has the
-    /// hash that the codeword authenticates. No content or length panics.
+    /// The flag of `element`, a sum of shares, if it is a plaintext whose codeword verifies and whose body
+    /// has the hash that the codeword authenticates. No content or length panics.
     pub fn verify(&mut self, element: &[u8]) -> Option<bool> {
         if !self.shares.group.is_plaintext(element) {
             return None;

@@ -5,8 +5,8 @@
 //! paper-add   number below p, 772     | body      Z_p, times bit strings under XOR
 //! ```
 //!
-//! In `paper-add` the number is the codeword read as a big-endian number, so a codeword is written behind a zero
-//! byte. The body has nothing of the code's arithmetic in it and is XOR-shared in both.
+//! In `paper-add` the number is the codeword read as a big-endian number, so a codeword is written behind a
+//! zero byte. The body has nothing of the code's arithmetic in it and is XOR-shared in both.
 
 use num_bigint::BigUint;
 use rand::CryptoRng;
