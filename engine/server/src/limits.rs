@@ -25,10 +25,30 @@ pub const ROUNDS_LATE_MAX: u64 = 2;
 /// One part in so many of a group's users may lag; when more do, the next round is skipped instead.
 pub const LAGGING_PART_MAX: u32 = 4;
 
+/// Rounds from the announcement of an epoch to its first one, at the least: the open round and the next one take
+/// submissions before the other server may know where the epoch ends.
+pub const ANNOUNCE_ROUNDS_MIN: u32 = 2;
+/// The same, unless configured.
+pub const ANNOUNCE_ROUNDS_DEFAULT: u32 = 4;
+/// The shortest interval of timed rounds that may be configured: a front looks at its deadlines every
+/// [`TICK_MS`].
+pub const INTERVAL_MS_MIN: u64 = 2 * TICK_MS;
+/// Rounds beyond the open one for which the other server's words are kept.
+pub const PEER_ROUNDS_AHEAD_MAX: u64 = 8;
+/// Rounds that a server says that it leaves out to be where the other one is; those before them it passes over.
+pub const ROUNDS_CAUGHT_UP_MAX: u64 = 64;
+/// DIAL frames on a connection for each of its users' slots and each dialled epoch, past which it is a flood.
+pub const DIALS_PER_SLOT_MAX: u64 = 4;
+/// Answers to FETCH on their way to one connection.
+pub const FETCHED_TILES_MAX: usize = 48;
+
 /// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).
 pub const CONFIRM_TILE_BYTES: usize = 16 << 20;
 /// Confirmation tiles that are granted, filled or on their way at a time.
 pub const CONFIRM_TILES_BUFFERED: usize = 6;
+
+/// Bytes of kept parts that go into tiles before the others of an executor have their turn.
+pub const PARTS_FILL_BYTES_MAX: usize = 16 << 20;
 
 /// Connections at a time unless the configuration says otherwise.
 pub const CONNECTIONS_DEFAULT: usize = 4_096;
@@ -79,5 +99,38 @@ const _: () = assert!(TILE_SENDERS == u64::BITS as usize);
 const _: () =
     assert!(ROUNDS_BUFFERED as u64 >= 2 + ROUNDS_LATE_MAX + 1 + 2, "a few who lag never cost a round");
 const _: () = assert!(CONFIRM_TILES_BUFFERED >= 2, "one is filled while one is on its way");
-const _: () = assert!(CONFIRM_TILE_BYTES >= MEMBERS_MAX as usize * 64, "one sender's confirmations fit");
+const _: () = assert!(CONFIRM_TILE_BYTES >= MEMBERS_MAX as usize * 96, "one sender's parts of any kind fit");
+const _: () = assert!(
+    FETCHED_TILES_MAX >= 2 * twincast_protocol::wire::FETCH_TILES_MAX as usize,
+    "who has read a window may ask for the next before this server knows"
+);
 const _: () = assert!(READ_BYTES >= 4096, "the fixed part of every frame fits into one read");
+
+/// Bytes at the start of a box's file.
+pub const BOX_FILE_HEAD_BYTES: u64 = 24;
+/// Bytes in front of each sender's parts in it.
+pub const BOX_REGION_HEAD_BYTES: u64 = 24;
+/// A box's size, for each group and epoch, unless configured.
+pub const BOX_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// How long a round waits for the other server's word, unless configured.
+pub const PEER_TIMEOUT_MS_DEFAULT: u64 = 2_000;
+/// Frames for the other server that wait for the link's thread; past it the link is cut and made anew.
+pub const LINK_QUEUE_MAX: usize = 1 << 16;
+/// Bytes for the other server that wait for its socket; more stay in the queue.
+pub const LINK_SEND_BYTES: usize = 256 << 10;
+/// Bytes of the link that are read at a time.
+pub const LINK_READ_BYTES: usize = 64 << 10;
+/// Connections to S2's link address that have not said LINK_HELLO; the oldest goes for a further one.
+pub const LINK_STRANGERS_MAX: usize = 8;
+/// Time for the other server to answer a connection with LINK_HELLO.
+pub const LINK_HELLO_TIMEOUT_MS: u64 = 5_000;
+/// Time between two tries to connect to the other server: at first, and at the most.
+pub const LINK_RETRY_MS_MIN: u64 = 20;
+/// See [`LINK_RETRY_MS_MIN`].
+pub const LINK_RETRY_MS_MAX: u64 = 1_000;
+
+const _: () = assert!(
+    GROUPS_MAX * 88 + 8 <= twincast_protocol::wire::link::LINK_BODY_BYTES_MAX as usize,
+    "one LINK_HELLO has all groups"
+);

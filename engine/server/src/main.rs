@@ -16,23 +16,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One of the two Twincast servers.
 ///
-/// Start with `twincast-server --print-config > s1.toml`, change `side`, `listen` and the groups, check the result
-/// with `--check s1.toml`, and run it with `--config s1.toml`. SIGTERM or Ctrl-C stops it gracefully: the open round
+/// Start with `twincast-server --print-config > s1.toml`, change `side`, `listen`, the link to the other server and the
+/// groups, check the result with `--check s1.toml`, and run it with `--config s1.toml`. SIGTERM or Ctrl-C stops it gracefully: the open round
 /// is finished or refused. Logs go to standard error; RUST_LOG=debug shows more. Exit status: 0 stopped, 1 failed,
 /// 2 wrong usage or configuration.
 #[derive(Parser)]
 #[command(version)]
-#[group(required = true, multiple = false)]
 struct Arguments {
     /// Run with this configuration.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "what", required = true)]
     config: Option<PathBuf>,
     /// Print a commented configuration with every default.
-    #[arg(long)]
+    #[arg(long, group = "what")]
     print_config: bool,
     /// Check a configuration and say what it will need.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "what")]
     check: Option<PathBuf>,
+    /// Serve groups of the paper's own profiles, too (`insecure_baseline = true` does the same): there one server alone
+    /// can find recipients or forge messages. For measurements only; engine/docs/THREAT_MODEL.md has the details.
+    #[arg(long)]
+    insecure_baseline: bool,
 }
 
 fn main() -> ExitCode {
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
     }
     let path =
         arguments.config.as_ref().or(arguments.check.as_ref()).expect("clap asks for one of the three");
-    let config = match read(path) {
+    let config = match read(path, arguments.insecure_baseline) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("twincast-server: {error:#}");
@@ -70,9 +73,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<Config> {
+fn read(path: &PathBuf, insecure_baseline: bool) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Config::from_toml(&text).with_context(|| path.display().to_string())
+    Config::from_toml_with(&text, insecure_baseline).with_context(|| path.display().to_string())
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
@@ -80,6 +83,9 @@ fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::start(config)?;
     // Whoever started it may read the port that a `listen` with port 0 got.
     println!("listening on {}", server.address());
+    if let Some(address) = server.link_address() {
+        println!("link on {address}");
+    }
     if let Some(address) = server.metrics_address() {
         println!("metrics on http://{address}/metrics");
     }

@@ -1,8 +1,10 @@
 //! What the server counts, and the page that shows it.
 
 use crate::fanout::CoreCounters;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber};
 use twincast_protocol::wire::Code;
 
 macro_rules! counters {
@@ -12,7 +14,9 @@ macro_rules! counters {
         pub struct Metrics {
             $( $(#[doc = $doc])* pub $name: AtomicU64, )*
             /// By index in [`Code::ALL`]: error frames.
-            errors: [AtomicU64; Code::ALL.len()],
+            errors: Errors,
+            /// By group: the epoch, and the open round.
+            groups: BTreeMap<GroupId, [AtomicU64; 2]>,
         }
 
         impl Metrics {
@@ -36,8 +40,12 @@ counters! {
     ingress_bytes: "counter";
     /// Session keys taken.
     dials: "counter";
-    /// Bit confirmations taken, one a sender and slot.
-    confirmations: "counter";
+    /// Dials that did not take effect, since the other server did not have them.
+    dials_void: "counter";
+    /// Sets of parts taken, of confirmations, keys and replies: one a sender and slot.
+    parts: "counter";
+    /// Requests for parts that were delivered before the connection came.
+    fetches: "counter";
     /// Submissions taken, one a member and round.
     submissions: "counter";
     /// Submissions that carried an alarm.
@@ -50,17 +58,68 @@ counters! {
     rounds_skipped: "counter";
     /// Members missing from sealed rounds, summed.
     members_absent: "counter";
+    /// Tiles released without the other server's word.
+    tiles_unagreed: "counter";
+    /// Epochs opened.
+    epochs_opened: "counter";
+    /// Epochs given up: the other server did not answer, or was in another epoch.
+    epochs_given_up: "counter";
+    /// Users who became members of a group, with an epoch that was announced.
+    joins: "counter";
+    /// Members who left a group, likewise.
+    leaves: "counter";
+    /// Bytes in boxes now.
+    box_bytes: "gauge";
+    /// Sets of parts for which a box had no room.
+    box_refusals: "counter";
+    /// Sets of parts that a box could not write or read.
+    box_failures: "counter";
+    /// 1 while the other server is linked, else 0.
+    link_up: "gauge";
+    /// Times that the link came up.
+    link_ups: "counter";
+    /// Frames from the other server.
+    link_frames_in: "counter";
+    /// Frames to the other server.
+    link_frames_out: "counter";
+    /// Bytes from the other server.
+    link_bytes_in: "counter";
+    /// Bytes to the other server.
+    link_bytes_out: "counter";
     /// Connections that ended in the middle of a frame.
     cut_frames: "counter";
     /// Messages that waited because a core's queue was full.
     core_queue_full: "counter";
 }
 
+#[derive(Debug)]
+struct Errors([AtomicU64; Code::ALL.len()]);
+
+impl Default for Errors {
+    fn default() -> Errors {
+        Errors(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
 impl Metrics {
+    /// Counters that stand at zero, for these groups.
+    #[must_use]
+    pub fn new(groups: impl Iterator<Item = GroupId>) -> Metrics {
+        Metrics { groups: groups.map(|group| (group, Default::default())).collect(), ..Metrics::default() }
+    }
+
+    /// Says which epoch of a group runs or is dialled, and which round is open, 0 for none.
+    pub fn stands(&self, group: GroupId, epoch: Epoch, round: RoundNumber) {
+        if let Some([epoch_now, round_now]) = self.groups.get(&group) {
+            epoch_now.store(epoch.0.into(), Relaxed);
+            round_now.store(round.0, Relaxed);
+        }
+    }
+
     /// Counts an error frame.
     pub fn refused(&self, code: Code) {
         let index = Code::ALL.iter().position(|&other| other == code).expect("ALL has every code");
-        self.errors[index].fetch_add(1, Relaxed);
+        self.errors.0[index].fetch_add(1, Relaxed);
     }
 
     /// How many error frames with this code there were.
@@ -68,7 +127,7 @@ impl Metrics {
     pub fn refusals(&self, code: Code) -> u64 {
         Code::ALL
             .iter()
-            .zip(&self.errors)
+            .zip(&self.errors.0)
             .find(|(other, _)| **other == code)
             .map_or(0, |(_, n)| n.load(Relaxed))
     }
@@ -87,9 +146,19 @@ impl Metrics {
             let _ = writeln!(page, "{name} {value}");
         }
         head(&mut page, "twincast_errors_total", "Error frames, by code.", "counter");
-        for (code, errors) in Code::ALL.iter().zip(&self.errors) {
+        for (code, errors) in Code::ALL.iter().zip(&self.errors.0) {
             let _ =
                 writeln!(page, "twincast_errors_total{{code=\"{}\"}} {}", code.label(), errors.load(Relaxed));
+        }
+        let rows = [
+            ("twincast_group_epoch", "The epoch that runs or, where none does, is dialled."),
+            ("twincast_group_round", "The open round, 0 while the first epoch is dialled."),
+        ];
+        for (index, (name, help)) in rows.into_iter().enumerate() {
+            head(&mut page, name, help, "gauge");
+            for (group, stands) in &self.groups {
+                let _ = writeln!(page, "{name}{{group=\"{group}\"}} {}", stands[index].load(Relaxed));
+            }
         }
         for (name, help, kind, value) in CORE_ROWS {
             head(&mut page, name, help, kind);
@@ -150,12 +219,18 @@ mod tests {
 
     #[test]
     fn every_line_of_the_page_has_the_form_that_prometheus_reads() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new([GroupId(4), GroupId(9)].into_iter());
         metrics.refused(Code::SlowReader);
+        metrics.stands(GroupId(9), Epoch(2), RoundNumber(31));
+        // Of a group that the server has not.
+        metrics.stands(GroupId(5), Epoch(2), RoundNumber(31));
         metrics.submissions.store(7, Relaxed);
         let page = metrics.page(&[CoreCounters::default(), CoreCounters::default()]);
         assert!(page.contains("twincast_submissions_total 7\n"), "{page}");
         assert!(page.contains("twincast_errors_total{code=\"slow_reader\"} 1\n"));
+        assert!(page.contains("twincast_group_epoch{group=\"9\"} 2\n"));
+        assert!(page.contains("twincast_group_round{group=\"9\"} 31\n"));
+        assert!(page.contains("twincast_group_round{group=\"4\"} 0\n") && !page.contains("group=\"5\""));
         assert!(page.contains("twincast_egress_bytes_total{core=\"1\"} 0\n"));
         for line in page.lines().filter(|line| !line.starts_with("# ")) {
             let (name, value) = line.rsplit_once(' ').unwrap();

@@ -4,16 +4,18 @@ use crate::config::{Config, ConfigError, Cores, CoresNamed};
 use crate::fanout::{Core, CoreHandle, CoreMessage};
 use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared};
 use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
+use crate::link::{Link, LinkHandle, LinkParts};
 use crate::metrics::Metrics;
 use crate::pages::{self, Pages};
+use crate::parts_box::{BoxError, BoxFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use twincast_protocol::ids::GroupId;
+use std::time::{Duration, Instant, SystemTime};
+use twincast_protocol::ids::{GroupId, ServerSide};
 use twincast_ring::RingError;
 
 /// How soon a message for a full queue is tried again.
@@ -37,6 +39,9 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The folder for boxes cannot be used.
+    #[error("box: {0}")]
+    Box(#[from] BoxError),
     /// Fewer descriptors than the connections need.
     #[error(
         "{needed} descriptors are needed for limits.connections_max and the limit is {limit}: \
@@ -80,6 +85,7 @@ pub struct Counters {
 pub struct Server {
     shared: Arc<Shared>,
     acceptor: Acceptor,
+    link: Option<Link>,
     pages: Option<Pages>,
     executors: Vec<crate::front::Joiner>,
     cores: Vec<JoinHandle<()>>,
@@ -103,18 +109,22 @@ impl Server {
             .collect::<io::Result<Vec<_>>>()?
             .into_iter()
             .unzip();
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(groups()));
         let shared = Arc::new(Shared {
             side: config.server_side(),
+            boxes: boxes(&config)?,
+            link: config.link.is_some().then(LinkHandle::new).transpose()?.map(Arc::new),
             config,
             cores: core_handles,
             fronts,
             metrics: metrics.clone(),
             clock: Instant::now(),
+            // A clock before 1970 is set wrong, and timed rounds go by it all the same.
+            unix_at_zero: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         });
         let [front_cores, fan_out_cores] = placements(&shared.config);
         let mut starting =
-            Starting { shared: shared.clone(), executors: Vec::new(), cores: Vec::new(), pages: None };
+            Starting { shared: shared.clone(), executors: vec![], link: None, cores: vec![], pages: None };
         for (handle, core) in shared.cores.iter().zip(fan_out_cores) {
             starting.cores.push(start_core(handle.clone(), core, &shared)?);
         }
@@ -127,18 +137,25 @@ impl Server {
                 .map_err(|error| listen(address, error))
         });
         starting.pages = pages.transpose()?;
+        starting.link = start_link(&shared)?;
         let (address, most) = (shared.config.listen, shared.config.limits.connections_max);
         let acceptor = Acceptor::start(address, most, shared.fronts.clone(), metrics)
             .map_err(|error| listen(address, error))?;
-        let (executors, cores, pages) = starting.done();
+        let (executors, link, cores, pages) = starting.done();
         tracing::info!(side = %shared.side, address = %acceptor.address(), "ready");
-        Ok(Server { shared, acceptor, pages, executors, cores })
+        Ok(Server { shared, acceptor, link, pages, executors, cores })
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address()
+    }
+
+    /// Where S1 connects to this S2, if it is linked.
+    #[must_use]
+    pub fn link_address(&self) -> Option<SocketAddr> {
+        self.link.as_ref().and_then(Link::address)
     }
 
     /// Where `/metrics` is, if it is served.
@@ -186,6 +203,9 @@ impl Server {
             }
         }
         let ended: io::Result<()> = self.executors.into_iter().try_for_each(crate::front::Joiner::join);
+        if let Some(link) = self.link {
+            link.stop();
+        }
         let stopped = stop_cores(&self.shared, self.cores);
         if let Some(pages) = self.pages {
             pages.stop();
@@ -204,13 +224,17 @@ impl std::fmt::Debug for Server {
 struct Starting {
     shared: Arc<Shared>,
     executors: Vec<crate::front::Joiner>,
+    link: Option<Link>,
     cores: Vec<JoinHandle<()>>,
     pages: Option<Pages>,
 }
 
+type Started = (Vec<crate::front::Joiner>, Option<Link>, Vec<JoinHandle<()>>, Option<Pages>);
+
 impl Starting {
-    fn done(mut self) -> (Vec<crate::front::Joiner>, Vec<JoinHandle<()>>, Option<Pages>) {
-        (std::mem::take(&mut self.executors), std::mem::take(&mut self.cores), self.pages.take())
+    fn done(mut self) -> Started {
+        let executors = std::mem::take(&mut self.executors);
+        (executors, self.link.take(), std::mem::take(&mut self.cores), self.pages.take())
     }
 }
 
@@ -220,6 +244,9 @@ impl Drop for Starting {
         for (front, executor) in self.shared.fronts.iter().zip(self.executors.drain(..)) {
             let _ = front.send(FrontMessage::Stop);
             let _ = executor.join();
+        }
+        if let Some(link) = self.link.take() {
+            link.stop();
         }
         let _ = stop_cores(&self.shared, std::mem::take(&mut self.cores));
         if let Some(pages) = self.pages.take() {
@@ -238,6 +265,30 @@ fn stop_cores(shared: &Shared, threads: Vec<JoinHandle<()>>) -> io::Result<()> {
         thread.join().map_err(|_| io::Error::other("a fan-out core panicked"))?;
     }
     Ok(())
+}
+
+/// The folder for the boxes of S2's groups. S1 keeps seeds, and needs none.
+fn boxes(config: &Config) -> Result<Option<Arc<BoxFolder>>, BoxError> {
+    let side = config.server_side();
+    let config = config.parts_box.as_ref().filter(|_| side == ServerSide::Two);
+    config.map(|config| BoxFolder::open(&config.folder, side, config.bytes_max).map(Arc::new)).transpose()
+}
+
+fn start_link(shared: &Arc<Shared>) -> Result<Option<Link>, StartError> {
+    let (Some(config), Some(handle)) = (&shared.config.link, &shared.link) else { return Ok(None) };
+    let groups = shared.config.groups.iter().map(|group| GroupId(group.id));
+    let parts = LinkParts {
+        side: shared.side,
+        handle: handle.clone(),
+        fronts: shared.fronts.clone(),
+        owners: groups.filter_map(|group| shared.owner(group).map(|owner| (group, owner))).collect(),
+        metrics: shared.metrics.clone(),
+    };
+    let link = Link::start(config, parts).map_err(|error| match config.listen {
+        Some(address) => StartError::Listen { address, error },
+        None => StartError::Front(error),
+    })?;
+    Ok(Some(link))
 }
 
 /// Starts a core's thread and waits until its ring stands.

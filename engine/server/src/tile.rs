@@ -1,13 +1,18 @@
 //! Tiles: the sealed cells of up to 64 senders, shared by every fan-out core, and the pool that they come from.
 //!
 //! A tile of messages holds two halves a sender, and a select word for each recipient says which of the two it gets.
-//! A tile of bit confirmations holds one part a sender and recipient. To whom a tile goes makes no other difference:
-//! [`Tile::gather`] writes one recipient's cells, senders ascending.
+//! Where senders deal the group into subgroups anew in each round (the paper's 5.4.2) it holds two halves a subgroup,
+//! and a choice word for each recipient and sender says which of all those it is. A tile of parts holds one part a
+//! sender and recipient. To whom a tile goes makes no other difference: [`Tile::gather`] writes one recipient's
+//! cells, senders ascending. Recipients are indices of the tile's roster.
 
 use crate::limits::TILE_SENDERS;
+use crate::roster::Roster;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::context::Purpose;
+use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::{Body, DELIVER_HEAD_BYTES, Deliver};
 use zerocopy::IntoBytes;
 
@@ -16,6 +21,9 @@ use zerocopy::IntoBytes;
 enum Source {
     /// Bit `s` of word `u` chooses the half of sender `s` that recipient `u` gets.
     Bit(Arc<[u64]>),
+    /// Word `s` of row `u` is the half of sender `s` that recipient `u` gets, of as many as a sender has: 64 words
+    /// a row.
+    Choice(Box<[u16]>),
     /// Each of so many recipients has a part of its own.
     User { members: usize },
 }
@@ -25,8 +33,10 @@ enum Source {
 pub struct TileHead {
     /// The epoch.
     pub epoch: Epoch,
-    /// The round; [`RoundNumber::DIAL`] for confirmations.
+    /// The round; [`RoundNumber::DIAL`] for parts.
     pub round: RoundNumber,
+    /// What the codewords inside are for.
+    pub purpose: Purpose,
     /// The slot.
     pub slot: SlotIndex,
     /// Position among the tiles of its round and slot.
@@ -42,33 +52,39 @@ pub struct TileHead {
 /// The cells of up to 64 consecutive senders of one slot. Written while its group has it alone, never once sealed.
 pub struct Tile {
     head: TileHead,
+    roster: Arc<Roster>,
     source: Source,
     cell_bytes: usize,
+    /// Halves of a sender; 1 where each recipient has a part.
+    halves: usize,
     /// `[sender][half][cell_bytes]`, or `[sender][member][cell_bytes]`.
     bytes: Box<[u8]>,
 }
 
 impl Tile {
-    /// An unused tile for messages of `cell_bytes` a share.
+    /// An unused tile for messages of two halves a sender, `cell_bytes` each.
     #[must_use]
     pub fn for_messages(cell_bytes: usize) -> Tile {
-        Tile {
-            head: TileHead::UNUSED,
-            source: Source::Bit(Arc::new([])),
-            cell_bytes,
-            bytes: vec![0; 2 * TILE_SENDERS * cell_bytes].into(),
-        }
+        Tile::new(Source::Bit(Arc::new([])), cell_bytes, 2, 2 * TILE_SENDERS * cell_bytes)
+    }
+
+    /// An unused tile for messages of `halves` halves a sender, of which each of at most `members` recipients is
+    /// given one by a choice word.
+    #[must_use]
+    pub fn for_choices(halves: usize, members: usize, cell_bytes: usize) -> Tile {
+        let choices = vec![0; members * TILE_SENDERS].into();
+        Tile::new(Source::Choice(choices), cell_bytes, halves, halves * TILE_SENDERS * cell_bytes)
     }
 
     /// An unused tile for the parts of `senders` senders for `members` recipients.
     #[must_use]
     pub fn for_parts(senders: usize, members: usize, cell_bytes: usize) -> Tile {
-        Tile {
-            head: TileHead::UNUSED,
-            source: Source::User { members },
-            cell_bytes,
-            bytes: vec![0; senders * members * cell_bytes].into(),
-        }
+        Tile::new(Source::User { members }, cell_bytes, 1, senders * members * cell_bytes)
+    }
+
+    fn new(source: Source, cell_bytes: usize, halves: usize, bytes: usize) -> Tile {
+        let roster = Roster::initial(GroupId(0), Epoch(0), 0);
+        Tile { head: TileHead::UNUSED, roster, source, cell_bytes, halves, bytes: vec![0; bytes].into() }
     }
 
     /// Which tile it is.
@@ -77,10 +93,16 @@ impl Tile {
         &self.head
     }
 
-    /// Whether it holds messages (and not confirmations).
+    /// The members that it goes to, and that its senders are among.
+    #[must_use]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Whether it holds messages (and not parts).
     #[must_use]
     pub fn is_message(&self) -> bool {
-        matches!(self.source, Source::Bit(_))
+        !matches!(self.source, Source::User { .. })
     }
 
     /// Bytes of one cell.
@@ -108,8 +130,8 @@ impl Tile {
             senders: (self.head.senders as u32).into(),
             cell_bytes: (self.cell_bytes as u32).into(),
             users: (users as u32).into(),
-            purpose: u32::from(!self.is_message()).into(),
-            reserved: 0.into(),
+            purpose: (self.head.purpose as u32).into(),
+            lost: 0.into(),
         };
         let mut head = [0; DELIVER_HEAD_BYTES];
         let (frame, body) = head.split_at_mut(DELIVER_HEAD_BYTES - size_of::<Deliver>());
@@ -131,6 +153,11 @@ impl Tile {
                 let word = select[user.0 as usize];
                 let half_at = |sender: usize| 2 * sender + (word >> sender & 1) as usize;
                 self.gather_cells(from, out, half_at);
+            }
+            Source::Choice(choices) => {
+                let row = &choices[user.0 as usize * TILE_SENDERS..][..TILE_SENDERS];
+                let halves = self.halves;
+                self.gather_cells(from, out, |sender| halves * sender + usize::from(row[sender]));
             }
             Source::User { members } => {
                 self.gather_cells(from, out, |sender| sender * members + user.0 as usize);
@@ -155,6 +182,9 @@ impl Tile {
         match cell_bytes {
             336 => copy_cells::<336>(&self.bytes, sender, cells, place),
             64 => copy_cells::<64>(&self.bytes, sender, cells, place),
+            96 => copy_cells::<96>(&self.bytes, sender, cells, place),
+            771 => copy_cells::<771>(&self.bytes, sender, cells, place),
+            772 => copy_cells::<772>(&self.bytes, sender, cells, place),
             _ => {
                 for (index, cell) in cells.chunks_mut(cell_bytes).enumerate() {
                     let at = place(sender + index) * cell_bytes;
@@ -164,23 +194,43 @@ impl Tile {
         }
     }
 
-    /// Makes an unused tile the one of `head`, with this select word for each recipient.
+    /// Makes an unused tile the one of `head`, with this select word for each recipient; choice words, where halves
+    /// are taken by those, are there already.
     ///
     /// # Panics
-    /// If it is one for confirmations.
-    pub fn begin_messages(&mut self, head: TileHead, select: Arc<[u64]>) {
-        assert!(self.is_message(), "a tile for parts takes no halves");
+    /// If it is one for parts.
+    pub fn begin_messages(&mut self, head: TileHead, roster: Arc<Roster>, select: Arc<[u64]>) {
+        match &mut self.source {
+            Source::Bit(words) => *words = select,
+            Source::Choice(_) => {}
+            Source::User { .. } => panic!("a tile for parts takes no halves"),
+        }
         self.head = head;
-        self.source = Source::Bit(select);
+        self.roster = roster;
     }
 
     /// Makes an unused tile the one of `head`.
     ///
     /// # Panics
     /// If it is one for messages.
-    pub fn begin_parts(&mut self, head: TileHead) {
+    pub fn begin_parts(&mut self, head: TileHead, roster: Arc<Roster>) {
         assert!(!self.is_message(), "a tile for halves takes no parts");
         self.head = head;
+        self.roster = roster;
+    }
+
+    /// Says which half of sender `sender` each recipient gets: a u16 (little-endian) for each, below the number of
+    /// halves, which the caller has checked.
+    ///
+    /// # Panics
+    /// If halves are not taken by choice words, or there are more than recipients.
+    pub fn choose(&mut self, sender: usize, words: &[u8]) {
+        let Source::Choice(choices) = &mut self.source else { panic!("halves are not chosen by words here") };
+        let (words, _) = words.as_chunks::<2>();
+        assert!(words.len() * TILE_SENDERS <= choices.len(), "a word for each recipient");
+        for (row, word) in choices.chunks_exact_mut(TILE_SENDERS).zip(words) {
+            row[sender] = u16::from_le_bytes(*word);
+        }
     }
 
     /// What sender `sender` of the tile submits: both halves, or one part for each member.
@@ -199,6 +249,11 @@ impl Tile {
         self.head = TileHead::UNUSED;
     }
 
+    /// Leaves only those senders present who are in `word`.
+    pub fn keep_present(&mut self, word: u64) {
+        self.head.present &= word;
+    }
+
     /// Zeroes the rows of the senders who are not present: what an earlier use left there is nobody's to see.
     pub fn clear_absent(&mut self) {
         for sender in 0..self.head.senders {
@@ -210,7 +265,7 @@ impl Tile {
 
     fn row_bytes(&self) -> usize {
         match self.source {
-            Source::Bit(_) => 2 * self.cell_bytes,
+            Source::Bit(_) | Source::Choice(_) => self.halves * self.cell_bytes,
             Source::User { members } => members * self.cell_bytes,
         }
     }
@@ -223,9 +278,24 @@ impl std::fmt::Debug for Tile {
 }
 
 impl TileHead {
+    /// The head of a tile of parts in which nobody is present yet.
+    #[must_use]
+    pub fn of_parts(
+        kind: PartKind,
+        epoch: Epoch,
+        slot: SlotIndex,
+        tile: u32,
+        first_sender: MemberIndex,
+        senders: usize,
+    ) -> TileHead {
+        let (round, purpose) = (RoundNumber::DIAL, kind.purpose());
+        TileHead { epoch, round, purpose, slot, tile, first_sender, senders, present: 0 }
+    }
+
     const UNUSED: TileHead = TileHead {
         epoch: Epoch(0),
         round: RoundNumber::DIAL,
+        purpose: Purpose::Message,
         slot: SlotIndex(0),
         tile: 0,
         first_sender: MemberIndex(0),
@@ -259,6 +329,12 @@ impl TilePool {
     #[must_use]
     pub fn new(count: usize, make: impl Fn() -> Tile) -> TilePool {
         TilePool { tiles: (0..count).map(|_| Arc::new(make())).collect() }
+    }
+
+    /// Makes as many further tiles as it takes to have `count`, those that are taken not counted.
+    pub fn grow(&mut self, count: usize, make: impl Fn() -> Tile) {
+        let missing = count.saturating_sub(self.tiles.len());
+        self.tiles.extend((0..missing).map(|_| Arc::new(make())));
     }
 
     /// Takes a tile that nobody else holds, if there is one.
@@ -305,6 +381,9 @@ mod tests {
         for sender in 0..tile.head.senders {
             let cell = match &tile.source {
                 Source::Bit(select) => 2 * sender + (select[user] >> sender & 1) as usize,
+                Source::Choice(choices) => {
+                    tile.halves * sender + usize::from(choices[user * TILE_SENDERS + sender])
+                }
                 Source::User { members } => sender * members + user,
             };
             cells.extend_from_slice(&tile.bytes[cell * tile.cell_bytes..][..tile.cell_bytes]);
@@ -312,15 +391,39 @@ mod tests {
         cells
     }
 
-    fn filled(cell_bytes: usize, senders: usize, parts: bool, rng: &mut Xoshiro256PlusPlus) -> Tile {
-        let mut tile = if parts {
-            let mut tile = Tile::for_parts(TILE_SENDERS, MEMBERS, cell_bytes);
-            tile.begin_parts(head(senders));
-            tile
-        } else {
-            let mut tile = Tile::for_messages(cell_bytes);
-            tile.begin_messages(head(senders), (0..MEMBERS).map(|_| rng.random()).collect());
-            tile
+    fn roster() -> Arc<Roster> {
+        Roster::initial(GroupId(1), Epoch(0), MEMBERS)
+    }
+
+    #[derive(Clone, Copy)]
+    enum Kind {
+        Bits,
+        Choices,
+        Parts,
+    }
+
+    fn filled(cell_bytes: usize, senders: usize, kind: Kind, rng: &mut Xoshiro256PlusPlus) -> Tile {
+        let mut tile = match kind {
+            Kind::Parts => {
+                let mut tile = Tile::for_parts(TILE_SENDERS, MEMBERS, cell_bytes);
+                tile.begin_parts(head(senders), roster());
+                tile
+            }
+            Kind::Choices => {
+                let mut tile = Tile::for_choices(6, MEMBERS, cell_bytes);
+                for sender in 0..senders {
+                    let words: Vec<u8> =
+                        (0..MEMBERS).flat_map(|_| rng.random_range(0_u16..6).to_le_bytes()).collect();
+                    tile.choose(sender, &words);
+                }
+                tile.begin_messages(head(senders), roster(), Arc::new([]));
+                tile
+            }
+            Kind::Bits => {
+                let mut tile = Tile::for_messages(cell_bytes);
+                tile.begin_messages(head(senders), roster(), (0..MEMBERS).map(|_| rng.random()).collect());
+                tile
+            }
         };
         for sender in 0..senders {
             rng.fill_bytes(tile.row_mut(sender));
@@ -331,11 +434,12 @@ mod tests {
 
     #[test]
     fn gather_agrees_with_the_naive_lookup_from_every_byte() {
-        for seed in 0..60 {
+        for seed in 0..72 {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let cell_bytes = [64, 336, 16 + 48, 771, 1][seed as usize % 5];
+            let cell_bytes = [64, 336, 96, 771, 1, 772, 672, 80][seed as usize % 8];
             let senders = rng.random_range(1..=64);
-            let tile = filled(cell_bytes, senders, seed % 2 == 0, &mut rng);
+            let kind = [Kind::Bits, Kind::Choices, Kind::Parts][seed as usize / 8 % 3];
+            let tile = filled(cell_bytes, senders, kind, &mut rng);
             for user in [0, 1, 63, 64, MEMBERS - 1] {
                 let expected = naive(&tile, user);
                 let (mut got, mut from) = (vec![0; expected.len()], 0);
@@ -353,7 +457,7 @@ mod tests {
     #[test]
     fn the_cells_of_absent_senders_are_zeros() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        let mut tile = filled(336, 5, false, &mut rng);
+        let mut tile = filled(336, 5, Kind::Bits, &mut rng);
         tile.head.present = 0b10110;
         tile.clear_absent();
         let mut cells = vec![1; 5 * 336];
@@ -380,6 +484,6 @@ mod tests {
     #[test]
     fn no_cell_shows_in_debug() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        assert!(format!("{:?}", filled(64, 2, false, &mut rng)).len() < 300);
+        assert!(format!("{:?}", filled(64, 2, Kind::Bits, &mut rng)).len() < 300);
     }
 }

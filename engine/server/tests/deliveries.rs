@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::model::CONFIRMATION;
 use common::{Party, TestServer, config, group};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -52,7 +53,7 @@ fn every_byte_that_leaves_is_the_models() {
         config.fan_out.threads = 1 + seed as usize / 2 % 2;
         config.fan_out.slab_bytes = [4 << 10, 64 << 10][seed as usize / 3];
         let server = TestServer::start(config);
-        let sets = common::party::interleaved(130, rng.random_range(1..6), &mut rng);
+        let sets = common::party::interleaved(130, rng.random_range(2..6), &mut rng);
         let mut party = Party::attach(server.address(), &group, sets, seed);
         party.dial();
         party.expect_open();
@@ -66,15 +67,21 @@ fn every_byte_that_leaves_is_the_models() {
             play_in_pieces(&mut party, 3, &mut rng);
         }
         let (some, others): (Vec<u32>, Vec<u32>) = users.iter().partition(|_| rng.random());
+        let before = party.seats.len();
         for users in [some, others] {
             if !users.is_empty() {
                 party.join(users);
             }
         }
+        let newcomers = party.seats.len() - before;
         let open = party.welcome.expect("somebody joined").round.get();
         assert!((3..5).contains(&open), "seed {seed}");
-        play_in_pieces(&mut party, open, &mut rng);
+        // Whoever comes is waited for once it has submitted.
+        party.submit_with_newcomers(open, newcomers);
+        party.expect(open);
         assert_eq!(party.model.senders(open), 130, "seed {seed}");
+        play_in_pieces(&mut party, open + 1, &mut rng);
+        assert_eq!(party.model.senders(open + 1), 130, "seed {seed}");
     }
 }
 
@@ -191,16 +198,11 @@ fn a_message_crosses_both_servers_and_reaches_its_recipients_alone() {
             let seat = seat_of(party, sender);
             party.seats[seat].client.send(&bytes);
             let dialled = party.model.dialled(sender, slot);
-            party.seats[seat].client.expect(&dialled, "a dial's answer");
+            party.seats[seat].expect(&dialled, "a dial's answer");
         }
     }
 
     // By slot and side, each user's cells of confirmations.
-    for slot in 0..SLOTS {
-        for party in &mut parties {
-            party.expect_all(&common::model::grant_frame(slot as usize, 0, MEMBERS as usize), "a grant");
-        }
-    }
     for (sender, slot) in everybody() {
         let (p1, p2) = &keys[place(sender, slot)];
         let (mut confirm_seed, mut parts) = ([0; 32], vec![0; 64 * MEMBERS as usize]);
@@ -218,8 +220,8 @@ fn a_message_crosses_both_servers_and_reaches_its_recipients_alone() {
         );
         let [one, two] = &mut parties;
         let frames = [
-            one.model.confirm_seed_with(sender, slot, &confirm_seed),
-            two.model.confirm_parts_with(sender, slot, parts),
+            one.model.seed_with(CONFIRMATION, sender, slot, &confirm_seed),
+            two.model.parts_with(CONFIRMATION, sender, slot, parts),
         ];
         for (party, frame) in parties.iter_mut().zip(frames) {
             let seat = seat_of(party, sender);
@@ -302,7 +304,7 @@ fn deliveries(party: &mut Party, frame: impl Fn(&common::Model, &[u32]) -> Vec<u
     let mut cells = vec![Vec::new(); party.model.members];
     for seat in &mut party.seats {
         let expected = frame(&party.model, &seat.users);
-        seat.client.expect(&expected, "a delivery");
+        seat.expect(&expected, "a delivery");
         let got = &expected[DELIVER_HEAD_BYTES..];
         for (user, got) in seat.users.iter().zip(got.chunks(got.len() / seat.users.len())) {
             cells[*user as usize] = got.to_vec();

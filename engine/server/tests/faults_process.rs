@@ -174,7 +174,7 @@ fn the_pages_answer_and_count_what_happened() {
     let mut cut = Client::connect(process.address);
     cut.send(&hello_frame(S1, 1, &[0])[..9]);
     drop((silent, cut));
-    party.seats[0].client.send(&[1, 0x77, 0, 0, 0, 0, 0, 0]);
+    party.seats[0].client.send(&[2, 0x77, 0, 0, 0, 0, 0, 0]);
     party.take(0).expect_closed(Code::KindUnknown);
     party.play(2);
     for (row, value) in
@@ -186,7 +186,7 @@ fn the_pages_answer_and_count_what_happened() {
         ("twincast_connections_accepted_total", 4),
         ("twincast_accept_errors_total", 0),
         ("twincast_dials_total", 3),
-        ("twincast_confirmations_total", 3),
+        ("twincast_parts_total", 3),
         ("twincast_submissions_total", 4),
         ("twincast_tiles_sealed_total", 3),
         ("twincast_rounds_skipped_total", 0),
@@ -446,8 +446,11 @@ fn who_comes_while_the_server_is_stopped_is_served_when_it_goes_on() {
     let superseded = error_frame(Code::Superseded, u32::MAX, u32::MAX, 0);
     party.seats[1].client.expect(&superseded, "the older connection");
     drop(party.take(1));
-    party.seats.push(common::Seat { client, users: vec![3] });
-    party.play(1);
+    party.seats.push(common::Seat::new(client, vec![3]));
+    let dialled = party.model.dialled(3, 0);
+    party.seats[1].expect(&dialled, "its dial stands");
+    party.submit_with_newcomers(1, 1);
+    party.expect(1);
     assert_eq!(party.model.senders(1), 3);
     drop(party);
     process.signal(Signal::TERM);

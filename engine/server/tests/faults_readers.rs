@@ -4,7 +4,7 @@
 mod common;
 
 use common::client::{error_frame, kind};
-use common::model::{dial_frame, skipped_frame};
+use common::model::{confirm_frame, skipped_frame};
 use common::{Client, End, NEVER_MS, Party, TestServer, config, count, group, wait_until};
 use std::time::Duration;
 use twincast_protocol::wire::{Code, Kind};
@@ -95,8 +95,8 @@ fn a_few_who_lag_more_than_two_rounds_are_closed_and_told_so() {
     assert!(round > 3, "closed in round {round}, when nobody can be more than two behind");
     // It is told, behind whole frames, although it goes on sending.
     let mut lagging = party.take(2);
-    for number in 0..40 {
-        lagging.send_if_open(&dial_frame(number, 0, 9, 0, &[0; 2]));
+    for slot in 0..40 {
+        lagging.send_if_open(&confirm_frame(0x03, 0, 9, slot, &[0; 32]));
     }
     let (end, last) = lagging.drain();
     assert_eq!(end, End::Whole);
@@ -283,7 +283,7 @@ fn one_that_does_not_read_the_answers_to_what_it_sends_is_closed() {
     party.expect_open();
     party.play(1);
     let mut asking = party.take(2);
-    let frames: Vec<u8> = (0..1_000).flat_map(|_| dial_frame(1, 0, 3, 0, &[1])).collect();
+    let frames: Vec<u8> = (0..1_000).flat_map(|_| confirm_frame(0x03, 0, 3, 0, &[1; 32])).collect();
     for _ in 0..100 {
         if server.counters().slow_readers_closed > 0 || !asking.send_if_open(&frames) {
             break;
@@ -309,32 +309,17 @@ fn one_that_stops_reading_its_confirmations_is_closed_and_the_epoch_opens() {
     let mut party = Party::attach(server.address(), &group, [(0..129).collect()], 1);
     party.join_over(Client::connect_narrow(server.address()), vec![129]);
     party.dial();
-    let tiles = (0..16).flat_map(|slot| (0..3).map(move |tile| (slot, tile)));
-    for (slot, tile) in tiles {
-        let (first, senders) = (64 * tile, 64.min(130 - 64 * tile));
-        let grant = common::model::grant_frame(slot, first, senders);
-        // Confirmations come between grants.
-        loop {
-            let frame = party.seats[0].client.frame("a grant");
-            if kind(&frame) == Kind::Grant {
-                common::client::same(&frame, &grant, "a grant");
-                break;
-            }
-        }
-        let range = first as u32..(first + senders) as u32;
-        party.confirm_seat(0, slot as u32, range.clone(), &[]);
-        // The server may have closed this one.
-        if range.contains(&129) {
-            let frame = party.model.confirm_seed(129, slot as u32);
-            party.seats[1].client.send_if_open(&frame);
+    for slot in 0..16 {
+        for seat in 0..2 {
+            party.confirm_seat(seat, slot, 0..130, &[]);
         }
     }
-    wait_until("the close", || server.counters().slow_readers_closed == 1);
     loop {
         if kind(&party.seats[0].client.frame("the epoch's opening")) == Kind::EpochOpen {
             break;
         }
     }
+    wait_until("the close", || server.counters().slow_readers_closed == 1);
     drop(party.take(1));
     server.wait_for_connections(1);
     party.play(1);

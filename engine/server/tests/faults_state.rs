@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::client::kind;
-use common::model::{confirm_frame, dial_frame};
+use common::client::{error_frame, kind};
+use common::model::{CONFIRMATION, confirm_frame, dial_frame};
 use common::{Party, TestServer, config, count, group};
 use twincast_protocol::ids::ServerSide;
 use twincast_protocol::wire::{Code, Kind};
@@ -40,9 +40,9 @@ fn opened(group: &GroupConfig) -> (TestServer, Party) {
 /// The offender sends this and is told that.
 fn refused(party: &mut Party, frame: &[u8], code: Code, sender: u32, slot: u32, round: u64) {
     assert!(!code.closes());
-    let offender = &mut party.seats[0].client;
-    offender.send(frame);
-    offender.expect_error(code, sender, slot, round);
+    let offender = &mut party.seats[0];
+    offender.client.send(frame);
+    offender.expect(&error_frame(code, sender, slot, round), code.label());
 }
 
 fn refusals(server: &TestServer, code: Code, times: u64) {
@@ -166,30 +166,19 @@ fn confirmations_that_are_not_granted_or_come_twice_are_refused() {
         // Dialling.
         refused(&mut party, &in_vain(1), Code::NotGranted, 0, 1, 0);
         party.dial();
-        // Confirming: both slots are granted at once, and the first tile waits for the others.
-        for slot in 0..2 {
-            let grant = common::model::grant_frame(slot, 0, MEMBERS as usize);
-            party.expect_all(&grant, "a grant");
-        }
+        // Confirming: both slots are granted, and the first tile waits for the others.
         party.confirm_seat(0, 0, 0..1, &[]);
         refused(&mut party, &in_vain(0), Code::NotGranted, 0, 0, 0);
         party.confirm_seat(0, 1, 0..1, &[]);
         refused(&mut party, &in_vain(1), Code::NotGranted, 0, 1, 0);
-        for slot in 0..2 {
-            party.confirm_seat(1, slot, 0..MEMBERS, &[]);
-            party.confirm_seat(2, slot, 0..MEMBERS, &[]);
-            for seat in 0..3 {
-                let users = party.seats[seat].users.clone();
-                let delivery = party.model.confirmations(64, 0, slot as usize, &users);
-                party.seats[seat].client.expect(&delivery, "confirmations");
-            }
-        }
+        party.give_all(CONFIRMATION, &[]);
+        party.expect_parts(CONFIRMATION);
         party.expect_open();
         // Running.
         refused(&mut party, &in_vain(0), Code::NotGranted, 0, 0, 0);
         party.play(1);
         refusals(&server, Code::NotGranted, 4);
-        assert_eq!(count(&server.metrics().confirmations), 8);
+        assert_eq!(count(&server.metrics().parts), 8);
     }
 }
 
@@ -209,20 +198,9 @@ fn a_submission_before_the_epoch_is_open_is_refused() {
     let submit = party.model.submit_in_vain(1, 0);
     refused(&mut party, &submit, Code::EpochNotOpen, 0, NONE, 1);
     party.dial();
-    for slot in 0..2 {
-        let grant = common::model::grant_frame(slot, 0, MEMBERS as usize);
-        party.expect_all(&grant, "a grant");
-    }
     refused(&mut party, &submit, Code::EpochNotOpen, 0, NONE, 1);
-    for slot in 0..2 {
-        for seat in 0..3 {
-            party.confirm_seat(seat, slot, 0..MEMBERS, &[]);
-        }
-        for seat in &mut party.seats {
-            let delivery = party.model.confirmations(64, 0, slot as usize, &seat.users);
-            seat.client.expect(&delivery, "confirmations");
-        }
-    }
+    party.give_all(CONFIRMATION, &[]);
+    party.expect_parts(CONFIRMATION);
     party.expect_open();
     party.play(1);
     refusals(&server, Code::EpochNotOpen, 2);
@@ -279,18 +257,15 @@ fn many_errors_in_a_row_are_answered_one_by_one_in_order() {
     let mut frames = Vec::new();
     for number in 0..2_000u32 {
         match number % 2 {
-            0 => frames.extend(dial_frame(1, 0, 0, number, &[3])),
+            0 => frames.extend(confirm_frame(0x03, 0, 0, number, &[3; 32])),
             _ => frames.extend(party.model.submit_in_vain(u64::from(number) + 2, 0)),
         }
     }
     party.seats[0].client.send(&frames);
     for number in 0..2_000u32 {
         let offender = &mut party.seats[0].client;
-        match number {
-            0 => offender.expect_error(Code::DialClosed, 0, 0, 0),
-            1 => offender.expect_error(Code::RoundTooFar, 0, NONE, 3),
-            _ if number % 2 == 0 && number < 2 => unreachable!(),
-            _ if number % 2 == 0 => offender.expect_error(Code::SlotOutOfRange, 0, number, 0),
+        match number % 2 {
+            0 => offender.expect_error(Code::NotGranted, 0, number, 0),
             _ => offender.expect_error(Code::RoundTooFar, 0, NONE, u64::from(number) + 2),
         }
     }
@@ -306,7 +281,7 @@ fn errors_come_between_two_frames_and_never_inside_one() {
     let mut party = Party::open(server.address(), &group, [(0..150).collect(), (150..200).collect()], 2);
     for round in 1..3 {
         party.submit(round);
-        let frames: Vec<u8> = (0..300).flat_map(|_| dial_frame(1, 0, 0, 0, &[0; 25])).collect();
+        let frames: Vec<u8> = (0..300).flat_map(|_| confirm_frame(0x03, 0, 0, 0, &[0; 32])).collect();
         party.seats[0].client.send(&frames);
         let mut errors = 0;
         let mut rest = Vec::new();

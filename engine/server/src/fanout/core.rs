@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-use twincast_protocol::ids::{GroupId, MemberIndex, RoundNumber};
+use twincast_protocol::ids::{GroupId, RoundNumber, UserId};
 use twincast_protocol::wire::Code;
 use twincast_ring::{
     Close, CloseReason, ConnectionKey, Doorbell, Egress, EgressConfig, EgressStats, Event, KernelRing,
@@ -37,7 +37,7 @@ pub enum CoreMessage {
         /// A duplicate of the front's socket.
         socket: OwnedFd,
         /// The users that it plays, ascending.
-        users: Box<[MemberIndex]>,
+        users: Box<[UserId]>,
         /// The executor to tell when it is closed.
         front: usize,
     },
@@ -233,7 +233,7 @@ impl Core {
         connection: ConnectionId,
         group: GroupId,
         socket: OwnedFd,
-        users: Box<[MemberIndex]>,
+        users: Box<[UserId]>,
         front: usize,
     ) {
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");

@@ -1,19 +1,24 @@
 //! A connection's place in what is to be sent: the source that the egress fills its slabs from.
 
 use super::log::{Item, Log};
+use crate::roster::Roster;
+use crate::tile::Tile;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use twincast_protocol::ids::MemberIndex;
+use std::sync::Arc;
+use twincast_protocol::ids::{MemberIndex, UserId};
 use twincast_protocol::wire::DELIVER_HEAD_BYTES;
 use twincast_ring::Source;
 
 /// What was begun and is not sent whole yet.
 #[derive(Debug)]
 enum Piece {
-    /// From the group's log; passed there once sent.
-    Shared(Item),
+    /// A frame from the group's log; passed there once sent.
+    Shared(Bytes),
+    /// A tile from the group's log, and the connection's users by their indices in its epoch.
+    Tile(Arc<Tile>, Rc<[MemberIndex]>),
     /// For this connection alone.
     Private(Bytes),
 }
@@ -26,7 +31,9 @@ enum Piece {
 pub(super) struct Cursor {
     log: Rc<RefCell<Log>>,
     /// Ascending.
-    users: Box<[MemberIndex]>,
+    users: Box<[UserId]>,
+    /// The users' indices in the roster of the last tile that was begun: looked up once for each epoch.
+    indices: Option<(Arc<Roster>, Rc<[MemberIndex]>)>,
     /// Frames for this connection that are not begun.
     private: VecDeque<Bytes>,
     /// Begun and not sent whole, with the bytes that each is here.
@@ -54,11 +61,12 @@ pub(super) enum End {
 
 impl Cursor {
     /// A cursor behind everything that the log has now.
-    pub(super) fn new(log: Rc<RefCell<Log>>, users: Box<[MemberIndex]>) -> Cursor {
+    pub(super) fn new(log: Rc<RefCell<Log>>, users: Box<[UserId]>) -> Cursor {
         let next = log.borrow_mut().join();
         Cursor {
             log,
             users,
+            indices: None,
             private: VecDeque::new(),
             begun: VecDeque::new(),
             next,
@@ -114,22 +122,57 @@ impl Cursor {
         if self.filled.0 < self.begun.len() {
             return true;
         }
-        let at_end = self.end.as_ref().is_some_and(|(place, _)| *place == self.next);
-        let piece = if let Some(frame) = self.private.pop_front() {
-            Some(Piece::Private(frame))
-        } else if at_end {
-            self.end.as_mut().and_then(|(_, last)| last.take()).map(Piece::Private)
-        } else {
-            self.log.borrow().get(self.next).cloned().map(Piece::Shared)
-        };
-        let Some(piece) = piece else { return false };
-        let bytes = match &piece {
-            Piece::Private(frame) => frame.len() as u64,
-            Piece::Shared(item) => item.bytes(self.users.len()),
-        };
-        self.next += u64::from(matches!(piece, Piece::Shared(_)));
-        self.begun.push_back((piece, bytes));
-        true
+        if let Some(frame) = self.private.pop_front() {
+            let bytes = frame.len() as u64;
+            self.begun.push_back((Piece::Private(frame), bytes));
+            return true;
+        }
+        loop {
+            if self.end.as_ref().is_some_and(|(place, _)| *place == self.next) {
+                let last = self.end.as_mut().and_then(|(_, last)| last.take());
+                let Some(frame) = last else { return false };
+                let bytes = frame.len() as u64;
+                self.begun.push_back((Piece::Private(frame), bytes));
+                return true;
+            }
+            let Some(item) = self.log.borrow().get(self.next).cloned() else { return false };
+            self.next += 1;
+            let (piece, bytes) = match item {
+                Item::Frame(_, frame) => {
+                    let bytes = frame.len() as u64;
+                    (Piece::Shared(frame), bytes)
+                }
+                Item::Tile(tile) => {
+                    let users = self.indices(tile.roster());
+                    // Nothing for a connection none of whose users is a member of the epoch.
+                    let bytes = match users.len() {
+                        0 => 0,
+                        users => DELIVER_HEAD_BYTES + users * tile.user_bytes(),
+                    };
+                    (Piece::Tile(tile, users), bytes as u64)
+                }
+            };
+            if bytes > 0 || !self.begun.is_empty() {
+                self.begun.push_back((piece, bytes));
+                return true;
+            }
+            // Nothing will be sent that could pass it.
+            drop(piece);
+            self.log.borrow_mut().pass(self.unsent);
+            self.unsent += 1;
+        }
+    }
+
+    /// The indices of this connection's users in an epoch, ascending as the users do.
+    fn indices(&mut self, roster: &Arc<Roster>) -> Rc<[MemberIndex]> {
+        if let Some((known, indices)) = &self.indices
+            && Arc::ptr_eq(known, roster)
+        {
+            return indices.clone();
+        }
+        let indices: Rc<[MemberIndex]> = roster.indices(&self.users).into();
+        self.indices = Some((roster.clone(), indices.clone()));
+        indices
     }
 }
 
@@ -138,7 +181,7 @@ impl Source for Cursor {
         let mut at = 0;
         while at < buf.len() && self.begin_piece() {
             let (piece, bytes) = &self.begun[self.filled.0];
-            let wrote = write(piece, &self.users, self.filled.1, &mut buf[at..]);
+            let wrote = write(piece, self.filled.1, &mut buf[at..]);
             at += wrote;
             self.filled.1 += wrote as u64;
             if self.filled.1 == *bytes {
@@ -154,20 +197,22 @@ impl Source for Cursor {
             && self.sent >= *piece_bytes
         {
             self.sent -= piece_bytes;
-            self.filled.0 -= 1;
+            // A piece without bytes may go before it is filled again.
+            self.filled.0 -= usize::from(*piece_bytes > 0 || self.filled.0 > 0);
             let (piece, _) = self.begun.pop_front().expect("it was there");
-            if let Piece::Shared(item) = piece {
-                let mut log = self.log.borrow_mut();
-                if let Item::Tile(tile) = &item
-                    && tile.is_message()
-                {
-                    log.shares_sent += (self.users.len() * tile.head().senders) as u64;
-                }
-                // Out of the log before the log's own clone may be the last one.
-                drop(item);
-                log.pass(self.unsent);
-                self.unsent += 1;
+            if matches!(piece, Piece::Private(_)) {
+                continue;
             }
+            let mut log = self.log.borrow_mut();
+            if let Piece::Tile(tile, users) = &piece
+                && tile.is_message()
+            {
+                log.shares_sent += (users.len() * tile.head().senders) as u64;
+            }
+            // Out of the log before the log's own clone may be the last one.
+            drop(piece);
+            log.pass(self.unsent);
+            self.unsent += 1;
         }
     }
 
@@ -185,15 +230,16 @@ impl Source for Cursor {
 }
 
 /// Writes a piece's bytes from `from` on, as many as fit.
-fn write(piece: &Piece, users: &[MemberIndex], from: u64, out: &mut [u8]) -> usize {
+fn write(piece: &Piece, from: u64, out: &mut [u8]) -> usize {
     let from = from as usize;
-    let tile = match piece {
-        Piece::Private(frame) | Piece::Shared(Item::Frame(_, frame)) => {
+    let (tile, users) = match piece {
+        Piece::Private(frame) | Piece::Shared(frame) => {
             let bytes = out.len().min(frame.len() - from);
             out[..bytes].copy_from_slice(&frame[from..from + bytes]);
             return bytes;
         }
-        Piece::Shared(Item::Tile(tile)) => tile,
+        Piece::Tile(_, users) if users.is_empty() => return 0,
+        Piece::Tile(tile, users) => (tile, users),
     };
     let mut at = 0;
     if from < DELIVER_HEAD_BYTES {

@@ -2,16 +2,27 @@ use super::*;
 use crate::tile::{Tile, TileHead};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use std::sync::Arc;
-use twincast_protocol::ids::{Epoch, RoundNumber, SlotIndex};
+use twincast_protocol::context::Purpose;
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, SlotIndex};
 
 const MEMBERS: u32 = 70;
 
+/// Three epochs, in each of which other users are members.
+fn roster(epoch: u32) -> Arc<Roster> {
+    let ids = (0..2 * MEMBERS).filter(|user| epoch == 0 || user % 3 != epoch % 3).map(UserId);
+    Roster::new(GroupId(1), Epoch(epoch), ids.take(MEMBERS as usize).collect())
+}
+
 fn tile(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
+    tile_of(roster(round as u32 / 4), round, rng)
+}
+
+fn tile_of(roster: Arc<Roster>, round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
     let senders = rng.random_range(1..=64);
     let head = TileHead {
-        epoch: Epoch(0),
+        epoch: roster.epoch(),
         round: RoundNumber(round),
+        purpose: Purpose::Message,
         slot: SlotIndex(0),
         tile: 0,
         first_sender: MemberIndex(0),
@@ -19,7 +30,7 @@ fn tile(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
         present: 0,
     };
     let mut tile = Tile::for_messages([64, 336, 80][round as usize % 3]);
-    tile.begin_messages(head, (0..MEMBERS).map(|_| rng.random()).collect());
+    tile.begin_messages(head, roster, (0..MEMBERS).map(|_| rng.random()).collect());
     for sender in 0..senders {
         rng.fill_bytes(tile.row_mut(sender));
         tile.set_present(sender);
@@ -34,14 +45,19 @@ fn frame(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
 }
 
 /// The bytes of an item for these users, one cell after the other.
-fn naive(item: &Item, users: &[MemberIndex]) -> Vec<u8> {
+fn naive(item: &Item, users: &[UserId]) -> Vec<u8> {
     match item {
         Item::Frame(_, bytes) => bytes.to_vec(),
         Item::Tile(tile) => {
+            let ids = tile.roster().ids();
+            let users: Vec<_> = users.iter().filter_map(|user| ids.iter().position(|id| id == user)).collect();
+            if users.is_empty() {
+                return Vec::new();
+            }
             let mut bytes = tile.deliver_head(users.len()).to_vec();
-            for &user in users {
+            for user in users {
                 let mut cells = vec![0; tile.user_bytes()];
-                tile.gather(user, 0, &mut cells);
+                tile.gather(MemberIndex(user as u32), 0, &mut cells);
                 bytes.extend(cells);
             }
             bytes
@@ -49,11 +65,11 @@ fn naive(item: &Item, users: &[MemberIndex]) -> Vec<u8> {
     }
 }
 
-fn some_users(rng: &mut Xoshiro256PlusPlus) -> Box<[MemberIndex]> {
+fn some_users(rng: &mut Xoshiro256PlusPlus) -> Box<[UserId]> {
     let share = rng.random_range(0.05..1.0);
-    let mut users: Vec<_> = (0..MEMBERS).filter(|_| rng.random_bool(share)).map(MemberIndex).collect();
+    let mut users: Vec<_> = (0..2 * MEMBERS).filter(|_| rng.random_bool(share)).map(UserId).collect();
     if users.is_empty() {
-        users.push(MemberIndex(MEMBERS - 1));
+        users.push(UserId(MEMBERS - 1));
     }
     users.into()
 }
@@ -137,7 +153,7 @@ fn private_frames_come_between_items() {
 fn a_stream_that_ends_now_finishes_the_piece_that_is_on_its_way() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let log = Rc::new(RefCell::new(Log::default()));
-    let mut cursor = Cursor::new(log.clone(), [MemberIndex(3)].into());
+    let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
     let items = [tile(1, &mut rng), tile(2, &mut rng)];
     items.iter().for_each(|item| log.borrow_mut().push(item.clone()));
     let mut slab = [0; 100];
@@ -162,7 +178,7 @@ fn a_stream_that_ends_now_finishes_the_piece_that_is_on_its_way() {
 fn a_stream_that_ends_after_the_log_sends_what_the_log_had() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
     let log = Rc::new(RefCell::new(Log::default()));
-    let mut cursor = Cursor::new(log.clone(), [MemberIndex(3)].into());
+    let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
     let items = [tile(1, &mut rng), tile(2, &mut rng)];
     items.iter().for_each(|item| log.borrow_mut().push(item.clone()));
     cursor.end(End::AfterLog, Some(Bytes::from_static(b"last")));
@@ -182,7 +198,7 @@ fn leaving_in_the_middle_leaves_nothing_in_the_log() {
     for end in [None, Some(End::Now), Some(End::AfterLog)] {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
         let log = Rc::new(RefCell::new(Log::default()));
-        let mut cursor = Cursor::new(log.clone(), [MemberIndex(3)].into());
+        let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
         let held = tile(1, &mut rng);
         let Item::Tile(held_tile) = &held else { unreachable!() };
         let held_tile = held_tile.clone();
@@ -198,4 +214,49 @@ fn leaving_in_the_middle_leaves_nothing_in_the_log() {
         drop(cursor);
         assert_eq!(Arc::strong_count(&held_tile), 1, "{end:?}");
     }
+}
+
+#[test]
+fn a_connection_without_members_of_an_epoch_gets_no_tile_of_it_and_lags_for_nobody() {
+    for seed in 0..40 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let log = Rc::new(RefCell::new(Log::default()));
+        // User 3 is a member in epoch 0 and in those whose number is no multiple of 3.
+        let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
+        for round in 1..60 {
+            let item = match rng.random_range(0..6) {
+                0 => frame(round, &mut rng),
+                epoch => tile_of(roster(epoch % 2 * 3), round, &mut rng),
+            };
+            expected.extend(naive(&item, &cursor.users));
+            log.borrow_mut().push(item);
+            if rng.random_bool(0.3) {
+                pump(&mut cursor, &mut got, &mut rng);
+            }
+        }
+        while cursor.pending() {
+            pump(&mut cursor, &mut got, &mut rng);
+        }
+        assert!(got == expected, "seed {seed}");
+        assert_eq!(cursor.rounds_behind(), 0, "seed {seed}");
+        let end = log.borrow().end();
+        assert!(log.borrow().get(end).is_none());
+        cursor.leave();
+    }
+}
+
+#[test]
+fn tiles_for_others_alone_leave_the_log_without_a_byte_sent() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+    let log = Rc::new(RefCell::new(Log::default()));
+    let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+    let item = tile_of(roster(3), 1, &mut rng);
+    let Item::Tile(tile) = &item else { unreachable!() };
+    let tile = tile.clone();
+    log.borrow_mut().push(item);
+    assert!(cursor.pending());
+    assert_eq!(cursor.fill(&mut [0; 100]), 0);
+    assert!(!cursor.pending());
+    assert_eq!(Arc::strong_count(&tile), 1);
 }

@@ -24,17 +24,15 @@ impl Item {
             Item::Frame(round, _) => *round,
         }
     }
+}
 
-    /// Bytes that it is for a connection with `users` users.
-    #[must_use]
-    pub(super) fn bytes(&self, users: usize) -> u64 {
-        match self {
-            Item::Tile(tile) => {
-                (twincast_protocol::wire::DELIVER_HEAD_BYTES + users * tile.user_bytes()) as u64
-            }
-            Item::Frame(_, frame) => frame.len() as u64,
-        }
-    }
+#[derive(Debug)]
+struct Entry {
+    item: Item,
+    /// Connections that have not sent it.
+    remaining: u32,
+    /// The round that readers are judged by: its own, or the newest where it belongs to none.
+    round: RoundNumber,
 }
 
 /// The items of one group that not all connections of this core have sent, and how many still have to.
@@ -44,7 +42,7 @@ impl Item {
 pub(super) struct Log {
     /// Place of the first item.
     base: u64,
-    items: VecDeque<(Item, u32)>,
+    items: VecDeque<Entry>,
     connections: u32,
     /// Message cells that were sent whole, over all connections.
     pub(super) shares_sent: u64,
@@ -57,7 +55,9 @@ impl Log {
     pub(super) fn push(&mut self, item: Item) {
         self.newest = self.newest.max(item.round());
         if self.connections > 0 {
-            self.items.push_back((item, self.connections));
+            // An announcement between two rounds lags no further behind than they do.
+            let round = if item.round() == RoundNumber::DIAL { self.newest } else { item.round() };
+            self.items.push_back(Entry { item, remaining: self.connections, round });
         }
     }
 
@@ -77,15 +77,19 @@ impl Log {
     /// # Panics
     /// If the place was passed by everybody: no cursor points there.
     pub(super) fn get(&self, place: u64) -> Option<&Item> {
+        self.entry(place).map(|entry| &entry.item)
+    }
+
+    fn entry(&self, place: u64) -> Option<&Entry> {
         let index = place.checked_sub(self.base).expect("a cursor's place is not passed by all");
-        self.items.get(index as usize).map(|(item, _)| item)
+        self.items.get(index as usize)
     }
 
     /// A connection has sent the item at this place.
     pub(super) fn pass(&mut self, place: u64) {
         let index = (place - self.base) as usize;
-        self.items[index].1 -= 1;
-        while self.items.front().is_some_and(|(_, remaining)| *remaining == 0) {
+        self.items[index].remaining -= 1;
+        while self.items.front().is_some_and(|entry| entry.remaining == 0) {
             self.items.pop_front();
             self.base += 1;
         }
@@ -101,7 +105,7 @@ impl Log {
 
     /// How many whole rounds a connection at this place is behind the newest.
     pub(super) fn rounds_behind(&self, place: u64) -> u64 {
-        self.get(place).map_or(0, |item| self.newest.0.saturating_sub(item.round().0))
+        self.entry(place).map_or(0, |entry| self.newest.0.saturating_sub(entry.round.0))
     }
 }
 
@@ -136,6 +140,18 @@ mod tests {
         log.pass(late);
         log.leave(3);
         assert_eq!((log.items.len(), log.connections), (0, 0));
+    }
+
+    #[test]
+    fn an_announcement_does_not_make_its_readers_late() {
+        let mut log = Log::default();
+        let place = log.join();
+        log.push(frame(7));
+        log.push(frame(0));
+        log.push(frame(8));
+        assert_eq!(log.rounds_behind(place), 1);
+        log.pass(place);
+        assert_eq!(log.rounds_behind(place + 1), 1, "announced during round 7");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::executor::Executor;
 use crate::fanout::{CoreMessage, Item};
-use crate::group::{ConnectionId, Output};
+use crate::group::{ConnectionId, Counted, Output};
+use crate::link::ToLink;
 use std::sync::atomic::Ordering::Relaxed;
 use twincast_protocol::ids::GroupId;
 
@@ -32,10 +33,28 @@ impl Executor {
                     metrics.rounds_skipped.fetch_add(1, Relaxed);
                     tracing::warn!(group = group.0, round = round.0, "round skipped: too many readers lag");
                 }
-                Output::Sealed(_, senders) => {
-                    let members = self.groups[&group].shape().members as u64;
+                Output::Sealed(sealed) => {
+                    let absent = sealed.members.saturating_sub(sealed.senders);
                     metrics.rounds_sealed.fetch_add(1, Relaxed);
-                    metrics.members_absent.fetch_add(members - u64::from(senders), Relaxed);
+                    metrics.members_absent.fetch_add(absent.into(), Relaxed);
+                    metrics.tiles_unagreed.fetch_add(sealed.unagreed.into(), Relaxed);
+                }
+                Output::Peer(frame) => {
+                    if let (Some(link), Some(session)) = (&self.shared.link, self.link) {
+                        link.send(ToLink::Frame(session, frame));
+                    }
+                }
+                Output::Count(counted, times) => {
+                    let counter = match counted {
+                        Counted::DialsVoid => &metrics.dials_void,
+                        Counted::EpochsOpened => &metrics.epochs_opened,
+                        Counted::EpochsGivenUp => &metrics.epochs_given_up,
+                        Counted::Joined => &metrics.joins,
+                        Counted::Left => &metrics.leaves,
+                        Counted::BoxFull => &metrics.box_refusals,
+                        Counted::BoxFailed => &metrics.box_failures,
+                    };
+                    counter.fetch_add(times.into(), Relaxed);
                 }
             }
         }

@@ -5,9 +5,11 @@ use super::queue::{Adopted, FrontHandle, FrontMessage};
 use super::reader;
 use crate::config::Config;
 use crate::fanout::{CoreHandle, CoreMessage};
-use crate::group::{ConnectionId, Group, Output, Refusal, Shape};
+use crate::group::{ConnectionId, Group, Output, Refusal};
 use crate::limits::{BACKLOG_MAX, FLUSH_TIMEOUT_MS, TICK_MS};
+use crate::link::{LinkHandle, SessionId, ToLink};
 use crate::metrics::Metrics;
+use crate::parts_box::{BoxFolder, PartsBox};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -20,6 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use twincast_protocol::ids::{GroupId, ServerSide};
 use twincast_protocol::wire::Code;
+use twincast_protocol::wire::link::{LinkFrame, LinkGroup};
 
 /// What all threads of a server share. Nothing in it is locked.
 #[derive(Debug)]
@@ -34,8 +37,14 @@ pub struct Shared {
     pub fronts: Vec<Arc<FrontHandle>>,
     /// The front's counters.
     pub metrics: Arc<Metrics>,
+    /// The link to the other server, if there is one.
+    pub link: Option<Arc<LinkHandle>>,
+    /// Where S2 keeps parts.
+    pub boxes: Option<Arc<BoxFolder>>,
     /// When the server started: every time limit counts on it.
     pub clock: Instant,
+    /// The same instant on the Unix clock.
+    pub unix_at_zero: Duration,
 }
 
 impl Shared {
@@ -72,6 +81,8 @@ pub struct Executor {
     pub(super) backlog: Vec<VecDeque<CoreMessage>>,
     /// Emptied after each use; kept for its memory.
     pub(super) outputs: Vec<Output>,
+    /// The link's session, while it is up.
+    pub(super) link: Option<SessionId>,
     /// Time to end, with or without the last connections.
     stop_deadline: Option<Duration>,
     finishing: bool,
@@ -104,9 +115,16 @@ impl Executor {
             .config
             .groups
             .iter()
-            .map(|config| Group::new(Shape::new(config, shared.side)))
-            .map(|group| (group.shape().group, group))
-            .filter(|(id, _)| shared.owner(*id) == Some(index))
+            .filter(|config| shared.owner(GroupId(config.id)) == Some(index))
+            .map(|config| {
+                let id = GroupId(config.id);
+                let shape = shared.config.shape(config).with_unix_at_zero(shared.unix_at_zero);
+                let parts_box = shared
+                    .boxes
+                    .as_ref()
+                    .map(|folder| Box::new(folder.group(id, shared.metrics.clone())) as Box<dyn PartsBox>);
+                (id, Group::new(shape, parts_box))
+            })
             .collect();
         let backlog = shared.cores.iter().map(|_| VecDeque::new()).collect();
         Executor {
@@ -117,6 +135,7 @@ impl Executor {
             greeting: HashMap::new(),
             backlog,
             outputs: Vec::new(),
+            link: None,
             stop_deadline: None,
             finishing: false,
         }
@@ -135,7 +154,7 @@ impl Executor {
     /// # Errors
     /// When the socket cannot be duplicated, for want of descriptors.
     pub(super) fn adopt(&mut self, adopted: &Adopted) -> io::Result<()> {
-        let Adopted { connection, group, epoch, ref users, .. } = *adopted;
+        let Adopted { connection, group, epoch, join, ref users, .. } = *adopted;
         let core = (0..self.shared.cores.len())
             .min_by_key(|&core| self.shared.cores[core].users.load(Relaxed))
             .expect("a server has a core");
@@ -147,7 +166,8 @@ impl Executor {
         let connected =
             Connected { group, core, socket: kept, closing: false, reader_done: false, core_done: false };
         self.connections.insert(connection, connected);
-        let attached = self.act(group, |group, now, _, out| group.attach(connection, epoch, users, now, out));
+        let attached =
+            self.act(group, |group, now, _, out| group.attach(connection, epoch, join, users, now, out));
         if let Err(refusal) = attached {
             self.refuse(connection, &refusal);
         }
@@ -246,8 +266,10 @@ impl Executor {
     fn tick(&mut self) -> bool {
         self.flush_backlog();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
-        for group in groups {
-            self.act(group, |group, now, lagging, out| group.tick(now, lagging, out));
+        for id in groups {
+            self.act(id, |group, now, lagging, out| group.tick(now, lagging, out));
+            let group = &self.groups[&id];
+            self.shared.metrics.stands(id, group.epoch(), group.open_round());
         }
         let Some(deadline) = self.stop_deadline else { return false };
         if !self.finishing && self.groups.values().all(Group::is_drained) {
@@ -261,8 +283,10 @@ impl Executor {
     fn stop(&mut self) {
         let round_timeout =
             self.groups.values().map(|group| group.shape().round_timeout).max().unwrap_or_default();
-        // The open round, and the next one for which submissions were taken.
-        let patience = 2 * round_timeout;
+        let link = self.shared.config.link.as_ref();
+        let peer_timeout = link.map(|link| Duration::from_millis(link.peer_timeout_ms)).unwrap_or_default();
+        // The open round, and the next one for which submissions were taken; for both the other server's word.
+        let patience = 2 * (round_timeout + peer_timeout);
         let reader_timeout = Duration::from_millis(self.shared.config.limits.reader_timeout_ms);
         let flush = Duration::from_millis(2 * FLUSH_TIMEOUT_MS);
         self.stop_deadline.get_or_insert(self.shared.clock.elapsed() + patience + reader_timeout + flush);
@@ -270,6 +294,43 @@ impl Executor {
         for socket in self.greeting.values() {
             // What waits for a HELLO sees the end of the stream. An error means that the peer is gone already.
             let _ = socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Tells the link's thread how this executor's groups stand.
+    fn link_ask(&mut self, session: SessionId) {
+        let groups = self.groups.values().map(Group::standing).collect();
+        if let Some(link) = &self.shared.link {
+            link.send(ToLink::Standing(session, self.index, groups));
+        }
+    }
+
+    fn link_up(&mut self, session: SessionId, theirs: &[LinkGroup]) {
+        self.link = Some(session);
+        let theirs: HashMap<u32, &LinkGroup> =
+            theirs.iter().map(|group| (group.group.get(), group)).collect();
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in groups {
+            let theirs = theirs.get(&id.0).copied();
+            self.act(id, |group, now, _, out| group.link_up(theirs, now, out));
+        }
+    }
+
+    fn link_down(&mut self) {
+        self.link = None;
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in groups {
+            self.act(id, |group, now, _, out| group.link_down(now, out));
+        }
+    }
+
+    /// The other server says something about a group.
+    fn peer(&mut self, group: GroupId, frame: LinkFrame) {
+        let Some(session) = self.link else { return };
+        if let Err(code) = self.act(group, |group, now, _, out| group.peer(frame, now, out))
+            && let Some(link) = &self.shared.link
+        {
+            link.send(ToLink::Refused(session, group, code));
         }
     }
 
@@ -330,6 +391,10 @@ fn take(executor: &Handle, message: FrontMessage) {
                 });
             }
         }
+        FrontMessage::LinkAsk(session) => executor.borrow_mut().link_ask(session),
+        FrontMessage::LinkUp(session, theirs) => executor.borrow_mut().link_up(session, &theirs),
+        FrontMessage::Peer(group, frame) => executor.borrow_mut().peer(group, frame),
+        FrontMessage::LinkDown => executor.borrow_mut().link_down(),
         FrontMessage::Stop => executor.borrow_mut().stop(),
     }
 }

@@ -1,34 +1,54 @@
-//! Takes frames out of a stream of bytes: whole ones for all kinds but CONFIRM_PARTS, whose body may be larger than
-//! any buffer and comes in pieces.
+//! Takes frames out of a stream of bytes: whole ones for all kinds but PARTS, whose body may be larger than any buffer
+//! and comes in pieces.
+//!
+//! Where a length depends on the epoch that a body names, any that some epoch of the group could have is taken here,
+//! and whoever looks into the body refuses the others.
 
-use std::ops::Range;
-use twincast_protocol::wire::{Code, HEADER_BYTES, Header, Kind};
+use crate::group::Shape;
+use std::ops::{Range, RangeInclusive};
+use twincast_protocol::parts::PartKind;
+use twincast_protocol::wire::{Code, Dial, Fetch, HEADER_BYTES, Header, Kind, Leave, PartsHead};
 
-/// The one valid body length of each kind that a client sends, once its group is known.
+/// Bytes of the head of PARTS_SEED and PARTS.
+pub(super) const PARTS_HEAD_BYTES: usize = size_of::<PartsHead>();
+
+/// The valid body lengths of each kind that a client sends, once its group is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lengths {
-    pub(super) dial: usize,
-    pub(super) submit: usize,
-    /// Head and seed, for S1.
-    pub(super) confirm_seed: usize,
-    /// Head and parts, for S2.
-    pub(super) confirm_parts: usize,
-    /// Head of either.
-    pub(super) confirm_head: usize,
+    dial_max: usize,
+    submit_min: usize,
+    submit_max: usize,
+    parts_max: usize,
 }
 
 impl Lengths {
-    /// The most bytes that have to be together in the buffer.
-    pub(super) fn whole_max(&self) -> usize {
-        HEADER_BYTES + self.dial.max(self.submit).max(self.confirm_seed)
+    /// Those of a group.
+    pub(super) fn new(shape: &Shape) -> Lengths {
+        let most = shape.members_max;
+        let parts = PartKind::ALL.map(|kind| shape.parts_bytes(kind, most)).into_iter().max();
+        Lengths {
+            dial_max: shape.dial_body_bytes(most),
+            submit_min: shape.submit_body_bytes(1),
+            submit_max: shape.submit_body_bytes(most),
+            parts_max: PARTS_HEAD_BYTES + parts.expect("there are kinds"),
+        }
     }
 
-    fn of(&self, kind: Kind) -> Result<usize, Code> {
+    /// The most bytes that have to be together in the buffer.
+    pub(super) fn whole_max(&self) -> usize {
+        let fixed = (PARTS_HEAD_BYTES + 32).max(size_of::<Fetch>());
+        HEADER_BYTES + self.dial_max.max(self.submit_max).max(fixed)
+    }
+
+    fn of(&self, kind: Kind) -> Result<RangeInclusive<usize>, Code> {
+        let one = |bytes: usize| Ok(bytes..=bytes);
         match kind {
-            Kind::Dial => Ok(self.dial),
-            Kind::Submit => Ok(self.submit),
-            Kind::ConfirmSeed => Ok(self.confirm_seed),
-            Kind::ConfirmParts => Ok(self.confirm_parts),
+            Kind::Dial => Ok(size_of::<Dial>()..=self.dial_max),
+            Kind::Submit => Ok(self.submit_min..=self.submit_max),
+            Kind::PartsSeed => one(PARTS_HEAD_BYTES + 32),
+            Kind::Parts => Ok(PARTS_HEAD_BYTES..=self.parts_max),
+            Kind::Leave => one(size_of::<Leave>()),
+            Kind::Fetch => one(size_of::<Fetch>()),
             Kind::Hello => Err(Code::HelloRepeated),
             _ => Err(Code::KindUnknown),
         }
@@ -40,7 +60,7 @@ impl Lengths {
 pub(super) enum Next {
     /// A whole body.
     Body(Kind, Range<usize>),
-    /// The head of a CONFIRM_PARTS body; so many bytes of parts follow, to be taken by [`Buffer::take_piece`].
+    /// The head of a PARTS body; so many bytes of parts follow, to be taken by [`Buffer::take_piece`].
     PartsHead(Range<usize>, usize),
     /// More bytes have to come.
     More,
@@ -105,22 +125,22 @@ impl Buffer {
         let header = Header::parse(header)?;
         let body_bytes = header.body_bytes as usize;
         let valid = lengths.of(header.kind)?;
-        if body_bytes != valid {
-            return Err(if body_bytes > valid.max(lengths.confirm_parts) {
+        if !valid.contains(&body_bytes) {
+            return Err(if body_bytes > *valid.end().max(&lengths.parts_max) {
                 Code::FrameTooLarge
             } else {
                 Code::LengthWrong
             });
         }
-        let in_pieces = header.kind == Kind::ConfirmParts;
-        let together = HEADER_BYTES + if in_pieces { lengths.confirm_head } else { body_bytes };
+        let in_pieces = header.kind == Kind::Parts;
+        let together = HEADER_BYTES + if in_pieces { PARTS_HEAD_BYTES } else { body_bytes };
         if self.rest().len() < together {
             return Ok(Next::More);
         }
         let body = self.start + HEADER_BYTES..self.start + together;
         self.start += together;
         Ok(if in_pieces {
-            Next::PartsHead(body, body_bytes - lengths.confirm_head)
+            Next::PartsHead(body, body_bytes - PARTS_HEAD_BYTES)
         } else {
             Next::Body(header.kind, body)
         })
@@ -154,8 +174,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LENGTHS: Lengths =
-        Lengths { dial: 30, submit: 100, confirm_seed: 48, confirm_parts: 16 + 640, confirm_head: 16 };
+    const LENGTHS: Lengths = Lengths { dial_max: 30, submit_min: 90, submit_max: 100, parts_max: 16 + 640 };
 
     fn frame(kind: Kind, body_bytes: usize) -> Vec<u8> {
         let mut frame = Header { kind, body_bytes: body_bytes as u32 }.to_bytes().to_vec();
@@ -167,7 +186,15 @@ mod tests {
     fn wrong_lengths_and_kinds_are_named() {
         for (kind, body_bytes, code) in [
             (Kind::Dial, 31, Code::LengthWrong),
-            (Kind::Submit, 99, Code::LengthWrong),
+            (Kind::Dial, 23, Code::LengthWrong),
+            (Kind::Submit, 101, Code::LengthWrong),
+            (Kind::Submit, 89, Code::LengthWrong),
+            (Kind::PartsSeed, 49, Code::LengthWrong),
+            (Kind::Leave, 7, Code::LengthWrong),
+            (Kind::Fetch, 25, Code::LengthWrong),
+            (Kind::Parts, 15, Code::LengthWrong),
+            (Kind::Parts, 657, Code::FrameTooLarge),
+            (Kind::Present, 32, Code::KindUnknown),
             (Kind::Submit, 1 << 20, Code::FrameTooLarge),
             (Kind::Hello, 20, Code::HelloRepeated),
             (Kind::Deliver, 20, Code::KindUnknown),
@@ -182,14 +209,18 @@ mod tests {
     proptest! {
         #[test]
         fn frames_come_out_whole_however_the_bytes_come_in(
-            kinds in prop::collection::vec(0..4usize, 1..20),
+            kinds in prop::collection::vec(0..8usize, 1..20),
             reads in prop::collection::vec(1..90usize, 1..40),
         ) {
             let table = [
                 (Kind::Dial, 30),
+                (Kind::Dial, 24),
                 (Kind::Submit, 100),
-                (Kind::ConfirmSeed, 48),
-                (Kind::ConfirmParts, 656),
+                (Kind::Submit, 90),
+                (Kind::PartsSeed, 48),
+                (Kind::Parts, 656),
+                (Kind::Leave, 8),
+                (Kind::Fetch, 24),
             ];
             let stream: Vec<u8> = kinds.iter().flat_map(|&kind| frame(table[kind].0, table[kind].1)).collect();
             let mut buffer = Buffer::new(LENGTHS.whole_max(), &[]);
@@ -198,7 +229,7 @@ mod tests {
             loop {
                 if parts > 0 {
                     let piece = buffer.take_piece(parts);
-                    prop_assert!(piece.iter().all(|&byte| byte == Kind::ConfirmParts as u8));
+                    prop_assert!(piece.iter().all(|&byte| byte == Kind::Parts as u8));
                     parts -= piece.len();
                 }
                 let next = if parts > 0 { Next::More } else { buffer.next(&LENGTHS).unwrap() };
@@ -209,7 +240,7 @@ mod tests {
                     }
                     Next::PartsHead(_, bytes) => {
                         parts = bytes;
-                        got.push(Kind::ConfirmParts);
+                        got.push(Kind::Parts);
                     }
                     Next::More if at == stream.len() => break,
                     Next::More => {

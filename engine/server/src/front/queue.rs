@@ -2,13 +2,16 @@
 
 use crate::group::ConnectionId;
 use crate::limits::FRONT_QUEUE_MAX;
+use crate::link::SessionId;
 use crossbeam::queue::ArrayQueue;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex};
+use twincast_protocol::ids::{Epoch, GroupId, UserId};
+use twincast_protocol::wire::link::{LinkFrame, LinkGroup};
 
 /// What a front executor is told.
 #[derive(Debug)]
@@ -19,6 +22,14 @@ pub enum FrontMessage {
     Adopt(Box<Adopted>),
     /// A fan-out core has closed this connection.
     Closed(ConnectionId),
+    /// A connection with the other server begins: say how the groups of this executor stand.
+    LinkAsk(SessionId),
+    /// It is up, and this is how the other server's groups stand.
+    LinkUp(SessionId, Arc<[LinkGroup]>),
+    /// A frame of the other server, about a group of this executor.
+    Peer(GroupId, LinkFrame),
+    /// It is down.
+    LinkDown,
     /// Finish the open rounds, close everything and end.
     Stop,
 }
@@ -33,8 +44,10 @@ pub struct Adopted {
     pub group: GroupId,
     /// The epoch that it believes to be running.
     pub epoch: Epoch,
-    /// The members that it plays, ascending.
-    pub users: Box<[MemberIndex]>,
+    /// Whether users whom the group does not have ask to join it.
+    pub join: bool,
+    /// The users that it plays, ascending.
+    pub users: Box<[UserId]>,
     /// Bytes that came after HELLO.
     pub rest: Vec<u8>,
 }
@@ -84,12 +97,12 @@ impl FrontHandle {
     }
 
     /// The executor's: the bell was heard, and the queue is looked at after this.
-    pub(super) fn heard(&self) {
+    pub(crate) fn heard(&self) {
         self.rung.store(false, Ordering::Release);
     }
 
     /// The executor's: the next message.
-    pub(super) fn pop(&self) -> Option<FrontMessage> {
+    pub(crate) fn pop(&self) -> Option<FrontMessage> {
         self.queue.pop()
     }
 }

@@ -4,7 +4,7 @@ use super::executor::{Executor, Handle, Shared};
 use super::frames::{Buffer, Lengths, Next};
 use super::net::{Ear, give_way, within};
 use super::queue::{Adopted, FrontMessage};
-use crate::group::{ConnectionId, Refusal, Shape};
+use crate::group::{ConnectionId, Refusal};
 use crate::limits::{FLUSH_TIMEOUT_MS, READ_BYTES, READS_PER_TURN, STRANGER_BYTES};
 use crate::metrics::Metrics;
 use rustix::net::{SendFlags, send};
@@ -13,10 +13,11 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide, SlotIndex};
-use twincast_protocol::wire::{Body, Code, ConfirmHead, Dial, HEADER_BYTES, Hello, Kind, Submit};
+use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
+use twincast_protocol::parts::PartKind;
+use twincast_protocol::wire::{Body, Code, Dial, Fetch, HEADER_BYTES, Hello, Kind, Leave, PartsHead, Submit};
 
-/// Bytes of a HELLO without its members.
+/// Bytes of a HELLO without its users.
 const HELLO_HEAD_BYTES: usize = size_of::<Hello>();
 
 /// Hears a new connection's HELLO, and passes it on to the executor that owns its group.
@@ -106,8 +107,8 @@ fn read_hello(
         return Err(Some(Code::GroupUnknown));
     }
     let socket = socket.try_clone().map_err(|_| None)?;
-    let epoch = Epoch(hello.epoch.get());
-    Ok(Adopted { connection, socket, group, epoch, users: users.into(), rest: buffer.rest().to_vec() })
+    let (epoch, join) = (Epoch(hello.epoch.get()), hello.join == 1);
+    Ok(Adopted { connection, socket, group, epoch, join, users: users.into(), rest: buffer.rest().to_vec() })
 }
 
 /// Says why, and closes: nobody else writes to this socket yet.
@@ -125,10 +126,9 @@ async fn turn_away(shared: &Shared, socket: &TcpStream, ear: &mut Ear, code: Cod
     .await;
 }
 
-/// A CONFIRM_PARTS body that is coming in.
+/// A PARTS body that is coming in.
 struct Parts {
-    sender: MemberIndex,
-    slot: SlotIndex,
+    head: PartsHead,
     at: usize,
     bytes: usize,
     /// Not refused: the group takes them.
@@ -153,9 +153,12 @@ pub(super) async fn serve(executor: Handle, mut adopted: Adopted) {
         return;
     };
     let mut ear = Ear::new(socket);
-    let shape = *executor.borrow().groups[&group].shape();
-    let lengths = lengths(&shape);
-    let submissions = adopted.users.len() * (HEADER_BYTES + lengths.submit);
+    let (lengths, submit_bytes) = {
+        let executor = executor.borrow();
+        let shape = executor.groups[&group].shape();
+        (Lengths::new(shape), shape.submit_body_bytes(shape.members_max))
+    };
+    let submissions = adopted.users.len() * (HEADER_BYTES + submit_bytes);
     let capacity = submissions.min(READ_BYTES).max(lengths.whole_max()).next_multiple_of(4096);
     let mut buffer = Buffer::new(capacity, &std::mem::take(&mut adopted.rest));
     // The executor has its own handle; this one would keep the socket open for longer.
@@ -180,17 +183,6 @@ pub(super) async fn serve(executor: Handle, mut adopted: Adopted) {
         shared.metrics.cut_frames.fetch_add(1, Relaxed);
     }
     executor.borrow_mut().reader_done(connection);
-}
-
-fn lengths(shape: &Shape) -> Lengths {
-    let confirm_head = size_of::<ConfirmHead>();
-    Lengths {
-        dial: shape.dial_body_bytes(),
-        submit: shape.submit_body_bytes(),
-        confirm_seed: confirm_head + 32,
-        confirm_parts: confirm_head + shape.parts_bytes(),
-        confirm_head,
-    }
 }
 
 impl Executor {
@@ -248,35 +240,52 @@ impl Executor {
         match kind {
             Kind::Submit => {
                 let (submit, shares) = Submit::parse_prefix(body).map_err(Refusal::of_form)?;
+                clear(submit.alarm.get() > 1)?;
                 self.act(group, |group, now, lagging, out| {
                     group.submit(connection, &submit, shares, now, lagging, out)
                 })?;
                 metrics.submissions.fetch_add(1, Relaxed);
-                metrics.alarms.fetch_add(u64::from(submit.alarm.get() != 0), Relaxed);
+                metrics.alarms.fetch_add(submit.alarm.get().into(), Relaxed);
             }
             Kind::Dial => {
                 let (dial, key) = Dial::parse_prefix(body).map_err(Refusal::of_form)?;
+                clear(dial.reserved.get() != 0)?;
+                // A length that no key of this epoch has is an error of form, whether it is wanted or not.
+                let state = &self.groups[&group];
+                let members = state.members_of(Epoch(dial.epoch.get()));
+                if members.is_some_and(|members| state.shape().dial_body_bytes(members) != body.len()) {
+                    return Err(Refusal::of_form(Code::LengthWrong));
+                }
                 self.act(group, |group, now, _, out| group.dial(connection, &dial, key, now, out))?;
                 metrics.dials.fetch_add(1, Relaxed);
             }
-            Kind::ConfirmSeed => {
-                let (head, seed) = ConfirmHead::parse_prefix(body).map_err(Refusal::of_form)?;
+            Kind::PartsSeed => {
+                let (head, seed) = PartsHead::parse_prefix(body).map_err(Refusal::of_form)?;
                 let seed: &[u8; 32] = seed.try_into().map_err(|_| Refusal::of_form(Code::LengthWrong))?;
-                if self.shared.side != ServerSide::One {
-                    return Err(Refusal::of_form(Code::ConfirmForm));
-                }
-                let (sender, slot) = (MemberIndex(head.sender.get()), SlotIndex(head.slot.get()));
-                self.act(group, |group, now, _, out| {
-                    group.confirm_begin(connection, &head)?;
-                    group.confirm_seed(sender, slot, seed);
-                    group.confirm_end(sender, slot, now, out);
-                    Ok(())
-                })?;
-                metrics.confirmations.fetch_add(1, Relaxed);
+                self.check_form(&head, ServerSide::One)?;
+                self.act(group, |group, now, _, out| group.parts_seed(connection, &head, seed, now, out))?;
+                metrics.parts.fetch_add(1, Relaxed);
+            }
+            Kind::Leave => {
+                let leave = Leave::parse(body).map_err(Refusal::of_form)?;
+                clear(leave.reserved.get() != 0)?;
+                self.act(group, |group, _, _, out| group.leave(connection, &leave, out))?;
+            }
+            Kind::Fetch => {
+                let fetch = Fetch::parse(body).map_err(Refusal::of_form)?;
+                clear(fetch.reserved.get() != 0)?;
+                self.act(group, |group, _, _, out| group.fetch(connection, &fetch, out))?;
+                metrics.fetches.fetch_add(1, Relaxed);
             }
             _ => return Err(Refusal::of_form(Code::KindUnknown)),
         }
         Ok(())
+    }
+
+    /// Parts come as seeds at S1 and one by one at S2, and are of a kind.
+    fn check_form(&self, head: &PartsHead, side: ServerSide) -> Result<PartKind, Refusal> {
+        let kind = u8::try_from(head.purpose.get()).ok().and_then(PartKind::from_number);
+        kind.filter(|_| self.shared.side == side).ok_or(Refusal::of_form(Code::PartsForm))
     }
 
     fn begin_parts(
@@ -286,29 +295,40 @@ impl Executor {
         head: &[u8],
         bytes: usize,
     ) -> Result<(Parts, Option<Refusal>), Refusal> {
-        let head = ConfirmHead::parse(head).map_err(Refusal::of_form)?;
-        if self.shared.side != ServerSide::Two {
-            return Err(Refusal::of_form(Code::ConfirmForm));
+        let head = PartsHead::parse(head).map_err(Refusal::of_form)?;
+        let kind = self.check_form(&head, ServerSide::Two)?;
+        // A length that no set of parts of this epoch has is an error of form, whether they are wanted or not. Those of
+        // an epoch that is over may have the length that they had then, and are passed over.
+        let state = &self.groups[&group];
+        let members = state.members_of(Epoch(head.epoch.get()));
+        let wrong = members.is_some_and(|members| state.shape().parts_bytes(kind, members) != bytes);
+        if wrong || !bytes.is_multiple_of(kind.bytes()) {
+            return Err(Refusal::of_form(Code::LengthWrong));
         }
-        let begun = self.act(group, |group, _, _, _| group.confirm_begin(connection, &head));
-        let (sender, slot) = (MemberIndex(head.sender.get()), SlotIndex(head.slot.get()));
-        Ok((Parts { sender, slot, at: 0, bytes, wanted: begun.is_ok() }, begun.err()))
+        let begun = self.act(group, |group, _, _, _| group.parts_begin(connection, &head));
+        let wanted = begun.as_ref().is_ok_and(|&expected| expected == bytes);
+        Ok((Parts { head, at: 0, bytes, wanted }, begun.err()))
     }
 
-    /// Takes what is there of a CONFIRM_PARTS body. Returns whether that was the end of it.
+    /// Takes what is there of a PARTS body. Returns whether that was the end of it.
     fn take_parts(&mut self, group: GroupId, buffer: &mut Buffer, parts: &mut Parts) -> bool {
         let piece = buffer.take_piece(parts.bytes - parts.at);
-        let Parts { sender, slot, at, bytes, wanted } = *parts;
+        let Parts { head, at, bytes, wanted } = *parts;
         parts.at += piece.len();
         let whole = parts.at == bytes;
         if wanted {
             let state = self.groups.get_mut(&group).expect("a connection's group is this executor's");
-            state.confirm_bytes(sender, slot, at, piece);
+            state.parts_bytes(&head, at, piece);
             if whole {
-                self.act(group, |group, now, _, out| group.confirm_end(sender, slot, now, out));
-                self.shared.metrics.confirmations.fetch_add(1, Relaxed);
+                self.act(group, |group, now, _, out| group.parts_end(&head, now, out));
+                self.shared.metrics.parts.fetch_add(1, Relaxed);
             }
         }
         whole
     }
+}
+
+/// Refuses bytes that must be zero and are not.
+fn clear(set: bool) -> Result<(), Refusal> {
+    if set { Err(Refusal::of_form(Code::ReservedSet)) } else { Ok(()) }
 }

@@ -2,16 +2,16 @@
 
 use crate::limits::TILE_SENDERS;
 use crate::transpose::select_words;
-use fixedbitset::FixedBitSet;
 use std::sync::Arc;
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::wire::Code;
+use zeroize::Zeroize;
 
 /// The session keys of all senders and slots.
 ///
 /// Select words depend on the epoch and not on the round, so they are made once, when dialling ends, and every tile
-/// of the epoch shares them; the rows are dropped then.
+/// of the epoch shares them; the rows are wiped then.
 pub(super) struct SessionKeys {
     members: usize,
     slots: usize,
@@ -19,70 +19,49 @@ pub(super) struct SessionKeys {
     rows: Vec<u64>,
     /// `[slot][tile]`, a word for each member; empty until sealed.
     select: Vec<Arc<[u64]>>,
-    /// `[slot][sender]`.
-    dialled: FixedBitSet,
-    /// Members all of whose slots are dialled.
-    members_dialled: FixedBitSet,
-    dials: usize,
 }
 
 impl SessionKeys {
     pub(super) fn new(members: usize, slots: usize) -> SessionKeys {
-        SessionKeys {
-            members,
-            slots,
-            rows: vec![0; slots * members * members.div_ceil(64)],
-            select: Vec::new(),
-            dialled: FixedBitSet::with_capacity(slots * members),
-            members_dialled: FixedBitSet::with_capacity(members),
-            dials: 0,
-        }
+        let rows = vec![0; slots * members * members.div_ceil(64)];
+        SessionKeys { members, slots, rows, select: Vec::new() }
     }
 
-    /// Keeps a session key.
+    /// No keys at all: members choose their halves with each submission.
+    pub(super) fn none(members: usize) -> SessionKeys {
+        SessionKeys { members, slots: 0, rows: Vec::new(), select: Vec::new() }
+    }
+
+    /// Keeps a session key, in place of what the slot had.
     pub(super) fn put(&mut self, sender: usize, slot: usize, key: &[u8]) -> Result<(), Code> {
         // Checked here, once for every key that a server holds: length, and no bit beyond the last member.
         let key = SessionKey::from_bytes(self.members as u32, key).map_err(|error| match error {
             ProtocolError::SessionKeyPadding { .. } => Code::KeyPadding,
             _ => Code::LengthWrong,
         })?;
-        let index = slot * self.members + sender;
-        if self.dialled.contains(index) {
-            return Err(Code::AlreadyDialled);
-        }
-        let width = self.members.div_ceil(64);
-        let row = &mut self.rows[index * width..][..width];
-        for (word, bytes) in row.iter_mut().zip(key.as_bytes().chunks(8)) {
+        for (word, bytes) in self.row(sender, slot).iter_mut().zip(key.as_bytes().chunks(8)) {
             let mut padded = [0; 8];
             padded[..bytes.len()].copy_from_slice(bytes);
             *word = u64::from_le_bytes(padded);
-        }
-        self.dialled.insert(index);
-        self.dials += 1;
-        if (0..self.slots).all(|slot| self.dialled.contains(slot * self.members + sender)) {
-            self.members_dialled.insert(sender);
+            padded.zeroize();
         }
         Ok(())
     }
 
-    pub(super) fn all_dialled(&self) -> bool {
-        self.dials == self.slots * self.members
+    /// Wipes a session key: it is void.
+    pub(super) fn clear(&mut self, sender: usize, slot: usize) {
+        self.row(sender, slot).zeroize();
     }
 
-    /// Whether every slot of this member is dialled.
-    pub(super) fn is_dialled(&self, sender: usize) -> bool {
-        self.members_dialled.contains(sender)
+    fn row(&mut self, sender: usize, slot: usize) -> &mut [u64] {
+        let width = self.members.div_ceil(64);
+        &mut self.rows[(slot * self.members + sender) * width..][..width]
     }
 
-    /// Members all of whose slots are dialled.
-    pub(super) fn members_dialled(&self) -> &FixedBitSet {
-        &self.members_dialled
-    }
-
-    /// Dialling is over: makes the select words and drops the rows.
+    /// Dialling is over: makes the select words and wipes the rows.
     pub(super) fn seal(&mut self) {
         let width = self.members.div_ceil(64);
-        let slot_rows = std::mem::take(&mut self.rows);
+        let mut slot_rows = std::mem::take(&mut self.rows);
         for rows in slot_rows.chunks(self.members * width) {
             for tile in rows.chunks(TILE_SENDERS * width) {
                 let mut words = vec![0; self.members];
@@ -90,23 +69,26 @@ impl SessionKeys {
                 self.select.push(words.into());
             }
         }
+        slot_rows.zeroize();
     }
 
-    /// The select words of a tile, one for each member.
+    /// The select words of a tile, one for each member; none where members choose with each submission.
     pub(super) fn select(&self, slot: usize, tile: usize) -> Arc<[u64]> {
+        if self.slots == 0 {
+            return Arc::new([]);
+        }
         self.select[slot * self.members.div_ceil(TILE_SENDERS) + tile].clone()
     }
+}
 
-    /// Bit `s`: sender `first + s`, of `senders`, dialled this slot.
-    pub(super) fn dialled_word(&self, slot: usize, first: usize, senders: usize) -> u64 {
-        (0..senders)
-            .filter(|sender| self.dialled.contains(slot * self.members + first + sender))
-            .fold(0, |word, sender| word | 1 << sender)
+impl Drop for SessionKeys {
+    fn drop(&mut self) {
+        self.rows.zeroize();
     }
 }
 
 impl std::fmt::Debug for SessionKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionKeys").field("dials", &self.dials).finish_non_exhaustive()
+        f.debug_struct("SessionKeys").field("members", &self.members).finish_non_exhaustive()
     }
 }

@@ -1,206 +1,113 @@
-//! One group on one server: who is attached, what is dialled, which round is open. A pure state machine: frames and
-//! times come in, frames and sealed tiles go out, and nothing here knows a socket, a clock or a thread.
+//! One group on one server: who is attached, what is dialled, which epoch runs and which round is open. A pure state
+//! machine: frames and times come in, frames and sealed tiles go out, and nothing here knows a socket, a clock or a
+//! thread.
 //!
-//! A group goes through three phases: *dialling* (session keys come in), *confirming* (bit confirmations are granted,
-//! tile by tile) and *running* (rounds).
+//! An epoch *comes*: it is dialled until both servers have settled which dials are effective, and its parts
+//! (confirmations, keys, replies) are delivered. Then it *runs*: rounds, one after the other. The next epoch is
+//! announced and dialled meanwhile, so there are at most two: one that runs and one that comes.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `dials` | which dials are effective |
+//! | `store`, `parts` | which parts are kept, pulled and delivered |
+//! | `rounds`, `words` | when a tile is sealed, and when it is released |
+//! | `membership` | who sits where, and what change of members is possible |
+//! | `epochs` | when an epoch is announced, closed, opened or given up |
+//! | `peer` | what the other server says |
 
-mod confirm;
+mod dials;
+mod epoch;
+mod epochs;
+mod fetch;
 mod keys;
+mod membership;
+mod output;
+mod parts;
+mod peer;
 mod rounds;
+mod shape;
+mod store;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use crate::config::GroupConfig;
-use crate::limits::{CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED, ROUNDS_BUFFERED, TILE_SENDERS};
-use crate::tile::Tile;
-use bytes::Bytes;
-use confirm::Confirming;
-use fixedbitset::FixedBitSet;
-use keys::SessionKeys;
-use rounds::Rounds;
-use std::collections::BTreeSet;
+pub use output::{ConnectionId, Counted, Output, Refusal, SealedRound};
+pub use shape::Shape;
+
+use crate::parts_box::PartsBox;
+use crate::roster::Roster;
+use crate::tile::TilePool;
+use dials::Dialling;
+use epoch::{Coming, Running, Stage};
+use membership::Seats;
+use peer::Link;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
-use twincast_protocol::confirm::CONFIRMATION_BYTES;
-use twincast_protocol::frame::FrameBytes;
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex};
+use store::{Kept, Whose};
+use twincast_protocol::context::Purpose;
+use twincast_protocol::format::Scheme;
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
+use twincast_protocol::parts::PartKind;
+use twincast_protocol::wire::link::{Change, LinkGroup};
 use twincast_protocol::wire::{
-    BODY_BYTES_MAX, Body, Code, Deliver, Dial, Dialled, EpochOpen, Submit, Welcome,
+    Announce, Body, Code, Dial, Dialled, EPOCH_ANY, Grant, Leave, PartsHead, Roster as RosterFrame, Submit,
+    Welcome,
 };
+use words::PeerWords;
 
-/// A connection, by the number that the server gave it; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
-
-/// What a group wants done. Outputs are done in their order.
-#[derive(Debug)]
-pub enum Output {
-    /// Send this frame to one connection.
-    To(ConnectionId, Bytes),
-    /// Send this frame to every connection of the group; it belongs to a round.
-    All(RoundNumber, Bytes),
-    /// Deliver this tile to every connection of the group.
-    Deliver(Arc<Tile>),
-    /// Close this connection after an error frame with this code.
-    Close(ConnectionId, Code),
-    /// Close the connections that lag.
-    CloseLagging,
-    /// A round was left out.
-    Skipped(RoundNumber),
-    /// A round was sealed with so many senders.
-    Sealed(RoundNumber, u32),
-}
-
-/// Why a frame was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What was wrong.
-    pub code: Code,
-    /// The member it concerns, `u32::MAX` for none.
-    pub sender: u32,
-    /// The slot it concerns, `u32::MAX` for none.
-    pub slot: u32,
-    /// The round it concerns, 0 for none.
-    pub round: u64,
-}
-
-impl Refusal {
-    /// A refusal that concerns no member, slot or round.
-    #[must_use]
-    pub fn of_form(code: Code) -> Refusal {
-        Refusal { code, sender: u32::MAX, slot: u32::MAX, round: 0 }
-    }
-
-    /// The error frame that says it.
-    #[must_use]
-    pub fn frame(&self) -> Bytes {
-        self.code.frame(self.sender, self.slot, self.round)
-    }
-}
-
-/// What of a group never changes while it lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// The group.
-    pub group: GroupId,
-    /// Which server this is.
-    pub side: ServerSide,
-    /// Members, n.
-    pub members: usize,
-    /// Slots, K.
-    pub slots: usize,
-    /// Frame bytes, F.
-    pub frame: FrameBytes,
-    /// Whether slots are confirmed.
-    pub confirm: bool,
-    /// From a round's first submission to its seal; also what clients are told.
-    pub round_timeout: Duration,
-    /// From the first attachment to the end of dialling.
-    pub dial_timeout: Duration,
-}
-
-impl Shape {
-    /// The shape that a configuration asks for on this side.
-    #[must_use]
-    pub fn new(config: &GroupConfig, side: ServerSide) -> Shape {
-        Shape {
-            group: GroupId(config.id),
-            side,
-            members: config.members as usize,
-            slots: config.slots as usize,
-            frame: FrameBytes::new(config.frame_bytes).expect("the configuration was checked"),
-            confirm: config.confirm,
-            round_timeout: Duration::from_millis(config.round_timeout_ms),
-            dial_timeout: Duration::from_millis(config.dial_timeout_ms),
-        }
-    }
-
-    /// Tiles of messages in a round, of one slot.
-    #[must_use]
-    pub fn tiles(&self) -> usize {
-        self.members.div_ceil(TILE_SENDERS)
-    }
-
-    /// Senders to a tile of confirmations: a power of two that keeps the tile within its limit.
-    #[must_use]
-    pub fn confirm_tile_senders(&self) -> usize {
-        let fit = CONFIRM_TILE_BYTES / (self.members * CONFIRMATION_BYTES);
-        1 << fit.clamp(1, TILE_SENDERS).ilog2()
-    }
-
-    /// Memory that the group takes at the most, in bytes: session keys and select words while it opens, the tiles
-    /// of the rounds, those of the confirmations.
-    #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        let keys = 2 * self.members as u64 * self.members.div_ceil(64) as u64 * 8 * self.slots as u64;
-        let tile = 2 * TILE_SENDERS as u64 * self.frame.share_bytes() as u64;
-        let tiles = ROUNDS_BUFFERED as u64 * self.tiles() as u64 * self.slots as u64 * tile;
-        let part = self.confirm_tile_senders() as u64 * self.members as u64 * CONFIRMATION_BYTES as u64;
-        let parts = if self.confirm { CONFIRM_TILES_BUFFERED as u64 * part } else { 0 };
-        keys + tiles + parts
-    }
-
-    /// Members that one connection may play at the most: the cells of a tile for them fit into one frame. The cells
-    /// of confirmations are never larger than those of messages.
-    #[must_use]
-    pub fn users_per_connection_max(&self) -> usize {
-        (BODY_BYTES_MAX as usize - size_of::<Deliver>()) / (TILE_SENDERS * self.frame.share_bytes())
-    }
-
-    /// The one valid length of a DIAL's body.
-    #[must_use]
-    pub fn dial_body_bytes(&self) -> usize {
-        size_of::<Dial>() + self.members.div_ceil(8)
-    }
-
-    /// The one valid length of a SUBMIT's body.
-    #[must_use]
-    pub fn submit_body_bytes(&self) -> usize {
-        size_of::<Submit>() + 2 * self.slots * self.frame.share_bytes()
-    }
-
-    /// Bytes of the confirmation parts that a sender gives S2.
-    #[must_use]
-    pub fn parts_bytes(&self) -> usize {
-        self.members * CONFIRMATION_BYTES
-    }
-}
-
-#[derive(Debug)]
-enum Phase {
-    Dialling { deadline: Option<Duration> },
-    Confirming(Confirming),
-    Running(Rounds),
-}
+use crate::limits::DIALS_PER_SLOT_MAX;
 
 /// One group on one server.
 #[derive(Debug)]
 pub struct Group {
     shape: Shape,
-    epoch: Epoch,
-    phase: Phase,
-    keys: SessionKeys,
-    /// By member: the connection that attached it.
-    attached_by: Vec<Option<ConnectionId>>,
-    attached: FixedBitSet,
-    /// Members whom a round waits for: attached, and all slots dialled.
-    waited_for: FixedBitSet,
+    kept: Kept,
+    seats: Seats,
+    running: Option<Running>,
+    coming: Option<Coming>,
+    /// Tiles of messages, while no epoch runs that has them.
+    pool: Option<TilePool>,
+    link: Link,
+    words: PeerWords,
+    /// What the last new link was told, which is what the other server compares with.
+    told: Cell<Option<LinkGroup>>,
+    /// S1: a change that S2 has not answered.
+    proposed: Option<Change>,
+    /// S2: a proposal for the epoch after one that is not open here yet.
+    early: Option<Change>,
+    /// Users of the group who were more than two whole rounds behind when that was last said.
+    lagging_users: u32,
     alarms: u64,
     stopping: bool,
 }
 
 impl Group {
-    /// A group that waits for its members to dial.
+    /// A group that waits for the users `0..members` to dial its first epoch. `parts_box`: where S2 keeps parts.
     #[must_use]
-    pub fn new(shape: Shape) -> Group {
+    pub fn new(shape: Shape, parts_box: Option<Box<dyn PartsBox>>) -> Group {
+        let change = Change {
+            group: shape.group,
+            epoch: Epoch(0),
+            first_round: RoundNumber::FIRST,
+            joins: Vec::new(),
+            leaves: Vec::new(),
+        };
+        let roster = Roster::initial(shape.group, Epoch(0), shape.members);
         Group {
             shape,
-            epoch: Epoch(0),
-            phase: Phase::Dialling { deadline: None },
-            keys: SessionKeys::new(shape.members, shape.slots),
-            attached_by: vec![None; shape.members],
-            attached: FixedBitSet::with_capacity(shape.members),
-            waited_for: FixedBitSet::with_capacity(shape.members),
+            // Seeds are small: S1 keeps them all.
+            kept: parts_box.filter(|_| shape.side == ServerSide::Two),
+            seats: Seats::default(),
+            running: None,
+            coming: Some(Coming::new(&shape, roster, change)),
+            pool: None,
+            link: if shape.linked { Link::Down { since: Duration::ZERO } } else { Link::Alone },
+            words: PeerWords::default(),
+            told: Cell::new(None),
+            proposed: None,
+            early: None,
+            lagging_users: 0,
             alarms: 0,
             stopping: false,
         }
@@ -212,19 +119,36 @@ impl Group {
         &self.shape
     }
 
-    /// Members that are attached.
+    /// Users that are attached.
     #[must_use]
     pub fn attached(&self) -> usize {
-        self.attached.count_ones(..)
+        self.seats.users()
     }
 
-    /// The round that is open, [`RoundNumber::DIAL`] before the first.
+    /// The round that is open, [`RoundNumber::DIAL`] while no epoch runs.
     #[must_use]
     pub fn open_round(&self) -> RoundNumber {
-        match &self.phase {
-            Phase::Running(rounds) => rounds.open(),
-            _ => RoundNumber::DIAL,
-        }
+        self.running.as_ref().map_or(RoundNumber::DIAL, |running| running.rounds.open())
+    }
+
+    /// The epoch that is running or, where none is, being dialled: that of WELCOME.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.roster().epoch()
+    }
+
+    /// Members of that epoch, which SUBMIT's length may depend on.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.roster().members()
+    }
+
+    /// Members of an epoch that runs or comes, which the lengths of DIAL and PARTS depend on.
+    #[must_use]
+    pub fn members_of(&self, epoch: Epoch) -> Option<usize> {
+        let running = self.running.iter().map(|running| &running.roster);
+        let coming = self.coming.iter().map(|coming| &coming.roster);
+        running.chain(coming).find(|roster| roster.epoch() == epoch).map(|roster| roster.members())
     }
 
     /// Submissions so far that carried an alarm.
@@ -233,71 +157,89 @@ impl Group {
         self.alarms
     }
 
-    /// Attaches members, strictly ascending, to a connection. It is answered with WELCOME; connections that had
-    /// one of them are closed.
+    /// Attaches users, strictly ascending, to a connection. It is answered with WELCOME and what belongs to it;
+    /// connections that had one of them are closed. `epoch`: the one that [`Group::epoch`] says, or [`EPOCH_ANY`].
+    /// `join`: users who are no members ask to become some; who finds no room is told so.
     ///
     /// # Errors
-    /// [`Code::MemberOutOfRange`], [`Code::UsersTooMany`], [`Code::HelloEpochWrong`] or [`Code::ShuttingDown`].
+    /// [`Code::UserUnknown`], [`Code::UsersTooMany`], [`Code::HelloEpochWrong`], [`Code::SettingsDiffer`] or
+    /// [`Code::ShuttingDown`].
     pub fn attach(
         &mut self,
         connection: ConnectionId,
         epoch: Epoch,
-        users: &[MemberIndex],
+        join: bool,
+        users: &[UserId],
         now: Duration,
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         if self.stopping {
             return Err(Refusal::of_form(Code::ShuttingDown));
         }
-        if epoch != self.epoch {
-            return Err(Refusal::of_form(Code::HelloEpochWrong));
+        if self.link == Link::Refused {
+            return Err(Refusal::of_form(Code::SettingsDiffer));
         }
-        if let Some(user) = users.iter().find(|user| user.0 as usize >= self.shape.members) {
-            return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::MemberOutOfRange) });
+        if epoch != EPOCH_ANY && epoch != self.epoch() {
+            return Err(Refusal::of_form(Code::HelloEpochWrong));
         }
         if users.len() > self.shape.users_per_connection_max() {
             return Err(Refusal::of_form(Code::UsersTooMany));
         }
-        let superseded: BTreeSet<ConnectionId> =
-            users.iter().filter_map(|user| self.attached_by[user.0 as usize]).collect();
-        if !superseded.is_empty() {
-            self.forget(|by| superseded.contains(&by));
-            out.extend(superseded.into_iter().map(|older| Output::Close(older, Code::Superseded)));
+        if let Some(user) = users.iter().find(|user| !join && !self.is_known(**user)) {
+            return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::UserUnknown) });
         }
-        for user in users {
-            self.attached_by[user.0 as usize] = Some(connection);
-            self.attached.insert(user.0 as usize);
+        for older in self.seats.holders(users) {
+            self.stand_up(older);
+            out.push(Output::Close(older, Code::Superseded));
         }
-        self.wait_for_attached();
-        if let Phase::Dialling { deadline: deadline @ None } = &mut self.phase {
+        self.seats.sit(connection, users, join);
+        for &user in users {
+            self.sit_in_epochs(user);
+        }
+        if let Some(Coming { stage: Stage::Dialling { deadline: deadline @ None }, .. }) = &mut self.coming
+            && self.running.is_none()
+        {
             *deadline = Some(now + self.shape.dial_timeout);
         }
-        out.push(Output::To(connection, self.welcome().frame()));
-        // Whoever comes while confirmations are wanted is told which.
-        if let Phase::Confirming(confirming) = &self.phase {
-            out.extend(confirming.grants().map(|grant| Output::To(connection, grant.frame())));
+        self.greet(connection, users, out);
+        if join {
+            self.ask_to_join(connection, users, out);
         }
-        // Only now: what was waited for from the members that moved is still waited for, from their new connection,
+        // Only now: what was waited for from the users that moved is still waited for, from their new connection,
         // and it is welcomed before anything else. The others of the older connections are absent.
-        self.advance(now, 0, out);
+        self.advance(now, out);
         Ok(())
     }
 
-    /// The connection is gone or going: its members are absent from now on.
+    /// The connection is gone or going: its users are absent from now on.
     pub fn detach(&mut self, connection: ConnectionId, now: Duration, out: &mut Vec<Output>) {
-        self.forget(|by| by == connection);
-        self.wait_for_attached();
-        self.advance(now, 0, out);
+        self.stand_up(connection);
+        self.advance(now, out);
     }
 
-    /// Detaches the members of the connections for which `goes` holds, in one pass over the group.
-    fn forget(&mut self, goes: impl Fn(ConnectionId) -> bool) {
-        for (member, by) in self.attached_by.iter_mut().enumerate() {
-            if by.is_some_and(&goes) {
-                *by = None;
-                self.attached.remove(member);
-            }
+    /// A LEAVE: a user of the connection is no member from the next announced epoch on.
+    ///
+    /// # Errors
+    /// [`Code::NotAttached`] or [`Code::ReservedSet`].
+    pub fn leave(
+        &mut self,
+        connection: ConnectionId,
+        leave: &Leave,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let user = UserId(leave.user.get());
+        let refuse = |code| Refusal { sender: user.0, ..Refusal::of_form(code) };
+        if leave.reserved.get() != 0 {
+            return Err(refuse(Code::ReservedSet));
         }
+        if self.seats.connection_of(user) != Some(connection) {
+            return Err(refuse(Code::NotAttached));
+        }
+        self.seats.joins.remove(&user);
+        if self.is_known(user) {
+            self.seats.leaves.insert(user);
+        }
+        Ok(())
     }
 
     /// A DIAL of the connection: a session key.
@@ -314,71 +256,124 @@ impl Group {
     ) -> Result<(), Refusal> {
         let (sender, slot) = (dial.sender.get(), dial.slot.get());
         let refuse = |code| Refusal { code, sender, slot, round: 0 };
-        self.check_sender(connection, sender, slot).map_err(refuse)?;
-        if dial.epoch.get() != self.epoch.0 {
-            return Err(refuse(Code::EpochWrong));
+        if dial.reserved.get() != 0 {
+            return Err(refuse(Code::ReservedSet));
         }
-        if !matches!(self.phase, Phase::Dialling { .. }) {
+        let seat = self.seats.get_mut(connection).ok_or(refuse(Code::NotAttached))?;
+        seat.dials += 1;
+        if seat.dials > DIALS_PER_SLOT_MAX * (seat.users.len() * self.shape.slots) as u64 {
+            return Err(refuse(Code::DialFlood));
+        }
+        let epoch = Epoch(dial.epoch.get());
+        let coming = self.coming.as_mut().filter(|coming| coming.epoch() == epoch);
+        let Some(coming) = coming else {
+            let runs = self.running.as_ref().is_some_and(|running| running.epoch() == epoch);
+            return Err(refuse(if runs { Code::DialClosed } else { Code::EpochWrong }));
+        };
+        check_sender(&self.seats, &coming.roster, connection, sender).map_err(refuse)?;
+        if slot as usize >= self.shape.slots {
+            return Err(refuse(Code::SlotOutOfRange));
+        }
+        if coming.is_settled() || self.shape.chooses_per_round() {
             return Err(refuse(Code::DialClosed));
         }
-        self.keys.put(sender as usize, slot as usize, key).map_err(refuse)?;
-        let dialled = Dialled::new(dial.dial_id.get(), self.epoch, MemberIndex(sender), SlotIndex(slot));
-        out.push(Output::To(connection, dialled.frame()));
-        self.advance(now, 0, out);
+        let dialling =
+            Dialling { sender: sender as usize, slot: slot as usize, dial_id: dial.dial_id.get() };
+        let effective = coming.dials.put(dialling, key).map_err(refuse)?;
+        let whose = Whose { kind: PartKind::Confirmation, slot: slot as usize, sender: sender as usize };
+        if coming.store.has(whose.kind, whose.slot) {
+            coming.store.forget(whose);
+        }
+        if effective {
+            self.confirm_dial(dialling, out);
+        }
+        self.advance(now, out);
         Ok(())
     }
 
-    /// Whether the confirmations of this sender and slot are wanted, in the form that this side takes.
+    /// S2: whether the parts that follow are wanted; how many bytes they have.
     ///
     /// # Errors
     /// What is wrong, as `engine/docs/WIRE.md` lists.
-    pub fn confirm_begin(
+    pub fn parts_begin(&mut self, connection: ConnectionId, head: &PartsHead) -> Result<usize, Refusal> {
+        let refuse = |code| refuse_parts(head, code);
+        if self.shape.side != ServerSide::Two {
+            return Err(refuse(Code::PartsForm));
+        }
+        let whose = self.check_parts(connection, head).map_err(refuse)?;
+        let coming = self.coming.as_mut().expect("it was checked");
+        let live = matches!(&coming.stage, Stage::Parts(phase) if phase.wants(whose));
+        if live {
+            // Kept for those who come later, if there is room.
+            let _ = coming.store.reserve(whose, &mut self.kept);
+        } else if !coming.store.is_boxed(whose) {
+            return Err(refuse(Code::NotGranted));
+        }
+        Ok(coming.roster.members() * whose.kind.bytes())
+    }
+
+    /// S2: bytes `at ..` of parts that [`Group::parts_begin`] took. Bytes for a tile that was sealed meanwhile are
+    /// dropped.
+    pub fn parts_bytes(&mut self, head: &PartsHead, at: usize, bytes: &[u8]) {
+        let Some((coming, whose)) = coming_parts(&mut self.coming, head) else { return };
+        let end = at.checked_add(bytes.len());
+        if coming.store.is_given(whose) || end.is_none_or(|end| end > coming.roster.members() * whose.kind.bytes())
+        {
+            return;
+        }
+        if let Stage::Parts(phase) = &mut coming.stage {
+            phase.put_bytes(whose, at, bytes);
+        }
+        coming.store.write(whose, at, bytes, &mut self.kept);
+    }
+
+    /// S2: all parts are in.
+    pub fn parts_end(&mut self, head: &PartsHead, now: Duration, out: &mut Vec<Output>) {
+        if let Some((coming, whose)) = coming_parts(&mut self.coming, head)
+            && !coming.store.is_given(whose)
+        {
+            coming.store.set_given(whose);
+            if let Stage::Parts(phase) = &mut coming.stage
+                && !phase.complete(whose, &mut coming.store, &mut self.kept)
+            {
+                out.push(Output::Count(Counted::BoxFailed, 1));
+            }
+        }
+        self.advance(now, out);
+    }
+
+    /// S1: the seed that stands for all parts of a sender.
+    ///
+    /// # Errors
+    /// What is wrong, as `engine/docs/WIRE.md` lists.
+    pub fn parts_seed(
         &mut self,
         connection: ConnectionId,
-        head: &twincast_protocol::wire::ConfirmHead,
-    ) -> Result<(), Refusal> {
-        let (sender, slot) = (head.sender.get(), head.slot.get());
-        let refuse = |code| Refusal { code, sender, slot, round: 0 };
-        self.check_sender(connection, sender, slot).map_err(refuse)?;
-        if head.epoch.get() != self.epoch.0 {
-            return Err(refuse(Code::EpochWrong));
-        }
-        match &self.phase {
-            Phase::Confirming(confirming) if confirming.wants(sender as usize, slot as usize) => Ok(()),
-            _ => Err(refuse(Code::NotGranted)),
-        }
-    }
-
-    /// Bytes `at ..` of the parts that a sender gives S2. Bytes for a tile that was sealed meanwhile are dropped.
-    pub fn confirm_bytes(&mut self, sender: MemberIndex, slot: SlotIndex, at: usize, bytes: &[u8]) {
-        if let Phase::Confirming(confirming) = &mut self.phase {
-            confirming.put_bytes(sender.0 as usize, slot.0 as usize, at, bytes);
-        }
-    }
-
-    /// The seed that a sender gives S1, which stands for all its parts.
-    pub fn confirm_seed(&mut self, sender: MemberIndex, slot: SlotIndex, seed: &[u8; 32]) {
-        if let Phase::Confirming(confirming) = &mut self.phase {
-            confirming.put_seed(sender.0 as usize, slot.0 as usize, seed);
-        }
-    }
-
-    /// All confirmations of this sender and slot are in.
-    pub fn confirm_end(
-        &mut self,
-        sender: MemberIndex,
-        slot: SlotIndex,
+        head: &PartsHead,
+        seed: &[u8; 32],
         now: Duration,
         out: &mut Vec<Output>,
-    ) {
-        if let Phase::Confirming(confirming) = &mut self.phase {
-            confirming.complete(sender.0 as usize, slot.0 as usize);
+    ) -> Result<(), Refusal> {
+        let refuse = |code| refuse_parts(head, code);
+        if self.shape.side != ServerSide::One {
+            return Err(refuse(Code::PartsForm));
         }
-        self.advance(now, 0, out);
+        let whose = self.check_parts(connection, head).map_err(refuse)?;
+        let coming = self.coming.as_mut().expect("it was checked");
+        let live = matches!(&coming.stage, Stage::Parts(phase) if phase.wants(whose));
+        if whose.kind == PartKind::KeyReply && !live {
+            return Err(refuse(Code::NotGranted));
+        }
+        coming.store.put_seed(whose, seed);
+        if let Stage::Parts(phase) = &mut coming.stage {
+            phase.complete(whose, &mut coming.store, &mut self.kept);
+        }
+        self.advance(now, out);
+        Ok(())
     }
 
-    /// A SUBMIT: the shares of one member for one round, `slots * 2 * share_bytes` bytes. `lagging_users` of the
-    /// group are more than two whole rounds behind.
+    /// A SUBMIT: the shares of one member for one round, behind its choice words where the scheme has those, as
+    /// [`Shape::submit_body_bytes`] says. `lagging_users` of the group are more than two whole rounds behind.
     ///
     /// # Errors
     /// What is wrong with it, as `engine/docs/WIRE.md` lists.
@@ -393,25 +388,43 @@ impl Group {
     ) -> Result<(), Refusal> {
         let (sender, round) = (submit.sender.get(), submit.round.get());
         let refuse = |code| Refusal { code, sender, slot: u32::MAX, round };
-        self.check_sender(connection, sender, 0).map_err(refuse)?;
-        let Phase::Running(rounds) = &mut self.phase else {
+        let Some(running) = &mut self.running else {
+            let coming = self.coming.as_ref().expect("an epoch comes where none runs");
+            check_sender(&self.seats, &coming.roster, connection, sender).map_err(refuse)?;
             return Err(refuse(Code::EpochNotOpen));
         };
-        if !self.keys.is_dialled(sender as usize) {
+        check_sender(&self.seats, &running.roster, connection, sender).map_err(refuse)?;
+        let members = running.roster.members();
+        if shares.len() + size_of::<Submit>() != self.shape.submit_body_bytes(members) {
+            return Err(refuse(Code::LengthWrong));
+        }
+        if !running.dials.is_dialled(sender as usize) {
             return Err(refuse(Code::NotDialled));
         }
-        if self.stopping && !(rounds.open().0 == round && rounds.begun()) {
+        if self.stopping && !(running.rounds.open().0 == round && running.rounds.begun()) {
             return Err(refuse(Code::ShuttingDown));
         }
-        rounds.place(RoundNumber(round), sender as usize, shares, now).map_err(refuse)?;
+        let (choices, shares) = shares.split_at(self.shape.choice_bytes(members));
+        let halves = self.shape.format.halves();
+        if choices.as_chunks::<2>().0.iter().any(|word| usize::from(u16::from_le_bytes(*word)) >= halves) {
+            return Err(refuse(Code::ChoiceOutOfRange));
+        }
+        let placed = running.rounds.place(RoundNumber(round), sender as usize, choices, shares, now);
+        if let Ok(()) | Err(Code::RoundSkipped) = placed {
+            running.waited_for.insert(sender as usize);
+        }
+        placed.map_err(refuse)?;
         self.alarms += u64::from(submit.alarm.get() != 0);
-        self.advance(now, lagging_users, out);
+        self.lagging_users = lagging_users;
+        self.advance(now, out);
         Ok(())
     }
 
-    /// Time passes: what is overdue is sealed or given up.
+    /// Time passes: what is overdue is sealed, released or given up, and the other server is told of new dials.
     pub fn tick(&mut self, now: Duration, lagging_users: u32, out: &mut Vec<Output>) {
-        self.advance(now, lagging_users, out);
+        self.lagging_users = lagging_users;
+        self.advance(now, out);
+        self.report_dials(out);
     }
 
     /// The server stops: the open round is finished if it has begun, nothing new is taken.
@@ -422,74 +435,265 @@ impl Group {
     /// Whether nothing of an open round is left to finish, after [`Group::stop`].
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        match &self.phase {
-            Phase::Running(rounds) => !rounds.begun(),
-            _ => true,
+        self.running.as_ref().is_none_or(|running| !running.rounds.begun())
+    }
+
+    /// The members of the epoch that is running or, where none is, being dialled.
+    fn roster(&self) -> &Arc<Roster> {
+        match (&self.running, &self.coming) {
+            (Some(running), _) => &running.roster,
+            (None, Some(coming)) => &coming.roster,
+            (None, None) => unreachable!("an epoch runs or comes"),
         }
     }
 
-    fn check_sender(&self, connection: ConnectionId, sender: u32, slot: u32) -> Result<(), Code> {
-        if self.attached_by.get(sender as usize).copied().flatten() != Some(connection) {
-            return Err(Code::NotAttached);
+    /// Whether a user is a member now, or announced to be one.
+    fn is_known(&self, user: UserId) -> bool {
+        let running = self.running.iter().map(|running| &running.roster);
+        let coming = self.coming.iter().map(|coming| &coming.roster);
+        running.chain(coming).any(|roster| roster.index_of(user).is_some())
+    }
+
+    fn sit_in_epochs(&mut self, user: UserId) {
+        let chooses = self.shape.chooses_per_round();
+        if let Some(coming) = &mut self.coming
+            && let Some(index) = coming.roster.index_of(user)
+        {
+            coming.attached.insert(index.0 as usize);
+            if chooses {
+                coming.dials.count_as_dialled(index.0 as usize);
+            }
         }
-        if slot as usize >= self.shape.slots {
-            return Err(Code::SlotOutOfRange);
+        if chooses
+            && let Some(running) = &mut self.running
+            && let Some(index) = running.roster.index_of(user)
+        {
+            running.dials.count_as_dialled(index.0 as usize);
         }
-        Ok(())
+    }
+
+    fn stand_up(&mut self, connection: ConnectionId) {
+        for user in self.seats.stand_up(connection) {
+            if let Some(coming) = &mut self.coming
+                && let Some(index) = coming.roster.index_of(user)
+            {
+                coming.attached.remove(index.0 as usize);
+            }
+            if let Some(running) = &mut self.running
+                && let Some(index) = running.roster.index_of(user)
+            {
+                running.waited_for.remove(index.0 as usize);
+            }
+        }
+    }
+
+    /// Those who are not announced to be members become candidates, as far as there is room.
+    fn ask_to_join(&mut self, connection: ConnectionId, users: &[UserId], out: &mut Vec<Output>) {
+        let next = self.coming.as_ref().map_or_else(|| self.roster().clone(), |coming| coming.roster.clone());
+        for &user in users.iter().filter(|user| next.index_of(**user).is_none()) {
+            let after = (next.members() + self.seats.joins.len()).saturating_sub(self.seats.leaves.len());
+            if after < self.shape.members_max {
+                self.seats.joins.insert(user);
+            } else {
+                out.push(Output::To(connection, Code::GroupFull.frame(user.0, u32::MAX, 0)));
+            }
+        }
+    }
+
+    /// WELCOME and what a new connection needs to know beside it.
+    fn greet(&mut self, connection: ConnectionId, users: &[UserId], out: &mut Vec<Output>) {
+        let mut say = |frame| out.push(Output::To(connection, frame));
+        say(self.welcome().frame());
+        say(roster_frames(self.roster()));
+        if let (Some(_), Some(coming)) = (&self.running, &self.coming) {
+            say(announcement(coming).frame());
+            say(roster_frames(&coming.roster));
+        }
+        let running = self.running.iter().map(|running| (&running.roster, &running.dials));
+        let coming = self.coming.iter().map(|coming| (&coming.roster, &coming.dials));
+        for (roster, dials) in running.chain(coming) {
+            for index in roster.indices(users) {
+                let effective =
+                    (0..self.shape.slots).filter_map(|slot| dials.effective(index.0 as usize, slot));
+                effective.for_each(|dial| say(dialled(roster.epoch(), &dial)));
+            }
+        }
+        let Some(coming) = &self.coming else { return };
+        if let Stage::Parts(phase) = &coming.stage {
+            // Whoever comes while parts are wanted is told which.
+            phase.grants().iter().for_each(|grant| say(grant.frame()));
+            return;
+        }
+        for index in coming.roster.clone().indices(users) {
+            for slot in 0..self.shape.slots {
+                self.grant_early(index.0 as usize, slot, out);
+            }
+        }
     }
 
     fn welcome(&self) -> Welcome {
-        let shape = &self.shape;
-        let confirm_tile_senders = if shape.confirm { shape.confirm_tile_senders() } else { 0 };
+        let (shape, roster) = (&self.shape, self.roster());
+        let tile_senders = |has: bool, kind| {
+            let senders = if has { shape.part_tile_senders(kind, roster.members()) } else { 0 };
+            (senders as u32).into()
+        };
+        let first = self.coming.as_ref().map_or(RoundNumber::FIRST, |coming| coming.first);
+        let round = self.running.as_ref().map_or(first, |running| running.rounds.open());
         Welcome {
             group: shape.group.0.into(),
-            epoch: self.epoch.0.into(),
-            members: (shape.members as u32).into(),
+            epoch: roster.epoch().0.into(),
+            members: (roster.members() as u32).into(),
             slots: (shape.slots as u32).into(),
-            frame_bytes: (shape.frame.bytes() as u32).into(),
-            share_bytes: (shape.frame.share_bytes() as u32).into(),
-            confirm_tile_senders: (confirm_tile_senders as u32).into(),
+            frame_bytes: (shape.format.frame_bytes() as u32).into(),
+            share_bytes: (shape.cell_bytes() as u32).into(),
+            confirm_tile_senders: tile_senders(shape.confirm, PartKind::Confirmation),
+            key_tile_senders: tile_senders(shape.keys, PartKind::Key),
             round_timeout_ms: (shape.round_timeout.as_millis() as u32).into(),
-            round: self.open_round().0.max(1).into(),
-            profile: 2,
-            open: u8::from(matches!(self.phase, Phase::Running(_))),
-            reserved: [0; 6],
+            interval_ms: (shape.interval.as_millis() as u32).into(),
+            epoch_rounds: (shape.epoch_rounds as u32).into(),
+            announce_rounds: (shape.announce_rounds as u32).into(),
+            round: round.0.into(),
+            roster_hash: *roster.hash(),
+            profile: shape.format.profile().number(),
+            scheme: match shape.format.scheme() {
+                Scheme::Plain => 0,
+                Scheme::Algorithm4 => 1,
+                Scheme::OneToMany { .. } => 2,
+            },
+            subgroups_max: match shape.format.scheme() {
+                Scheme::OneToMany { subgroups_max } => subgroups_max.into(),
+                Scheme::Plain | Scheme::Algorithm4 => 0.into(),
+            },
+            open: u8::from(self.running.is_some()),
+            delivery: 0,
+            linked: u8::from(shape.linked),
+            reserved: 0,
         }
     }
 
-    /// Moves through the phases, and seals what can be sealed.
-    fn advance(&mut self, now: Duration, lagging_users: u32, out: &mut Vec<Output>) {
-        if let Phase::Dialling { deadline: Some(deadline) } = self.phase
-            && (self.keys.all_dialled() || now >= deadline)
+    /// Tells a sender that its dial is effective, and what parts can be given at once.
+    fn confirm_dial(&mut self, dial: Dialling, out: &mut Vec<Output>) {
+        let Some(coming) = &self.coming else { return };
+        if let Some(connection) = connection_of(&self.seats, &coming.roster, dial.sender) {
+            out.push(Output::To(connection, dialled(coming.epoch(), &dial)));
+            self.grant_early(dial.sender, dial.slot, out);
+        }
+    }
+
+    /// Grants the confirmations of an effective dial before dialling is over, where they can be kept: its sender may
+    /// be gone by then.
+    fn grant_early(&mut self, sender: usize, slot: usize, out: &mut Vec<Output>) {
+        let Some(coming) = &mut self.coming else { return };
+        let whose = Whose { kind: PartKind::Confirmation, slot, sender };
+        if !self.shape.confirm
+            || coming.dials.effective(sender, slot).is_none()
+            || coming.store.is_given(whose)
+            || matches!(coming.stage, Stage::Parts(_))
         {
-            self.keys.seal();
-            if self.shape.confirm {
-                self.phase = Phase::Confirming(Confirming::new(&self.shape, self.epoch));
-            } else {
-                self.open_epoch(out);
+            return;
+        }
+        let Some(connection) = connection_of(&self.seats, &coming.roster, sender) else { return };
+        if self.shape.side == ServerSide::Two {
+            match coming.store.reserve(whose, &mut self.kept) {
+                Ok(true) => {}
+                // Without a box they are granted when dialling is over, as is what finds no room.
+                Ok(false) if self.kept.is_none() => return,
+                full => {
+                    let counted = if full.is_ok() { Counted::BoxFull } else { Counted::BoxFailed };
+                    out.push(Output::Count(counted, 1));
+                    let frame = Code::BoxFull.frame(sender as u32, slot as u32, 0);
+                    out.push(Output::To(connection, frame));
+                    return;
+                }
             }
         }
-        if let Phase::Confirming(confirming) = &mut self.phase {
-            confirming.advance(&self.keys, &self.attached, now, out);
-            if confirming.is_done() {
-                self.open_epoch(out);
-            }
-        }
-        if let Phase::Running(rounds) = &mut self.phase {
-            rounds.advance(&self.keys, &self.waited_for, now, lagging_users, self.stopping, out);
-        }
+        let slot = SlotIndex(slot as u32);
+        let grant =
+            Grant::new(Purpose::Confirmation, coming.epoch(), slot, MemberIndex(sender as u32), 1);
+        out.push(Output::To(connection, grant.frame()));
     }
 
-    fn open_epoch(&mut self, out: &mut Vec<Output>) {
-        let dialled = self.keys.members_dialled().count_ones(..) as u32;
-        let open = EpochOpen::new(self.epoch, dialled, RoundNumber::FIRST);
-        out.push(Output::All(RoundNumber::DIAL, open.frame()));
-        self.phase = Phase::Running(Rounds::new(&self.shape, self.epoch));
-        self.wait_for_attached();
+    /// Whether parts of the connection can be taken now, in whatever form.
+    fn check_parts(&self, connection: ConnectionId, head: &PartsHead) -> Result<Whose, Code> {
+        let coming = self.coming.as_ref().filter(|coming| coming.epoch().0 == head.epoch.get());
+        let Some(coming) = coming else {
+            let runs = self.running.as_ref().is_some_and(|running| running.epoch().0 == head.epoch.get());
+            return Err(if runs { Code::NotGranted } else { Code::EpochWrong });
+        };
+        let kind = part_kind(head).ok_or(Code::PartsForm)?;
+        check_sender(&self.seats, &coming.roster, connection, head.sender.get())?;
+        let (slot, sender) = (head.slot.get() as usize, head.sender.get() as usize);
+        if slot >= self.shape.slots {
+            return Err(Code::SlotOutOfRange);
+        }
+        let whose = Whose { kind, slot, sender };
+        if !coming.store.has(kind, slot) {
+            return Err(Code::NotGranted);
+        }
+        let dialled = match kind {
+            PartKind::Confirmation => coming.dials.effective(sender, slot).is_some(),
+            PartKind::Key | PartKind::KeyReply => coming.dials.is_dialled(sender),
+        };
+        let past = matches!(&coming.stage, Stage::Parts(phase) if phase.is_past(whose));
+        if !dialled || past || coming.store.is_given(whose) {
+            return Err(Code::NotGranted);
+        }
+        Ok(whose)
     }
+}
 
-    fn wait_for_attached(&mut self) {
-        self.waited_for.clone_from(&self.attached);
-        self.waited_for.intersect_with(self.keys.members_dialled());
+/// The group's state for what a peer names, if that is of the epoch that comes.
+fn coming_parts<'a>(
+    coming: &'a mut Option<Coming>,
+    head: &PartsHead,
+) -> Option<(&'a mut Coming, Whose)> {
+    let coming = coming.as_mut().filter(|coming| coming.epoch().0 == head.epoch.get())?;
+    let (slot, sender) = (head.slot.get() as usize, head.sender.get() as usize);
+    let whose = Whose { kind: part_kind(head)?, slot, sender };
+    let there = sender < coming.roster.members() && coming.store.has(whose.kind, slot);
+    there.then_some((coming, whose))
+}
+
+fn part_kind(head: &PartsHead) -> Option<PartKind> {
+    u8::try_from(head.purpose.get()).ok().and_then(PartKind::from_number)
+}
+
+fn refuse_parts(head: &PartsHead, code: Code) -> Refusal {
+    Refusal { code, sender: head.sender.get(), slot: head.slot.get(), round: 0 }
+}
+
+/// Whether the connection attached the member with this index.
+fn check_sender(
+    seats: &Seats,
+    roster: &Roster,
+    connection: ConnectionId,
+    sender: u32,
+) -> Result<(), Code> {
+    let user = roster.user(MemberIndex(sender)).ok_or(Code::NotAttached)?;
+    if seats.connection_of(user) != Some(connection) {
+        return Err(Code::NotAttached);
     }
+    Ok(())
+}
+
+fn connection_of(seats: &Seats, roster: &Roster, sender: usize) -> Option<ConnectionId> {
+    seats.connection_of(roster.user(MemberIndex(sender as u32))?)
+}
+
+fn dialled(epoch: Epoch, dial: &Dialling) -> bytes::Bytes {
+    let Dialling { sender, slot, dial_id } = *dial;
+    Dialled::new(dial_id, epoch, MemberIndex(sender as u32), SlotIndex(slot as u32)).frame()
+}
+
+fn announcement(coming: &Coming) -> Announce {
+    Announce {
+        epoch: coming.epoch().0.into(),
+        members: (coming.roster.members() as u32).into(),
+        first_round: coming.first.0.into(),
+        roster_hash: *coming.roster.hash(),
+    }
+}
+
+fn roster_frames(roster: &Roster) -> bytes::Bytes {
+    RosterFrame::frames(roster.epoch(), roster.ids())
 }

@@ -6,8 +6,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide};
-use twincast_protocol::wire::{Body, Code, ErrorFrame, HEADER_BYTES, Header, Hello, Kind, Welcome};
+use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
+use twincast_protocol::wire::{Body, Code, ErrorFrame, HEADER_BYTES, Header, Hello, Kind, Roster, Welcome};
 
 /// Bytes that a read asks for.
 const READ_BYTES: usize = 256 << 10;
@@ -79,10 +79,20 @@ impl Client {
         self.welcome()
     }
 
+    /// WELCOME, and ROSTER behind it.
     pub(crate) fn welcome(&mut self) -> Welcome {
         let frame = self.frame("WELCOME");
         assert_eq!(kind(&frame), Kind::Welcome, "got {}", show(&frame));
-        Welcome::parse(&frame[HEADER_BYTES..]).expect("a WELCOME of its one length")
+        let welcome = Welcome::parse(&frame[HEADER_BYTES..]).expect("a WELCOME of its one length");
+        let mut listed = 0;
+        while listed < welcome.members.get() {
+            let frame = self.frame("ROSTER");
+            assert_eq!(kind(&frame), Kind::Roster, "got {}", show(&frame));
+            let (roster, users) = Roster::read(&frame[HEADER_BYTES..]).expect("a ROSTER");
+            assert_eq!((roster.epoch, roster.first.get()), (welcome.epoch, listed));
+            listed += users.len() as u32;
+        }
+        welcome
     }
 
     /// Sends all of it.
@@ -201,14 +211,19 @@ impl Client {
 
 /// HELLO, for epoch 0.
 pub(crate) fn hello_frame(side: ServerSide, group: u32, users: &[u32]) -> Vec<u8> {
-    let users: Vec<MemberIndex> = users.iter().copied().map(MemberIndex).collect();
-    Hello::frame(GroupId(group), Epoch(0), side, &users)
+    hello_frame_for(side, group, Epoch(0), false, users)
+}
+
+/// HELLO.
+pub(crate) fn hello_frame_for(side: ServerSide, group: u32, epoch: Epoch, join: bool, users: &[u32]) -> Vec<u8> {
+    let users: Vec<UserId> = users.iter().copied().map(UserId).collect();
+    Hello::frame(GroupId(group), epoch, side, join, &users)
 }
 
 /// ERROR, by hand: header, head, sentence.
 pub(crate) fn error_frame(code: Code, sender: u32, slot: u32, round: u64) -> Vec<u8> {
     let sentence = code.sentence();
-    let mut frame = vec![1, 0x88, 0, 0];
+    let mut frame = vec![2, 0x88, 0, 0];
     frame.extend((24 + sentence.len() as u32).to_le_bytes());
     frame.extend(round.to_le_bytes());
     frame.extend(sender.to_le_bytes());

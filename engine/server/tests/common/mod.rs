@@ -7,11 +7,13 @@
 
 pub(crate) mod client;
 pub(crate) mod model;
+pub(crate) mod pair;
 pub(crate) mod party;
 mod process;
 
 pub(crate) use client::{Client, End};
 pub(crate) use model::Model;
+pub(crate) use pair::Pair;
 pub(crate) use party::{Party, Seat};
 pub(crate) use process::{Process, run_to_end};
 
@@ -33,13 +35,11 @@ pub(crate) const NEVER_MS: u64 = 600_000;
 /// A group without confirmations whose time limits never come.
 pub(crate) fn group(id: u32, members: u32) -> GroupConfig {
     GroupConfig {
-        id,
-        members,
         frame_bytes: 16,
-        slots: 1,
         confirm: false,
         round_timeout_ms: NEVER_MS,
         dial_timeout_ms: NEVER_MS,
+        ..GroupConfig::new(id, members)
     }
 }
 
@@ -50,6 +50,9 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
         side: 1,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         metrics_listen: None,
+        insecure_baseline: false,
+        link: None,
+        parts_box: None,
         front: Front { cores: cores.clone(), ..Front::default() },
         fan_out: FanOut { cores, slab_bytes: 64 << 10, slabs: 8, ..FanOut::default() },
         limits: Limits {
@@ -58,42 +61,56 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
             reader_timeout_ms: NEVER_MS,
             ..Limits::default()
         },
+        #[cfg(feature = "fault-swap-half")]
+        fault: twincast_server::config::FaultConfig::default(),
         groups,
     }
 }
 
 /// Servers at a time. Each locks some 600 KiB for every executor, an ordinary user may lock 8 MiB, and the kernel gives
 /// them back a while after a server's end.
-const SERVERS_MAX: usize = 3;
+const SERVERS_MAX: usize = 4;
 
 static SERVERS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// Leave to have a server.
-pub(crate) struct Permit(());
+/// Leave to have some servers.
+pub(crate) struct Permit(usize);
 
 impl Permit {
     pub(crate) fn wait() -> Permit {
+        Permit::wait_for(1)
+    }
+
+    /// Leave to have so many, all at once: nobody has some and waits for more.
+    pub(crate) fn wait_for(count: usize) -> Permit {
         let servers = SERVERS.0.lock().expect("nobody panics with it");
-        *SERVERS.1.wait_while(servers, |servers| *servers == SERVERS_MAX).expect("nobody panics with it") +=
-            1;
-        Permit(())
+        *SERVERS
+            .1
+            .wait_while(servers, |servers| *servers + count > SERVERS_MAX)
+            .expect("nobody panics with it") += count;
+        Permit(count)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *SERVERS.0.lock().expect("nobody panics with it") -= 1;
-        SERVERS.1.notify_one();
+        *SERVERS.0.lock().expect("nobody panics with it") -= self.0;
+        SERVERS.1.notify_all();
     }
 }
 
 /// A server in this process. Let its clients go out of scope first: it waits a moment for those that stay.
-pub(crate) struct TestServer(Option<Server>, Permit);
+pub(crate) struct TestServer(Option<Server>, Option<Permit>);
 
 impl TestServer {
     pub(crate) fn start(config: Config) -> TestServer {
         let permit = Permit::wait();
-        TestServer(Some(Server::start(config).expect("the configuration is good")), permit)
+        TestServer(Some(Server::start(config).expect("the configuration is good")), Some(permit))
+    }
+
+    /// The same, for who has leave already.
+    pub(crate) fn start_permitted(config: Config) -> TestServer {
+        TestServer(Some(Server::start(config).expect("the configuration is good")), None)
     }
 
     /// Waits until it has so many connections.

@@ -1,0 +1,219 @@
+//! What a group is: its members, how they send, and when its rounds and epochs end.
+
+use super::{ConfigError, bounds};
+use crate::limits::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use twincast_protocol::error::ProtocolError;
+use twincast_protocol::format::{Profile, Scheme, ShareFormat};
+use twincast_protocol::frame::FrameBytes;
+
+/// One group. Both servers must have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// Its number.
+    pub id: u32,
+    /// Members of its first epoch, n: the users `0..n`.
+    pub members: u32,
+    /// The most members of any epoch; 0: as many as the first one has, so that one can only join for one who leaves.
+    #[serde(default)]
+    pub members_max: u32,
+    /// How messages become shares: `compact`, or one of the insecure baselines `paper-xor` and `paper-add`.
+    #[serde(default = "profile_default")]
+    pub profile: String,
+    /// How shares reach a set of recipients.
+    #[serde(default)]
+    pub scheme: SchemeName,
+    /// Subgroups of a round at the most, noise included: in the one-to-many scheme, and 0 in the others.
+    #[serde(default)]
+    pub subgroups_max: u16,
+    /// Bytes of a frame, F. Compact: a multiple of 16; a message may have 3 bytes less. Paper profiles: 256, or more
+    /// for longer messages that are authenticated by their hash.
+    #[serde(default = "frame_bytes_default")]
+    pub frame_bytes: u32,
+    /// Messages that each member sends in a round, K.
+    #[serde(default = "slots_default")]
+    pub slots: u32,
+    /// Whether members are told which slots are for them.
+    #[serde(default = "confirm_default")]
+    pub confirm: bool,
+    /// Whether members exchange keys at the start of each epoch.
+    #[serde(default)]
+    pub keys: bool,
+    /// The way out.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// When a round is sealed.
+    #[serde(default)]
+    pub round_mode: RoundMode,
+    /// Timed rounds: from one seal to the next, at multiples of it on the Unix clock. 0 in lockstep.
+    #[serde(default)]
+    pub interval_ms: u64,
+    /// Rounds of an epoch; 0: the first epoch has no end, and nobody can join or leave.
+    #[serde(default)]
+    pub epoch_rounds: u32,
+    /// How many rounds before its first one an epoch is announced.
+    #[serde(default = "announce_rounds_default")]
+    pub announce_rounds: u32,
+    /// Lockstep: from a round's first submission, or its opening if that is later, to its seal, whoever is missing.
+    #[serde(default = "round_timeout_default")]
+    pub round_timeout_ms: u64,
+    /// From the first attachment, or the end of the last epoch, to the end of dialling, whoever is missing.
+    #[serde(default = "dial_timeout_default")]
+    pub dial_timeout_ms: u64,
+}
+
+/// How shares reach a set of recipients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchemeName {
+    /// Two halves a server.
+    #[default]
+    Plain,
+    /// The paper's Algorithm 4.
+    Algorithm4,
+    /// The paper's 5.4.2: subgroups that are dealt anew each round.
+    OneToMany,
+}
+
+/// A group's way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Every member gets a cell of every sender.
+    #[default]
+    Broadcast,
+}
+
+/// When a round is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoundMode {
+    /// When everybody who is waited for has submitted, or at the time limit.
+    #[default]
+    Lockstep,
+    /// By the clock, also when everybody has submitted.
+    Timed,
+}
+
+fn profile_default() -> String {
+    Profile::Compact.to_string()
+}
+
+pub(super) fn frame_bytes_default() -> u32 {
+    FrameBytes::DEFAULT.bytes() as u32
+}
+
+fn slots_default() -> u32 {
+    1
+}
+
+fn confirm_default() -> bool {
+    true
+}
+
+fn announce_rounds_default() -> u32 {
+    ANNOUNCE_ROUNDS_DEFAULT
+}
+
+pub(super) fn round_timeout_default() -> u64 {
+    ROUND_TIMEOUT_MS_DEFAULT
+}
+
+pub(super) fn dial_timeout_default() -> u64 {
+    DIAL_TIMEOUT_MS_DEFAULT
+}
+
+impl GroupConfig {
+    /// A group of this many members with every default.
+    #[must_use]
+    pub fn new(id: u32, members: u32) -> GroupConfig {
+        GroupConfig {
+            id,
+            members,
+            members_max: 0,
+            profile: profile_default(),
+            scheme: SchemeName::Plain,
+            subgroups_max: 0,
+            frame_bytes: frame_bytes_default(),
+            slots: slots_default(),
+            confirm: confirm_default(),
+            keys: false,
+            delivery: Delivery::Broadcast,
+            round_mode: RoundMode::Lockstep,
+            interval_ms: 0,
+            epoch_rounds: 0,
+            announce_rounds: announce_rounds_default(),
+            round_timeout_ms: round_timeout_default(),
+            dial_timeout_ms: dial_timeout_default(),
+        }
+    }
+
+    /// The most members of any epoch.
+    #[must_use]
+    pub fn members_most(&self) -> u32 {
+        if self.members_max == 0 { self.members } else { self.members_max }
+    }
+
+    /// How messages become shares, and every size.
+    ///
+    /// # Errors
+    /// What is wrong with profile, frame or scheme.
+    pub fn format(&self) -> Result<ShareFormat, ProtocolError> {
+        let scheme = match self.scheme {
+            SchemeName::Plain => Scheme::Plain,
+            SchemeName::Algorithm4 => Scheme::Algorithm4,
+            SchemeName::OneToMany => Scheme::OneToMany { subgroups_max: self.subgroups_max },
+        };
+        ShareFormat::new(self.profile.parse()?, self.frame_bytes, scheme)
+    }
+
+    /// A hash over all of it: two servers whose hashes differ do not serve the same group.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let canonical = toml::to_string(self).expect("every value has a form in TOML");
+        Sha256::new_with_prefix(b"twincast/settings/v1").chain_update(canonical).finalize().into()
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`ConfigError::Bounds`] for the first value that is out of its bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let key = |name: &str| format!("groups[id = {}].{name}", self.id);
+        let within = |name: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(bounds(&key(name), value, format!("{least} to {most}")))
+        };
+        within("members", self.members.into(), MEMBERS_MIN.into(), MEMBERS_MAX.into())?;
+        within("members_max", self.members_most().into(), self.members.into(), MEMBERS_MAX.into())?;
+        within("slots", self.slots.into(), 1, SLOTS_MAX.into())?;
+        within("round_timeout_ms", self.round_timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        within("dial_timeout_ms", self.dial_timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        let (interval_least, interval_most) = match self.round_mode {
+            RoundMode::Lockstep => (0, 0),
+            RoundMode::Timed => (INTERVAL_MS_MIN, TIMEOUT_MS_MAX),
+        };
+        within("interval_ms", self.interval_ms, interval_least, interval_most)?;
+        if self.epoch_rounds != 0 {
+            within("epoch_rounds", self.epoch_rounds.into(), ANNOUNCE_ROUNDS_MIN.into(), u64::from(u32::MAX))?;
+            let most = self.epoch_rounds.into();
+            within("announce_rounds", self.announce_rounds.into(), ANNOUNCE_ROUNDS_MIN.into(), most)?;
+        }
+        if self.scheme != SchemeName::OneToMany {
+            within("subgroups_max", self.subgroups_max.into(), 0, 0)?;
+        }
+        let format = self.format().map_err(|error| match error {
+            ProtocolError::UnknownProfile => bounds(&key("profile"), &self.profile, error.to_string()),
+            ProtocolError::Subgroups { .. } => {
+                bounds(&key("subgroups_max"), self.subgroups_max, error.to_string())
+            }
+            _ => bounds(&key("frame_bytes"), self.frame_bytes, error.to_string()),
+        })?;
+        let members = format.check_members(self.members);
+        members.map_err(|error| bounds(&key("members"), self.members, error.to_string()))
+    }
+}

@@ -1,0 +1,97 @@
+//! An epoch's state on one server: while it comes, and while it runs.
+
+use super::Shape;
+use super::dials::Dials;
+use super::parts::PartsPhase;
+use super::rounds::Rounds;
+use super::store::PartsStore;
+use crate::roster::Roster;
+use fixedbitset::FixedBitSet;
+use std::sync::Arc;
+use std::time::Duration;
+use twincast_protocol::ids::{Epoch, RoundNumber};
+use twincast_protocol::wire::link::Change;
+
+/// How far an epoch that comes has got.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Session keys come in. The deadline is that of an epoch before which none runs; it is there once somebody is.
+    Dialling { deadline: Option<Duration> },
+    /// S1 takes no further dial, and waits for S2 to say the same.
+    Closing { deadline: Duration },
+    /// Both know which dials are effective. The epoch before is to end.
+    Closed { since: Duration },
+    /// Parts are pulled and delivered.
+    Parts(PartsPhase),
+}
+
+/// An epoch that comes.
+#[derive(Debug)]
+pub(super) struct Coming {
+    pub(super) roster: Arc<Roster>,
+    pub(super) first: RoundNumber,
+    /// What was agreed, to say it again.
+    pub(super) change: Change,
+    /// S2: what S1 proposed.
+    pub(super) asked: Option<Change>,
+    /// S1: since when the change is proposed once more, over a new link. S2 may have given it up.
+    pub(super) unanswered: Option<Duration>,
+    pub(super) dials: Dials,
+    pub(super) store: PartsStore,
+    /// Members that are attached.
+    pub(super) attached: FixedBitSet,
+    pub(super) stage: Stage,
+}
+
+impl Coming {
+    pub(super) fn new(shape: &Shape, roster: Arc<Roster>, change: Change) -> Coming {
+        let members = roster.members();
+        let dials = if shape.chooses_per_round() {
+            Dials::none(members)
+        } else {
+            Dials::new(members, shape.slots, shape.linked)
+        };
+        Coming {
+            first: change.first_round,
+            change,
+            asked: None,
+            unanswered: None,
+            dials,
+            store: PartsStore::new(shape, &roster),
+            attached: FixedBitSet::with_capacity(members),
+            roster,
+            stage: Stage::Dialling { deadline: None },
+        }
+    }
+
+    /// Whether the servers have begun to settle which dials are effective: no way back to the epoch before.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self.stage, Stage::Dialling { .. })
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.roster.epoch()
+    }
+}
+
+/// An epoch that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) roster: Arc<Roster>,
+    pub(super) dials: Dials,
+    pub(super) store: PartsStore,
+    /// Members whom a round in lockstep waits for: attached since before the epoch opened, or since then and have
+    /// submitted; and all slots dialled.
+    pub(super) waited_for: FixedBitSet,
+    pub(super) rounds: Rounds,
+    /// The round with which the next epoch is to begin, where this server decides.
+    pub(super) planned: Option<RoundNumber>,
+    /// When the last round was released.
+    pub(super) ended_at: Option<Duration>,
+}
+
+impl Running {
+    pub(super) fn epoch(&self) -> Epoch {
+        self.roster.epoch()
+    }
+}

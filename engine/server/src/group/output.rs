@@ -1,0 +1,96 @@
+//! What a group wants done, and why it refuses a frame.
+
+use crate::tile::Tile;
+use bytes::Bytes;
+use std::sync::Arc;
+use twincast_protocol::ids::{Epoch, RoundNumber};
+use twincast_protocol::wire::Code;
+use twincast_protocol::wire::link::LinkFrame;
+
+/// A connection, by the number that the server gave it; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What a group wants done. Outputs are done in their order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this frame to one connection.
+    To(ConnectionId, Bytes),
+    /// Send this frame to every connection of the group; it belongs to a round.
+    All(RoundNumber, Bytes),
+    /// Deliver this tile to every connection of the group that plays members of its epoch.
+    Deliver(Arc<Tile>),
+    /// Tell the other server. Dropped while the link is down.
+    Peer(LinkFrame),
+    /// Close this connection after an error frame with this code.
+    Close(ConnectionId, Code),
+    /// Close the connections that lag.
+    CloseLagging,
+    /// A round was left out.
+    Skipped(RoundNumber),
+    /// A round was sealed and released.
+    Sealed(SealedRound),
+    /// Something to count, and how many of it.
+    Count(Counted, u32),
+}
+
+/// A round that was sealed and released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedRound {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its number.
+    pub round: RoundNumber,
+    /// Members of the epoch.
+    pub members: u32,
+    /// Members who are present in what was released.
+    pub senders: u32,
+    /// Tiles, over all slots, that were released without the other server's word.
+    pub unagreed: u32,
+}
+
+/// What a group counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Dials that became void: only one server had them, or their epoch was given up.
+    DialsVoid,
+    /// Epochs that were opened.
+    EpochsOpened,
+    /// Epochs that were given up: the other server did not answer, or was in another epoch.
+    EpochsGivenUp,
+    /// Users who became members at an announcement.
+    Joined,
+    /// Members who left at an announcement.
+    Left,
+    /// Senders whose parts S2's box had no room for.
+    BoxFull,
+    /// Senders whose parts the box could not write or read.
+    BoxFailed,
+}
+
+/// Why a frame was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was wrong.
+    pub code: Code,
+    /// The member it concerns, `u32::MAX` for none.
+    pub sender: u32,
+    /// The slot it concerns, `u32::MAX` for none.
+    pub slot: u32,
+    /// The round it concerns, 0 for none.
+    pub round: u64,
+}
+
+impl Refusal {
+    /// A refusal that concerns no member, slot or round.
+    #[must_use]
+    pub fn of_form(code: Code) -> Refusal {
+        Refusal { code, sender: u32::MAX, slot: u32::MAX, round: 0 }
+    }
+
+    /// The error frame that says it.
+    #[must_use]
+    pub fn frame(&self) -> Bytes {
+        self.code.frame(self.sender, self.slot, self.round)
+    }
+}

@@ -1,0 +1,186 @@
+//! What of a group never changes while it lives, and the sizes that follow from it.
+
+use crate::config::{GroupConfig, RoundMode, SchemeName};
+use crate::limits::{CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED, ROUNDS_BUFFERED, TILE_SENDERS};
+use std::time::Duration;
+use twincast_protocol::format::{Scheme, ShareFormat};
+use twincast_protocol::ids::{GroupId, ServerSide};
+use twincast_protocol::parts::PartKind;
+use twincast_protocol::wire::{BODY_BYTES_MAX, Deliver, Dial, Submit};
+
+/// What of a group never changes while it lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// The group.
+    pub group: GroupId,
+    /// Which server this is.
+    pub side: ServerSide,
+    /// Members of the first epoch.
+    pub members: usize,
+    /// The most members of any epoch.
+    pub members_max: usize,
+    /// Slots, K.
+    pub slots: usize,
+    /// How messages become shares, and every size.
+    pub format: ShareFormat,
+    /// Whether slots are confirmed.
+    pub confirm: bool,
+    /// Whether members exchange keys.
+    pub keys: bool,
+    /// When a round is sealed.
+    pub round_mode: RoundMode,
+    /// Timed rounds: from one seal to the next.
+    pub interval: Duration,
+    /// The Unix clock when the clock of all `now` began.
+    pub unix_at_zero: Duration,
+    /// Rounds of an epoch; 0 where it has no end.
+    pub epoch_rounds: u64,
+    /// How many rounds before its first one an epoch is announced.
+    pub announce_rounds: u64,
+    /// From a round's first submission to its seal; also what clients are told.
+    pub round_timeout: Duration,
+    /// From the first attachment, or the last round of an epoch, to the end of dialling.
+    pub dial_timeout: Duration,
+    /// Whether the server is linked to the other one.
+    pub linked: bool,
+    /// How long the other server's word is waited for.
+    pub peer_timeout: Duration,
+    /// What both servers must have the same.
+    pub settings_hash: [u8; 32],
+}
+
+impl Shape {
+    /// The shape that a configuration asks for on this side, at a server that runs alone.
+    ///
+    /// # Panics
+    /// If the configuration was not checked.
+    #[must_use]
+    pub fn new(config: &GroupConfig, side: ServerSide) -> Shape {
+        Shape {
+            group: GroupId(config.id),
+            side,
+            members: config.members as usize,
+            members_max: config.members_most() as usize,
+            slots: config.slots as usize,
+            format: config.format().expect("the configuration was checked"),
+            confirm: config.confirm && config.scheme != SchemeName::OneToMany,
+            keys: config.keys,
+            round_mode: config.round_mode,
+            interval: Duration::from_millis(config.interval_ms),
+            unix_at_zero: Duration::ZERO,
+            epoch_rounds: config.epoch_rounds.into(),
+            announce_rounds: config.announce_rounds.into(),
+            round_timeout: Duration::from_millis(config.round_timeout_ms),
+            dial_timeout: Duration::from_millis(config.dial_timeout_ms),
+            linked: false,
+            peer_timeout: Duration::ZERO,
+            settings_hash: config.hash(),
+        }
+    }
+
+    /// The same, linked to the other server, whose word is waited for so long.
+    #[must_use]
+    pub fn with_link(self, peer_timeout: Duration) -> Shape {
+        Shape { linked: true, peer_timeout, ..self }
+    }
+
+    /// The same, at a server whose clock began at this time of the Unix clock.
+    #[must_use]
+    pub fn with_unix_at_zero(self, unix_at_zero: Duration) -> Shape {
+        Shape { unix_at_zero, ..self }
+    }
+
+    /// Whether members choose their halves with each submission, and dial nothing.
+    #[must_use]
+    pub fn chooses_per_round(&self) -> bool {
+        matches!(self.format.scheme(), Scheme::OneToMany { .. })
+    }
+
+    /// Bytes of a cell from this server.
+    #[must_use]
+    pub fn cell_bytes(&self) -> usize {
+        self.format.cell_bytes(self.side)
+    }
+
+    /// Bytes that a sender gives this server for one slot of a round.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.format.row_bytes(self.side)
+    }
+
+    /// Tiles of messages in a round, of one slot, among `members`.
+    #[must_use]
+    pub fn tiles(&self, members: usize) -> usize {
+        members.div_ceil(TILE_SENDERS)
+    }
+
+    /// Senders to a tile of parts among `members`: a power of two that keeps the tile within its limit.
+    #[must_use]
+    pub fn part_tile_senders(&self, kind: PartKind, members: usize) -> usize {
+        let fit = CONFIRM_TILE_BYTES / (members * kind.bytes());
+        1 << fit.clamp(1, TILE_SENDERS).ilog2()
+    }
+
+    /// The parts that members give at the start of an epoch, and for how many slots, in the order of delivery.
+    #[must_use]
+    pub fn part_runs(&self) -> Vec<(PartKind, usize)> {
+        let confirmations = self.confirm.then_some((PartKind::Confirmation, self.slots));
+        let keys = [PartKind::Key, PartKind::KeyReply].map(|kind| self.keys.then_some((kind, 1)));
+        confirmations.into_iter().chain(keys.into_iter().flatten()).collect()
+    }
+
+    /// Memory that the group takes at the most, in bytes, with as many members as it may have: the session keys and
+    /// select words of two epochs, since one is dialled while the other runs; what both servers said of their
+    /// dials; S1's seeds; the tiles of the rounds, with their choices; those of the parts.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let (n, slots) = (self.members_max as u64, self.slots as u64);
+        let changes = self.epoch_rounds != 0 || self.linked;
+        let epochs = if changes { 2 } else { 1 };
+        // Rows and select words are both there while the one is made of the other, in one epoch at a time.
+        let key = if self.chooses_per_round() { 0 } else { n * n.div_ceil(64) * 8 * slots };
+        let keys = (epochs + 1) * key;
+        let dials = epochs * n * slots * 2 * size_of::<Option<u64>>() as u64;
+        let seeded: u64 = self.part_runs().iter().map(|(_, slots)| *slots as u64).sum();
+        let seeds = if self.side == ServerSide::One { epochs * n * seeded * 32 } else { 0 };
+        let choices = if self.chooses_per_round() { n * TILE_SENDERS as u64 * 2 } else { 0 };
+        let tile = TILE_SENDERS as u64 * self.row_bytes() as u64 + choices;
+        let tiles = ROUNDS_BUFFERED as u64 * self.tiles(self.members_max) as u64 * slots * tile;
+        let part_tile = |kind: PartKind| {
+            self.part_tile_senders(kind, self.members_max) as u64 * n * kind.bytes() as u64
+        };
+        let parts = self.part_runs().iter().map(|(kind, _)| part_tile(*kind)).max().unwrap_or(0);
+        keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts
+    }
+
+    /// Members that one connection may play at the most: the cells of any tile for them fit into one frame.
+    #[must_use]
+    pub fn users_per_connection_max(&self) -> usize {
+        let parts = self.part_runs().iter().map(|(kind, _)| kind.bytes()).max().unwrap_or(0);
+        (BODY_BYTES_MAX as usize - size_of::<Deliver>()) / (TILE_SENDERS * self.cell_bytes().max(parts))
+    }
+
+    /// The one valid length of a DIAL's body in an epoch of `members`.
+    #[must_use]
+    pub fn dial_body_bytes(&self, members: usize) -> usize {
+        size_of::<Dial>() + members.div_ceil(8)
+    }
+
+    /// The one valid length of a SUBMIT's body in an epoch of `members`.
+    #[must_use]
+    pub fn submit_body_bytes(&self, members: usize) -> usize {
+        size_of::<Submit>() + self.choice_bytes(members) + self.slots * self.row_bytes()
+    }
+
+    /// Bytes of a submission's choice words in an epoch of `members`; none where halves are dialled.
+    #[must_use]
+    pub fn choice_bytes(&self, members: usize) -> usize {
+        if self.chooses_per_round() { members * 2 } else { 0 }
+    }
+
+    /// Bytes of the parts that a sender gives S2 in an epoch of `members`.
+    #[must_use]
+    pub fn parts_bytes(&self, kind: PartKind, members: usize) -> usize {
+        members * kind.bytes()
+    }
+}

@@ -1,0 +1,497 @@
+//! What two linked servers do together, one situation at a time.
+
+use super::pair::{PEER_TIMEOUT, Pair};
+use super::*;
+use twincast_protocol::wire::RoundEnd;
+use twincast_protocol::wire::link::{LinkFrame, Present};
+
+fn linked() -> GroupConfig {
+    config(false, 1)
+}
+
+fn changing() -> GroupConfig {
+    GroupConfig { members_max: N + 2, epoch_rounds: 6, announce_rounds: 3, ..linked() }
+}
+
+fn ends(bench: &Bench) -> Vec<RoundEnd> {
+    let frames = bench.for_all().filter(|frame| kind(frame) == Kind::RoundEnd);
+    frames.map(|frame| RoundEnd::parse(&frame[HEADER_BYTES..]).unwrap()).collect()
+}
+
+#[test]
+fn half_a_submission_harms_nobody_but_its_sender() {
+    let mut pair = Pair::running(&linked());
+    for sender in 0..N {
+        (0..2).filter(|side| sender != 5 || *side == 0).for_each(|side| pair.submit(side, sender, 1));
+    }
+    pair.pump();
+    assert!(pair.sides[0].deliveries().is_empty(), "S2 has not said who is present there");
+    // S2 waits for sender 5 until the round's time is over, and S1 for S2's word.
+    pair.wait(PEER_TIMEOUT - millis(10));
+    assert!(pair.sides[0].deliveries().is_empty());
+    pair.wait(millis(1000) - PEER_TIMEOUT + millis(10));
+    for (side, unagreed) in pair.sides.iter().zip([3, 0]) {
+        let present: Vec<u64> = side.deliveries().iter().map(|delivery| delivery.3).collect();
+        let first = if unagreed == 0 { !(1 << 5) } else { u64::MAX };
+        assert_eq!(present, [first, u64::MAX, 0b11]);
+        assert_eq!(ends(side)[0].unagreed.get(), unagreed);
+    }
+}
+
+#[test]
+fn who_reaches_one_server_alone_costs_nobody_time_where_nobody_waits_for_it() {
+    let mut pair = Pair::new(&GroupConfig { members: 70, ..linked() });
+    pair.connect();
+    for side in &mut pair.sides {
+        side.attach(A, users(0..69)).unwrap();
+        side.attach(B, users(69..70)).unwrap();
+        side.dial_all(A, 0, 0..69);
+        side.dial_all(B, 0, 69..70);
+    }
+    pair.tick(pair.now);
+    pair.clear();
+    let two = &mut pair.sides[1];
+    two.group.detach(B, two.now, &mut two.out);
+    pair.sides[0].submit(B, 69, 1).unwrap();
+    for sender in 0..69 {
+        (0..2).for_each(|side| pair.submit(side, sender, 1));
+    }
+    pair.pump();
+    assert_eq!(pair.rounds(), [2, 2], "nothing was waited for");
+    for side in &pair.sides {
+        let present: Vec<u64> = side.deliveries().iter().map(|delivery| delivery.3).collect();
+        assert_eq!(present, [u64::MAX, 0b1_1111]);
+        let end = ends(side)[0];
+        assert_eq!((end.unagreed.get(), end.tiles.get(), end.senders_present.get()), (0, 2, 69));
+    }
+}
+
+#[test]
+fn the_cells_of_who_is_in_one_server_alone_are_zeros() {
+    let mut pair = Pair::running(&linked());
+    for sender in 0..N {
+        (0..2).filter(|side| sender != 5 || *side == 0).for_each(|side| pair.submit(side, sender, 1));
+    }
+    // S2 does not wait for whoever plays sender 5.
+    let bench = &mut pair.sides[1];
+    bench.attach(B, users(5..6)).unwrap();
+    pair.pump();
+    let tile = pair.sides[0].tiles().next().expect("released").clone();
+    let mut cells = vec![1; tile.user_bytes()];
+    tile.gather(MemberIndex(0), 0, &mut cells);
+    for (sender, cell) in cells.chunks(64).enumerate() {
+        assert!(cell.iter().all(|&byte| byte == if sender == 5 { 0 } else { 7 }), "sender {sender}");
+    }
+    assert_eq!(ends(&pair.sides[0])[0].senders_present.get(), N - 1);
+}
+
+#[test]
+fn tiles_are_released_in_order_whatever_order_the_words_come_in() {
+    let mut pair = Pair::running(&linked());
+    pair.sides[0].play(1..=1);
+    assert!(pair.sides[0].deliveries().is_empty());
+    for tile in [2, 1, 0] {
+        let word = Present {
+            group: 7.into(),
+            epoch: 0.into(),
+            round: 1.into(),
+            present: u64::from(tile).into(),
+            tile: tile.into(),
+            skipped: 0.into(),
+        };
+        let side = &mut pair.sides[0];
+        assert!(side.deliveries().is_empty());
+        side.group.peer(LinkFrame::Present(word), pair.now, &mut side.out).unwrap();
+    }
+    assert_eq!(pair.sides[0].deliveries(), [(1, 0, 0, 0), (1, 1, 0, 1), (1, 2, 0, 2)]);
+}
+
+#[test]
+fn a_round_waits_for_a_silent_peer_so_long_and_for_one_that_is_gone_not_at_all() {
+    let mut pair = Pair::running(&linked());
+    pair.sides[0].play(1..=1);
+    pair.sides[0].tick(PEER_TIMEOUT - millis(1));
+    assert!(pair.sides[0].deliveries().is_empty());
+    pair.sides[0].tick(PEER_TIMEOUT);
+    assert_eq!(ends(&pair.sides[0])[0].unagreed.get(), 3);
+    pair.now = PEER_TIMEOUT;
+    pair.cut();
+    pair.sides[0].play(2..=2);
+    let end = ends(&pair.sides[0])[1];
+    assert_eq!((end.unagreed.get(), end.senders_present.get()), (3, N));
+    // A link that goes while a round waits.
+    pair.connect();
+    pair.pump();
+    assert_eq!(pair.rounds(), [3, 3], "S2 leaves out what S1 has passed");
+    pair.sides[0].play(3..=3);
+    assert_eq!(ends(&pair.sides[0]).len(), 2);
+    pair.cut();
+    assert_eq!(ends(&pair.sides[0]).len(), 3);
+}
+
+#[test]
+fn a_round_that_one_leaves_out_is_left_out_by_both() {
+    let mut pair = Pair::running(&linked());
+    pair.sides[0].lagging = N / 4 + 1;
+    pair.play(1..=1);
+    pair.sides[0].lagging = 0;
+    pair.tick(pair.now);
+    for side in &pair.sides {
+        assert_eq!(side.kinds_for_all(), [Kind::RoundEnd, Kind::RoundSkipped]);
+    }
+    assert_eq!(pair.rounds(), [3, 3]);
+    pair.play(3..=3);
+    assert_eq!(pair.rounds(), [4, 4]);
+}
+
+#[test]
+fn a_round_that_began_at_the_other_server_alone_is_not_left_open() {
+    let mut pair = Pair::running(&linked());
+    pair.sides[0].play(1..=1);
+    pair.wait(seconds(2));
+    assert_eq!(pair.rounds(), [2, 2], "S2 sealed it at its time limit, with nobody in it");
+    pair.play(2..=2);
+    assert_eq!(pair.rounds(), [3, 3]);
+}
+
+#[test]
+fn a_dial_takes_effect_on_both_or_on_neither_and_its_sender_is_told() {
+    let mut pair = Pair::new(&linked());
+    pair.connect();
+    pair.attach(A, users(0..N));
+    pair.dial_all(0, 0..5);
+    for side in &pair.sides {
+        assert_eq!(side.kinds_to(A)[2..], [Kind::Dialled; 5]);
+    }
+    pair.clear();
+    // One server each, and two dials that are not the same.
+    pair.sides[0].dial(A, 0, 6, 0, &[0; 17]).unwrap();
+    pair.sides[1].dial(A, 0, 7, 0, &[0; 17]).unwrap();
+    pair.sides[0].dial_id = 1000;
+    pair.sides.iter_mut().for_each(|side| side.dial(A, 0, 8, 0, &[0; 17]).unwrap());
+    pair.wait(seconds(6));
+    for (side, half) in pair.sides.iter_mut().zip([[6, 8], [7, 8]]) {
+        let errors: Vec<u32> = side
+            .frames_to(A)
+            .into_iter()
+            .map(|frame| {
+                assert_eq!(code(frame), Some(Code::DialHalf));
+                ErrorFrame::read(&frame[HEADER_BYTES..]).unwrap().0.sender.get()
+            })
+            .collect();
+        assert_eq!(errors, half);
+        assert_eq!(side.counted(Counted::DialsVoid), 2);
+        assert_eq!(side.kinds_for_all(), [Kind::EpochOpen]);
+        for (sender, dialled) in [(4, Ok(())), (6, Err(Code::NotDialled)), (7, Err(Code::NotDialled))] {
+            assert_eq!(side.submit(A, sender, 1), dialled, "{sender}");
+        }
+    }
+}
+
+#[test]
+fn a_dial_that_reached_one_server_can_be_made_anew() {
+    let mut pair = Pair::new(&linked());
+    pair.connect();
+    pair.attach(A, users(0..N));
+    pair.sides[1].dial(A, 0, 6, 0, &[0; 17]).unwrap();
+    pair.tick(pair.now);
+    pair.clear();
+    pair.sides.iter_mut().for_each(|side| side.dial_id = 77);
+    pair.sides.iter_mut().for_each(|side| side.dial(A, 0, 6, 0, &[1; 17]).unwrap());
+    pair.tick(pair.now);
+    for side in &mut pair.sides {
+        assert_eq!(side.kinds_to(A), [Kind::Dialled]);
+        assert_eq!(side.dial(A, 0, 6, 0, &[1; 17]), Err(Code::AlreadyDialled));
+    }
+}
+
+#[test]
+fn dials_wait_for_an_absent_peer_and_start_over_at_the_time_limit() {
+    let mut pair = Pair::new(&linked());
+    pair.attach(A, users(0..N));
+    pair.dial_all(0, 0..N);
+    pair.wait(seconds(4));
+    for side in &pair.sides {
+        assert!(!side.kinds_to(A).contains(&Kind::Dialled) && side.kinds_for_all().is_empty());
+    }
+    pair.clear();
+    pair.wait(seconds(1));
+    for side in &pair.sides {
+        assert_eq!(side.for_all().filter_map(|frame| code(frame)).collect::<Vec<_>>(), [Code::PeerAbsent]);
+        assert_eq!(side.codes_to(A), vec![Code::DialHalf; N as usize]);
+    }
+    // The peer is there in the middle of the next try.
+    pair.dial_all(0, 0..N);
+    pair.connect();
+    pair.pump();
+    assert_eq!(pair.rounds(), [1, 1]);
+}
+
+#[test]
+fn an_epoch_changes_on_both_with_those_whom_both_have_heard() {
+    let mut pair = Pair::running(&changing());
+    for side in &mut pair.sides {
+        side.join(B, [500].map(UserId).to_vec()).unwrap();
+        side.leave(A, 3).unwrap();
+    }
+    // Asked of one server only: not yet.
+    pair.sides[0].leave(A, 4).unwrap();
+    pair.sides[1].join(ConnectionId(9), [501].map(UserId).to_vec()).unwrap();
+    pair.play(1..=3);
+    let rosters = pair.sides.each_ref().map(|side| side.group.coming.as_ref().unwrap().roster.clone());
+    assert_eq!(rosters[0], rosters[1]);
+    assert_eq!(rosters[0].members(), N as usize);
+    let has = |user| rosters[0].index_of(UserId(user)).is_some();
+    assert!(has(500) && has(4) && !has(3) && !has(501));
+    let announce = [0, 1].map(|side| {
+        let mut frames = pair.sides[side].for_all().filter(|frame| kind(frame) == Kind::Announce);
+        frames.next().unwrap().clone()
+    });
+    assert_eq!(announce[0], announce[1]);
+    pair.dial_all(1, 0..N - 1);
+    for side in &mut pair.sides {
+        side.dial_id = 5000;
+        side.dial(B, 1, N - 1, 0, &[0; 17]).unwrap();
+    }
+    pair.tick(pair.now);
+    pair.play(4..=6);
+    assert_eq!((pair.epochs(), pair.rounds()), ([1, 1], [7, 7]));
+    assert!(pair.closed.is_empty());
+}
+
+#[test]
+fn the_next_epoch_is_given_up_while_the_peer_is_absent_and_rounds_go_on() {
+    let mut pair = Pair::running(&changing());
+    pair.play(1..=3);
+    pair.dial_all(1, 0..N);
+    pair.clear();
+    pair.cut();
+    pair.play(4..=6);
+    assert_eq!(pair.sides[0].submit(A, 0, 7), Err(Code::EpochNotOpen));
+    pair.wait(PEER_TIMEOUT + millis(10));
+    for side in &pair.sides {
+        assert!(side.for_all().any(|frame| code(frame) == Some(Code::PeerAbsent)));
+        assert_eq!(side.codes_to(A), vec![Code::DialHalf; N as usize]);
+    }
+    pair.clear();
+    pair.play(7..=8);
+    pair.connect();
+    pair.pump();
+    assert_eq!((pair.epochs(), pair.rounds()), ([0, 0], [9, 9]));
+    // Announced again three rounds before round 13.
+    pair.play(9..=10);
+    pair.clear();
+    pair.dial_all(1, 0..N);
+    pair.play(11..=12);
+    assert_eq!((pair.epochs(), pair.rounds()), ([1, 1], [13, 13]));
+}
+
+#[test]
+fn an_epoch_that_was_not_agreed_in_time_does_not_hold_rounds_up() {
+    let mut pair = Pair::running(&changing());
+    // S2 does not hear the proposal.
+    for round in 1..=6 {
+        pair.sides[0].play(round..=round);
+        let side = &mut pair.sides[0];
+        for tile in 0..3_u32 {
+            let word = Present {
+                group: 7.into(),
+                epoch: 0.into(),
+                round: round.into(),
+                present: u64::MAX.into(),
+                tile: tile.into(),
+                skipped: 0.into(),
+            };
+            side.group.peer(LinkFrame::Present(word), pair.now, &mut side.out).unwrap();
+        }
+    }
+    assert_eq!(pair.sides[0].submit(A, 0, 7), Err(Code::EpochNotOpen));
+    pair.sides[0].tick(PEER_TIMEOUT);
+    assert_eq!(pair.sides[0].submit(A, 0, 7), Ok(()));
+    assert_eq!(pair.sides[0].group.epoch(), Epoch(0));
+}
+
+#[test]
+fn servers_in_different_epochs_begin_a_new_one_together() {
+    let mut pair = Pair::running(&changing());
+    for side in &mut pair.sides {
+        side.join(B, [500].map(UserId).to_vec()).unwrap();
+    }
+    pair.play(1..=3);
+    pair.dial_all(1, 0..N);
+    pair.sides.iter_mut().for_each(|side| {
+        side.dial_id = 9000;
+        side.dial(B, 1, N, 0, &[0; 17]).unwrap();
+    });
+    pair.tick(pair.now);
+    pair.play(4..=5);
+    // S2 closes and opens epoch 1; its answer is lost, and S1 gives epoch 1 up.
+    (0..2).for_each(|side| pair.sides[side].play(6..=6));
+    pair.collect();
+    while pair.deliver(0) {}
+    while pair.deliver(1) {}
+    pair.cut();
+    pair.wait(2 * PEER_TIMEOUT);
+    assert_eq!(pair.epochs(), [0, 1]);
+    pair.clear();
+    pair.connect();
+    pair.pump();
+    assert_eq!(pair.epochs(), [2, 2]);
+    for side in &pair.sides {
+        assert!(side.for_all().any(|frame| code(frame) == Some(Code::EpochMismatch)));
+        let announce = side.for_all().find(|frame| kind(frame) == Kind::Announce).unwrap();
+        let announce = Announce::parse(&announce[HEADER_BYTES..]).unwrap();
+        let told = (announce.epoch.get(), announce.members.get(), announce.first_round.get());
+        assert_eq!(told, (2, N, 8), "the first members; the round after the latest");
+        assert!(side.group.seats.joins.contains(&UserId(500)), "who had joined asks again");
+    }
+    pair.dial_all(2, 0..N);
+    assert_eq!(pair.rounds(), [8, 8]);
+    pair.play(8..=8);
+}
+
+#[test]
+fn a_server_that_was_started_anew_is_met_with_a_new_epoch() {
+    // Both number their epochs from 0: only what they say in it shows that it is not the same.
+    for (anew, dialled_before) in [(0, false), (0, true), (1, false), (1, true)] {
+        let mut pair = Pair::running(&linked());
+        pair.play(1..=4);
+        pair.cut();
+        let shape = *pair.sides[anew].group.shape();
+        pair.sides[anew] = Bench::of(shape, None);
+        pair.sides[anew].now = pair.now;
+        pair.sides[anew].attach(A, users(0..N)).unwrap();
+        if dialled_before {
+            pair.sides[anew].dial_id = 1 << 40;
+            pair.sides[anew].dial_all(A, 0, 0..N);
+        }
+        pair.connect();
+        pair.pump();
+        assert_eq!(pair.closed, [Code::EpochMismatch], "side {anew}");
+        pair.connect();
+        pair.pump();
+        assert_eq!(pair.epochs(), [2, 2]);
+        pair.dial_all(2, 0..N);
+        assert_eq!(pair.rounds()[0], pair.rounds()[1]);
+        let open = pair.rounds()[0];
+        assert!(open > 4, "round {open}: they count on");
+        pair.play(open..=open);
+        assert_eq!(pair.rounds(), [open + 1; 2]);
+    }
+}
+
+#[test]
+fn a_server_that_lost_its_state_while_parts_are_pulled_is_noticed_by_its_dials() {
+    let mut pair = Pair::new(&config(true, 1));
+    pair.connect();
+    pair.attach(A, users(0..N));
+    pair.dial_all(0, 0..N);
+    pair.cut();
+    for anew in [1, 0] {
+        let shape = *pair.sides[anew].group.shape();
+        pair.sides[anew] = Bench::of(shape, None);
+        pair.sides[anew].attach(A, users(0..N)).unwrap();
+        let epoch = pair.sides[anew].group.epoch().0;
+        pair.connect();
+        pair.pump();
+        pair.sides[anew].dial_id = 1 << 40;
+        let _ = pair.sides[anew].dial(A, epoch, 0, 0, &[0; 17]);
+        pair.tick(pair.now);
+        if !pair.up {
+            pair.connect();
+            pair.pump();
+        }
+        assert_eq!(pair.epochs()[0], pair.epochs()[1], "side {anew}");
+        assert!(pair.epochs()[0] > epoch, "side {anew}");
+        pair.cut();
+    }
+}
+
+#[test]
+fn settings_or_members_that_differ_close_the_group_until_they_agree() {
+    let mut pair = Pair::running(&linked());
+    pair.cut();
+    let standings = pair.sides.each_ref().map(|side| side.group.standing());
+    let other_settings = LinkGroup { settings_hash: [0; 32], ..standings[1] };
+    let other_members = LinkGroup { roster_hash: [0; 32], ..standings[1] };
+    let absurd = LinkGroup { epoch: u32::MAX.into(), ..standings[1] };
+    for theirs in [None, Some(other_settings), Some(other_members), Some(absurd)] {
+        let side = &mut pair.sides[0];
+        side.attach(A, users(0..N)).unwrap();
+        side.out.clear();
+        side.group.link_up(theirs.as_ref(), pair.now, &mut side.out);
+        assert!(matches!(side.out[..], [Output::Close(A, Code::SettingsDiffer)]), "{theirs:?}");
+        assert_eq!(side.attach(A, users(0..1)).unwrap_err().code, Code::SettingsDiffer);
+        side.group.link_down(pair.now, &mut side.out);
+        assert_eq!(side.attach(A, users(0..1)).unwrap_err().code, Code::SettingsDiffer);
+        side.group.link_up(Some(&standings[1]), pair.now, &mut side.out);
+    }
+    assert_eq!(pair.sides[0].attach(A, users(0..1)), Ok(()));
+}
+
+#[test]
+fn what_the_other_server_must_not_say_closes_the_link() {
+    let mut pair = Pair::running(&changing());
+    let change = |epoch, joins: &[u32], leaves: &[u32]| Change {
+        group: GroupId(7),
+        epoch: Epoch(epoch),
+        first_round: RoundNumber(7),
+        joins: joins.iter().copied().map(UserId).collect(),
+        leaves: leaves.iter().copied().map(UserId).collect(),
+    };
+    let present = |epoch: u32, tile: u32| {
+        LinkFrame::Present(Present {
+            group: 7.into(),
+            epoch: epoch.into(),
+            round: 1.into(),
+            present: 0.into(),
+            tile: tile.into(),
+            skipped: 0.into(),
+        })
+    };
+    let wrong = [
+        (0, LinkFrame::Propose(change(1, &[], &[])), Code::KindUnknown),
+        (1, LinkFrame::Agree(change(1, &[], &[])), Code::KindUnknown),
+        (0, LinkFrame::Hello(1, Vec::new()), Code::KindUnknown),
+        (1, LinkFrame::Close(GroupId(8), Epoch(0)), Code::GroupUnknown),
+        (1, LinkFrame::Propose(change(2, &[], &[])), Code::EpochMismatch),
+        (1, LinkFrame::Propose(change(1, &[5], &[])), Code::EpochMismatch),
+        (1, LinkFrame::Propose(change(1, &[], &[500])), Code::EpochMismatch),
+        (0, LinkFrame::Agree(change(2, &[], &[])), Code::EpochMismatch),
+        (0, LinkFrame::Close(GroupId(7), Epoch(1)), Code::EpochMismatch),
+        (1, LinkFrame::Close(GroupId(7), Epoch(1)), Code::EpochMismatch),
+        (1, LinkFrame::Held(GroupId(7), Epoch(3), Vec::new()), Code::EpochMismatch),
+        (1, present(1, 0), Code::EpochMismatch),
+        (1, present(0, 3), Code::LengthWrong),
+    ];
+    for (side, frame, code) in wrong {
+        let bench = &mut pair.sides[side];
+        let said = bench.group.peer(frame.clone(), pair.now, &mut bench.out);
+        assert_eq!(said, Err(code), "{frame:?} to side {side}");
+    }
+    let harmless = [
+        LinkFrame::Propose(change(0, &[], &[])),
+        LinkFrame::Held(GroupId(7), Epoch(0), Vec::new()),
+        LinkFrame::Held(GroupId(7), Epoch(1), Vec::new()),
+        LinkFrame::Close(GroupId(7), Epoch(0)),
+    ];
+    for frame in harmless {
+        let bench = &mut pair.sides[1];
+        assert_eq!(bench.group.peer(frame.clone(), pair.now, &mut bench.out), Ok(()), "{frame:?}");
+    }
+    // S1 takes no more than it proposed.
+    pair.sides[0].play(1..=2);
+    let side = &mut pair.sides[0];
+    side.group.link_down(pair.now, &mut side.out);
+    let standing = pair.sides[1].group.standing();
+    let side = &mut pair.sides[0];
+    let mine = LinkGroup { round: side.group.standing().round, ..standing };
+    side.group.link_up(Some(&mine), pair.now, &mut side.out);
+    side.play(3..=4);
+    side.tick(PEER_TIMEOUT);
+    assert!(side.group.proposed.is_some());
+    let more = LinkFrame::Agree(change(1, &[900], &[]));
+    assert_eq!(side.group.peer(more, PEER_TIMEOUT, &mut side.out), Err(Code::EpochMismatch));
+    let earlier = LinkFrame::Agree(Change { first_round: RoundNumber(1), ..change(1, &[], &[]) });
+    assert_eq!(side.group.peer(earlier, PEER_TIMEOUT, &mut side.out), Err(Code::EpochMismatch));
+}

@@ -1,0 +1,98 @@
+//! What the other server said of who is present in the tiles of its rounds.
+
+use crate::limits::PEER_ROUNDS_AHEAD_MAX;
+use std::collections::BTreeMap;
+use twincast_protocol::ids::RoundNumber;
+
+/// The other server's words, for the open round and a few after it.
+#[derive(Debug, Default)]
+pub(super) struct PeerWords {
+    rounds: BTreeMap<u64, RoundWords>,
+    /// The newest round of which it has sealed a tile or that it has left out.
+    newest: u64,
+}
+
+#[derive(Debug, Default)]
+struct RoundWords {
+    skipped: bool,
+    /// By tile.
+    words: BTreeMap<u32, u64>,
+}
+
+impl PeerWords {
+    /// Who is present in a tile at the other server. `open` is the open round here; words for rounds far beyond it
+    /// are dropped.
+    pub(super) fn put(&mut self, open: RoundNumber, round: RoundNumber, tile: u32, word: u64) {
+        if let Some(words) = self.round(open, round) {
+            words.words.insert(tile, word);
+        }
+    }
+
+    /// The other server left a round out.
+    pub(super) fn put_skipped(&mut self, open: RoundNumber, round: RoundNumber) {
+        if let Some(words) = self.round(open, round) {
+            words.skipped = true;
+        }
+    }
+
+    fn round(&mut self, open: RoundNumber, round: RoundNumber) -> Option<&mut RoundWords> {
+        if round < open {
+            return None;
+        }
+        // A claim to be far ahead drives nobody through all the rounds up to there.
+        self.newest = self.newest.max(round.0.min(open.0.saturating_add(PEER_ROUNDS_AHEAD_MAX)));
+        (round.0 - open.0 <= PEER_ROUNDS_AHEAD_MAX).then(|| self.rounds.entry(round.0).or_default())
+    }
+
+    /// The word for a tile, if it is there.
+    pub(super) fn get(&self, round: RoundNumber, tile: usize) -> Option<u64> {
+        self.rounds.get(&round.0)?.words.get(&(tile as u32)).copied()
+    }
+
+    /// Whether the other server left the round out.
+    pub(super) fn is_skipped(&self, round: RoundNumber) -> bool {
+        self.rounds.get(&round.0).is_some_and(|words| words.skipped)
+    }
+
+    /// Whether all of so many tiles have a word.
+    pub(super) fn is_whole(&self, round: RoundNumber, tiles: usize) -> bool {
+        self.rounds.get(&round.0).is_some_and(|words| words.words.len() >= tiles)
+    }
+
+    /// Whether the other server has begun to seal this round, or a later one.
+    pub(super) fn has_begun(&self, round: RoundNumber) -> bool {
+        self.newest >= round.0
+    }
+
+    /// Rounds before this one are over.
+    pub(super) fn forget_before(&mut self, round: RoundNumber) {
+        self.rounds = self.rounds.split_off(&round.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_kept_for_a_few_rounds_and_no_more() {
+        let mut words = PeerWords::default();
+        let open = RoundNumber(10);
+        words.put(open, RoundNumber(9), 0, 1);
+        words.put(open, RoundNumber(10), 3, 5);
+        words.put(open, RoundNumber(10 + PEER_ROUNDS_AHEAD_MAX), 0, 7);
+        words.put(open, RoundNumber(u64::MAX), 0, 9);
+        assert_eq!(words.get(RoundNumber(9), 0), None, "that round is over");
+        assert_eq!(words.get(RoundNumber(10), 3), Some(5));
+        assert_eq!(words.get(RoundNumber(10), 0), None);
+        assert_eq!(words.get(RoundNumber(10 + PEER_ROUNDS_AHEAD_MAX), 0), Some(7));
+        assert_eq!(words.get(RoundNumber(u64::MAX), 0), None, "too far ahead to keep");
+        assert!(words.has_begun(RoundNumber(10 + PEER_ROUNDS_AHEAD_MAX)), "but it was said");
+        assert!(!words.has_begun(RoundNumber(11 + PEER_ROUNDS_AHEAD_MAX)), "and is believed so far");
+        assert!(words.is_whole(RoundNumber(10), 1) && !words.is_whole(RoundNumber(10), 2));
+        words.put_skipped(open, RoundNumber(11));
+        assert!(words.is_skipped(RoundNumber(11)) && !words.is_skipped(RoundNumber(10)));
+        words.forget_before(RoundNumber(11));
+        assert_eq!(words.get(RoundNumber(10), 3), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! One connection between the servers: bytes in, frames out of them, frames in, bytes out, nothing blocks.
+
+use crate::limits::{LINK_READ_BYTES, LINK_SEND_BYTES};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+use twincast_protocol::wire::link::{LINK_BODY_BYTES_MAX, LinkFrame};
+use twincast_protocol::wire::{Code, HEADER_BYTES, Header};
+
+/// One connection, its buffers bounded in both directions: by one frame and a read, and by one frame and
+/// [`LINK_SEND_BYTES`].
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: TcpStream,
+    peer: SocketAddr,
+    inbound: Vec<u8>,
+    /// Bytes of `inbound` that are consumed.
+    at: usize,
+    outbound: Vec<u8>,
+    /// Bytes of `outbound` that are sent.
+    sent: usize,
+    /// Bytes that were read, all in all.
+    received: u64,
+    /// When the socket last took bytes, or bytes for it came while it had none.
+    moved_at: Instant,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read1 {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end of the stream.
+    End,
+}
+
+impl Wire {
+    /// Takes a connected socket. What it sends is acknowledged within `stall_timeout`, or the kernel ends it.
+    ///
+    /// # Errors
+    /// When the peer is gone already.
+    pub(super) fn new(socket: TcpStream, stall_timeout: Duration) -> io::Result<Wire> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        let stall_ms = u32::try_from(stall_timeout.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&socket, stall_ms)?;
+        let peer = socket.peer_addr()?;
+        if peer == socket.local_addr()? {
+            // Two ends of one socket: a port of this machine that happened to be its own.
+            return Err(io::Error::other("the connection leads back to itself"));
+        }
+        Ok(Wire {
+            socket,
+            peer,
+            inbound: Vec::new(),
+            at: 0,
+            outbound: Vec::new(),
+            sent: 0,
+            received: 0,
+            moved_at: Instant::now(),
+        })
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Reads once. Only for who has taken all whole frames: what is left is less than one.
+    pub(super) fn read(&mut self) -> io::Result<Read1> {
+        self.inbound.drain(..self.at);
+        self.at = 0;
+        let end = self.inbound.len();
+        self.inbound.resize(end + LINK_READ_BYTES, 0);
+        let read = loop {
+            match self.socket.read(&mut self.inbound[end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.inbound.truncate(end + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => Ok(Read1::End),
+            Ok(bytes) => {
+                self.received += bytes as u64;
+                Ok(Read1::Bytes(bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read1::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next whole frame.
+    ///
+    /// # Errors
+    /// What is wrong with it; already at its header, if that is wrong.
+    pub(super) fn next(&mut self) -> Result<Option<LinkFrame>, Code> {
+        let rest = &self.inbound[self.at..];
+        let Some(header) = rest.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let header = Header::parse(header)?;
+        if header.body_bytes > LINK_BODY_BYTES_MAX {
+            return Err(Code::FrameTooLarge);
+        }
+        // A kind that has no place here is refused before its body comes: no kind takes an empty one.
+        if let Err(Code::KindUnknown) = LinkFrame::read(header.kind, &[]) {
+            return Err(Code::KindUnknown);
+        }
+        let end = HEADER_BYTES + header.body_bytes as usize;
+        let Some(body) = rest.get(HEADER_BYTES..end) else { return Ok(None) };
+        let frame = LinkFrame::read(header.kind, body)?;
+        self.at += end;
+        Ok(Some(frame))
+    }
+
+    /// Appends a frame to what is to be sent.
+    pub(super) fn push(&mut self, frame: &LinkFrame) {
+        if !self.has_unsent() {
+            self.outbound.clear();
+            self.sent = 0;
+            self.moved_at = Instant::now();
+        }
+        frame.put(&mut self.outbound);
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        self.sent < self.outbound.len()
+    }
+
+    /// Whether a further frame is to be appended now.
+    pub(super) fn has_room(&self) -> bool {
+        self.outbound.len() - self.sent < LINK_SEND_BYTES
+    }
+
+    /// When the socket has to take bytes at the latest, if there are any for it.
+    pub(super) fn stalls_at(&self, stall_timeout: Duration) -> Option<Instant> {
+        self.has_unsent().then(|| self.moved_at + stall_timeout)
+    }
+
+    /// Sends what the socket takes. Returns how much.
+    pub(super) fn write(&mut self) -> io::Result<usize> {
+        let mut written = 0;
+        while self.has_unsent() {
+            match self.socket.write(&self.outbound[self.sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    written += bytes;
+                    self.sent += bytes;
+                    self.moved_at = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.sent >= LINK_SEND_BYTES || !self.has_unsent() {
+            self.outbound.drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(written)
+    }
+}
