@@ -1,64 +1,73 @@
 //! The client itself: what its caller calls, and what it holds.
 
-use crate::dials::Dial;
+use crate::catching_up::CatchingUp;
+use crate::decoder::Decoder;
 use crate::error::ClientError;
-use crate::group::{self, GroupSettings};
-use crate::limits::{GROWTH_WAIT, RECEIVE_BYTES};
-use crate::observer::{Event, Observer, Outbox};
+use crate::event::Event;
+use crate::group::GroupSettings;
+use crate::limits::GROWTH_WAIT;
+use crate::observer::{Observer, Outbox};
 use crate::receiving::Round;
-use crate::sending::Submission;
+use crate::sending::{Submission, Workbench};
+use crate::session::Session;
 use crate::stream::Stream;
-use crate::table::Confirmed;
 use rand::CryptoRng;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide};
-use twincast_protocol::receive::BatchOpener;
-use twincast_protocol::wire::{Hello, Welcome};
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
+use twincast_protocol::keys::PairKey;
+use twincast_protocol::wire::{Body, EPOCH_ANY, Hello, Leave};
 
 /// What a client is told before it attaches; everything else the servers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
     /// The group.
     pub group: GroupId,
-    /// The epoch that is being dialled.
-    pub epoch: Epoch,
+    /// The epoch that must be running or, before the first, being dialled; none if any will do.
+    pub epoch: Option<Epoch>,
+    /// Whether users whom the group does not have ask to join it.
+    pub join: bool,
     /// How many bytes of one server are kept while the other has not sent theirs. At least four users' cells of a
     /// tile are kept in any case.
     pub skew_bytes: usize,
+    /// Whether a group with a paper profile will do: a baseline for comparison, which protects neither recipients
+    /// nor messages from one server.
+    pub accept_baseline: bool,
 }
 
-/// Some members of one group, attached to both servers over one connection each. See the [crate's](crate) page.
+/// Some users of one group, attached to both servers over one connection each. See the [crate's](crate) page.
 pub struct Client {
     pub(crate) settings: ClientSettings,
-    pub(crate) users: Box<[MemberIndex]>,
+    pub(crate) ids: Box<[UserId]>,
     pub(crate) streams: [Stream; 2],
-    pub(crate) session: Option<Session>,
-    /// When bytes last came or were used.
-    pub(crate) last_progress: Duration,
-    received: bool,
-    error: Option<ClientError>,
-}
-
-/// What there is once both servers have described the group.
-pub(crate) struct Session {
-    pub(crate) group: GroupSettings,
-    /// The dial of the user at position p for slot k: `p * K + k`.
-    pub(crate) dials: Vec<Dial>,
-    /// How many of them both servers have.
-    pub(crate) effective: usize,
-    pub(crate) confirmed: Confirmed,
-    /// Confirmation cells opened.
-    pub(crate) confirmed_cells: u64,
-    pub(crate) opener: BatchOpener,
+    /// The group, once both servers have described it alike.
+    pub(crate) group: Option<GroupSettings>,
+    /// The epoch that runs or is dialled, and the next one once it is announced.
+    pub(crate) sessions: VecDeque<Session>,
+    /// How many sessions there were.
+    pub(crate) serial: u64,
+    /// The same, from before the connections became new.
+    pub(crate) kept: VecDeque<Session>,
+    pub(crate) decoder: Option<Decoder>,
     /// Users whose next submission says that something was tampered with.
     pub(crate) alarms: Box<[bool]>,
+    /// Users who leave.
+    leaving: Box<[bool]>,
     pub(crate) round: Round,
+    /// Tiles that went out before this client came, while they are fetched.
+    pub(crate) catching_up: Option<CatchingUp>,
     /// Rounds whose submissions are not all made.
     pub(crate) submissions: VecDeque<Submission>,
     /// The next round to submit for.
     pub(crate) next_submission: RoundNumber,
+    pub(crate) workbench: Workbench,
+    /// What is to be told at the next occasion.
+    pub(crate) events: Vec<Event>,
+    /// When bytes last came or were used.
+    pub(crate) last_progress: Duration,
+    received: bool,
+    error: Option<ClientError>,
 }
 
 impl Client {
@@ -66,42 +75,124 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Users`] when there are none or they are not strictly ascending.
-    pub fn new(settings: ClientSettings, users: Vec<MemberIndex>) -> Result<Client, ClientError> {
+    pub fn new(settings: ClientSettings, users: Vec<UserId>) -> Result<Client, ClientError> {
         if users.is_empty() || !users.is_sorted_by(|a, b| a < b) {
             return Err(ClientError::Users);
         }
-        let mut streams = ServerSide::BOTH.map(Stream::new);
-        for stream in &mut streams {
-            let hello = Hello::frame(settings.group, settings.epoch, stream.server, &users);
-            stream.outbound.end().extend_from_slice(&hello);
-        }
-        Ok(Client {
+        let mut client = Client {
             settings,
-            users: users.into(),
-            streams,
-            session: None,
+            streams: ServerSide::BOTH.map(Stream::new),
+            group: None,
+            sessions: VecDeque::new(),
+            serial: 0,
+            kept: VecDeque::new(),
+            decoder: None,
+            alarms: vec![false; users.len()].into(),
+            leaving: vec![false; users.len()].into(),
+            round: Round::default(),
+            catching_up: None,
+            submissions: VecDeque::new(),
+            next_submission: RoundNumber::DIAL,
+            workbench: Workbench::default(),
+            events: Vec::new(),
             last_progress: Duration::ZERO,
             received: false,
             error: None,
-        })
+            ids: users.into(),
+        };
+        client.greet();
+        Ok(client)
     }
 
-    /// The members that it plays.
+    /// Begins anew on two new connections, as the same users. What the client has of an epoch that still runs, or is
+    /// still dialled, stays of use: dials, keys, confirmations. There are no verdicts any more on the round that was
+    /// open; rounds go on from the first that both servers deliver whole. Parts that were on their way to S2 are not
+    /// made again. A client that ended with an error stays ended.
+    pub fn reconnect(&mut self) {
+        self.streams = ServerSide::BOTH.map(Stream::new);
+        for mut session in self.sessions.drain(..) {
+            session.reconnect();
+            self.kept.retain(|kept| kept.epoch != session.epoch);
+            self.kept.push_back(session);
+        }
+        self.group = None;
+        self.catching_up = None;
+        self.round = Round::default();
+        self.submissions.clear();
+        self.received = false;
+        self.greet();
+    }
+
+    /// HELLO, and what users have asked for since.
+    fn greet(&mut self) {
+        let epoch = self.settings.epoch.unwrap_or(EPOCH_ANY);
+        for stream in &mut self.streams {
+            let (group, join) = (self.settings.group, self.settings.join);
+            let hello = Hello::frame(group, epoch, stream.server, join, &self.ids);
+            stream.outbound.frames.extend_from_slice(&hello);
+        }
+        let leaving = self.ids.iter().zip(&self.leaving).filter(|(_, leaving)| **leaving);
+        for user in leaving.map(|(user, _)| *user).collect::<Vec<_>>() {
+            self.say_leave(user);
+        }
+    }
+
+    /// The users that it plays.
     #[must_use]
-    pub fn users(&self) -> &[MemberIndex] {
-        &self.users
+    pub fn users(&self) -> &[UserId] {
+        &self.ids
     }
 
-    /// The group, once both servers have described it.
+    /// The group, once both servers have described it and an epoch's members.
     #[must_use]
     pub fn group(&self) -> Option<&GroupSettings> {
-        self.session.as_ref().map(|session| &session.group)
+        self.group.as_ref().filter(|_| !self.sessions.is_empty())
+    }
+
+    /// The epoch that runs or, where none does, is dialled.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.sessions.front().map(|session| session.epoch)
+    }
+
+    /// The members of an epoch in the order of their indices, if it runs, is dialled or is announced.
+    #[must_use]
+    pub fn roster(&self, epoch: Epoch) -> Option<&[UserId]> {
+        self.sessions.iter().find(|session| session.epoch == epoch).map(|session| &session.roster[..])
     }
 
     /// The round whose verdicts come next, once the epoch is open at both servers.
     #[must_use]
     pub fn round(&self) -> Option<RoundNumber> {
-        self.session.as_ref().and_then(|session| session.round.number)
+        self.round.number
+    }
+
+    /// The keys that the user at `position` shares with `other` in this epoch, if they exchanged any.
+    #[must_use]
+    pub fn pair_key(&self, position: usize, other: UserId) -> Option<&PairKey> {
+        let session = self.sessions.front()?;
+        let here = session.users.binary_search_by_key(&position, |user| user.position).ok()?;
+        session.exchange.sealing(here, session.member(other)?)
+    }
+
+    /// `user` is a member no more from the next epoch on that is announced. Whether this client plays it.
+    pub fn leave(&mut self, user: UserId) -> bool {
+        let Ok(position) = self.ids.binary_search(&user) else { return false };
+        if !std::mem::replace(&mut self.leaving[position], true) {
+            self.say_leave(user);
+        }
+        true
+    }
+
+    fn say_leave(&mut self, user: UserId) {
+        for stream in &mut self.streams {
+            Leave { user: user.0.into(), reserved: 0.into() }.put(0, &mut stream.outbound.frames);
+        }
+    }
+
+    /// Whether the user at this position asked to leave.
+    pub(crate) fn is_leaving(&self, position: usize) -> bool {
+        self.leaving[position]
     }
 
     /// Where bytes from `server` go. Empty when it is too far ahead of the other one: read the other, and ask again
@@ -133,6 +224,7 @@ impl Client {
     /// after it is used.
     pub fn advance(&mut self, now: Duration, observer: &mut impl Observer) -> Result<(), ClientError> {
         self.check()?;
+        self.events.drain(..).for_each(|event| observer.event(event));
         if std::mem::take(&mut self.received) {
             self.last_progress = now;
         }
@@ -146,7 +238,7 @@ impl Client {
             for server in ServerSide::BOTH {
                 moved |= self.read_frames(server, now, observer)?;
             }
-            moved |= self.read_cells(observer);
+            moved |= self.read_cells(observer) || self.catch_up(observer) || self.close_if_ended(observer);
             if !moved {
                 moved = self.give_up_closed(observer) || self.close_late(now, observer);
             }
@@ -195,63 +287,22 @@ impl Client {
 
     /// Starts the submissions of all users for the next round: [`outgoing`](Client::outgoing) makes them. At most one
     /// round ahead of the one whose verdicts come next, which the servers would refuse. Users who have a slot without
-    /// an effective dial are left out.
+    /// a dial in effect are left out.
     ///
-    /// The round, or none: the epoch is not open, or the client is a round ahead already.
+    /// The round, or none: the epoch is not open, the client is a round ahead already, or the round is the next
+    /// epoch's.
     pub fn submit(&mut self) -> Option<RoundNumber> {
-        let session = self.session.as_mut()?;
-        let current = session.round.number?;
-        let round = session.next_submission.max(current);
-        if round > current.next() {
+        let round = self.next_submission.max(self.round.number?);
+        if round > self.round.number?.next() {
             return None;
         }
-        session.submissions.push_back(Submission { round, position: 0 });
-        session.next_submission = round.next();
+        let next_epoch = self.sessions.get(1).filter(|next| next.waits != [true; 2]);
+        if next_epoch.and_then(|next| next.first_round).is_some_and(|first| round >= first) {
+            return None;
+        }
+        self.submissions.push_back(Submission { round, position: 0 });
+        self.next_submission = round.next();
         Some(round)
-    }
-
-    /// Both servers have described the same group.
-    pub(crate) fn attach(&mut self, group: GroupSettings, observer: &mut impl Observer) {
-        let users = self.users.len();
-        let piece_bytes = group.piece_bytes();
-        let first_bytes = RECEIVE_BYTES.min(users.saturating_mul(piece_bytes));
-        for stream in &mut self.streams {
-            stream.inbound.resize(first_bytes, self.settings.skew_bytes, piece_bytes);
-        }
-        let dials = users * group.slots as usize;
-        self.session = Some(Session {
-            group,
-            dials: std::iter::repeat_with(|| Dial::NEW).take(dials).collect(),
-            effective: 0,
-            confirmed: Confirmed::new(&group, users),
-            confirmed_cells: 0,
-            opener: BatchOpener::new(group.frame),
-            alarms: vec![false; users].into(),
-            round: Round::default(),
-            submissions: VecDeque::new(),
-            next_submission: RoundNumber::DIAL,
-        });
-        observer.event(Event::Attached(group));
-    }
-
-    /// Takes `server`'s WELCOME, which is its first.
-    pub(crate) fn welcome(
-        &mut self,
-        server: ServerSide,
-        welcome: Welcome,
-        observer: &mut impl Observer,
-    ) -> Result<(), ClientError> {
-        let asked = (self.settings.group, self.settings.epoch);
-        let settings = GroupSettings::read(server, &welcome, asked, &self.users)?;
-        if welcome.open != 0 {
-            return Err(ClientError::AlreadyOpen { server });
-        }
-        self.streams[server.index()].welcome = Some(welcome);
-        if let [Some(one), Some(two)] = self.streams.each_ref().map(|stream| stream.welcome.as_ref()) {
-            group::compare([one, two])?;
-            self.attach(settings, observer);
-        }
-        Ok(())
     }
 
     fn check(&self) -> Result<(), ClientError> {
@@ -270,8 +321,9 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("settings", &self.settings)
-            .field("users", &self.users.len())
+            .field("users", &self.ids.len())
             .field("group", &self.group())
+            .field("epoch", &self.epoch())
             .field("round", &self.round())
             .field("error", &self.error)
             .finish_non_exhaustive()

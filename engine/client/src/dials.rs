@@ -1,15 +1,31 @@
-//! The dials of a client's users: session keys until they are sent and confirmed, and who has acknowledged them.
+//! The dials of a client's users: what they are made of until both servers have it, and whether they are in effect.
 
 use std::fmt;
-use twincast_protocol::ids::ServerSide;
+use twincast_protocol::format::Aim;
+use twincast_protocol::ids::{MemberIndex, ServerSide};
 use twincast_protocol::session_key::SessionKey;
 use zeroize::Zeroize;
 
-/// One user's dial for one slot.
+/// One user's dial for one slot of one epoch.
+#[derive(Default)]
 pub(crate) struct Dial {
+    /// The number that the client drew for it, with its secrets.
+    id: Option<u64>,
     secrets: Option<Secrets>,
-    acknowledged: [bool; 2],
+    /// What is needed to send; also of a dial that is not in effect yet.
+    aim: Option<Aim>,
+    /// The one member that it reaches, if it is one.
+    pub(crate) recipient: Option<MemberIndex>,
+    /// The dial that each server says is in effect.
+    acknowledged: [Option<u64>; 2],
+    /// Whether each server has asked for its confirmations, and got all of them.
+    pub(crate) granted: [bool; 2],
+    /// S2 has got some of its confirmations. They are never made again: two sets under one seed would show S2 the sum
+    /// of their codewords.
+    pub(crate) begun: bool,
     finished: [bool; 2],
+    /// The caller knows that it is void.
+    pub(crate) void: bool,
 }
 
 /// What a dial is made of. Each of P1 and P2 is for its server's eyes alone.
@@ -33,18 +49,26 @@ impl fmt::Debug for Secrets {
 }
 
 impl Dial {
-    pub(crate) const NEW: Dial = Dial { secrets: None, acknowledged: [false; 2], finished: [false; 2] };
-
-    /// Its secrets, where they are drawn and still needed.
-    pub(crate) fn secrets(&self) -> Option<&Secrets> {
-        self.secrets.as_ref()
+    /// Its number and secrets, where they are drawn and still needed.
+    pub(crate) fn secrets(&self) -> Option<(u64, &Secrets)> {
+        self.id.zip(self.secrets.as_ref())
     }
 
-    pub(crate) fn draw(&mut self, secrets: Secrets) {
-        self.secrets = Some(secrets);
+    pub(crate) fn draw(&mut self, id: u64, secrets: Secrets, aim: Aim, recipient: Option<MemberIndex>) {
+        *self = Dial { id: Some(id), secrets: Some(secrets), aim: Some(aim), recipient, ..Dial::default() };
     }
 
-    /// Everything that `server` gets of the secrets is made. Once both have theirs, they are forgotten.
+    /// Whether it was drawn, by this client.
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Whether `server` says that some dial is in effect.
+    pub(crate) fn is_acknowledged(&self, server: ServerSide) -> bool {
+        self.acknowledged[server.index()].is_some()
+    }
+
+    /// Everything that `server` gets of the confirmations is made. Once both have theirs, the secrets are forgotten.
     pub(crate) fn finish(&mut self, server: ServerSide) {
         self.finished[server.index()] = true;
         if self.finished == [true; 2] {
@@ -52,18 +76,44 @@ impl Dial {
         }
     }
 
-    /// They are not needed any more.
+    /// The secrets are not needed any more.
     pub(crate) fn forget(&mut self) {
         self.secrets = None;
     }
 
-    /// `server` has the session key. Whether that is news.
-    pub(crate) fn acknowledge(&mut self, server: ServerSide) -> bool {
-        !std::mem::replace(&mut self.acknowledged[server.index()], true)
+    /// `server` says that the dial of this number is in effect; false if it said so of another number before.
+    pub(crate) fn acknowledge(&mut self, server: ServerSide, id: u64) -> bool {
+        *self.acknowledged[server.index()].get_or_insert(id) == id
     }
 
-    /// Whether both servers have their session key.
+    /// Whether `server` may have the secrets that are kept: they are those of the dial that it says is in effect.
+    pub(crate) fn is_of(&self, server: ServerSide) -> bool {
+        self.id.is_some() && self.id == self.acknowledged[server.index()]
+    }
+
+    /// `server` says that it is void.
+    pub(crate) fn revoke(&mut self, server: ServerSide) {
+        self.acknowledged[server.index()] = None;
+    }
+
+    /// Whether both servers say that the same dial is in effect.
     pub(crate) fn is_effective(&self) -> bool {
-        self.acknowledged == [true; 2]
+        matches!(self.acknowledged, [Some(one), Some(two)] if one == two)
+    }
+
+    /// Whether the one in effect is the one that this client drew.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_effective() && self.id == self.acknowledged[0]
+    }
+
+    /// What is needed to send, if the dial in effect is this client's own.
+    pub(crate) fn aim(&self) -> Option<&Aim> {
+        self.aim.as_ref().filter(|_| self.is_own())
+    }
+
+    /// The connections are new: what was asked for on the old ones may be asked for again, but for S2's confirmations
+    /// that are begun.
+    pub(crate) fn reconnect(&mut self) {
+        self.granted = [false, self.begun];
     }
 }

@@ -1,8 +1,8 @@
 //! The one error type of this crate.
 
 use twincast_protocol::error::ProtocolError;
-use twincast_protocol::ids::ServerSide;
-use twincast_protocol::ids::{MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::format::Profile;
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::wire::{Code, Kind};
 
 /// Why a client cannot go on. It has taken nothing of the offending frame, and gives the same answer from then on;
@@ -13,7 +13,7 @@ use twincast_protocol::wire::{Code, Kind};
 #[non_exhaustive]
 pub enum ClientError {
     /// No users, or users that are not strictly ascending. The caller's doing.
-    #[error("a client plays at least one member, and lists them strictly ascending")]
+    #[error("a client plays at least one user, and lists them strictly ascending")]
     Users,
     /// Bytes that are no frame of this format. The server's doing.
     #[error("{server} sent what is no frame of this wire format: {}", code.sentence())]
@@ -76,11 +76,23 @@ pub enum ClientError {
         /// What S1 and S2 say.
         said: [u64; 2],
     },
-    /// The epoch runs already, so that nothing can be dialled. The caller attaches before dialling ends.
-    #[error("the epoch is open at {server} already: members attach and dial before it opens")]
-    AlreadyOpen {
+    /// A paper profile, which protects neither recipients nor messages from one server, and which the caller did not
+    /// accept ([`accept_baseline`](crate::ClientSettings::accept_baseline)). Nothing is dialled.
+    #[error(
+        "the group's profile is {profile}, a baseline in which one server can find recipients and forge messages: \
+         see engine/docs/THREAT_MODEL.md, and accept the baseline to take part all the same"
+    )]
+    Baseline {
+        /// The profile.
+        profile: Profile,
+    },
+    /// A list of members that has not the hash that was announced. The server's doing.
+    #[error("{server} lists members of epoch {epoch} that have not the hash which it announced")]
+    RosterHash {
         /// Which server.
         server: ServerSide,
+        /// The epoch.
+        epoch: Epoch,
     },
     /// A delivery, grant or round end that does not follow the one before it. The server's doing.
     #[error("{server} sent a {kind:?} frame out of order: {what}")]
@@ -92,21 +104,21 @@ pub enum ClientError {
         /// What does not follow.
         what: &'static str,
     },
-    /// A recipient that the group does not have. The caller's doing; the slot is not dialled.
-    #[error("member {sender} cannot dial slot {slot}: {reason}")]
+    /// Recipients that the group's format cannot reach. The caller's doing; the slot is not dialled.
+    #[error("user {sender} cannot dial slot {slot}: {reason}")]
     Recipients {
         /// Who was to dial.
-        sender: MemberIndex,
+        sender: UserId,
         /// The slot.
         slot: SlotIndex,
         /// Which recipient.
         reason: ProtocolError,
     },
     /// A message that does not fit the group's frame. The caller's doing; nothing of that member's round is sent.
-    #[error("member {sender} cannot send in slot {slot} of round {round}: {reason}")]
+    #[error("user {sender} cannot send in slot {slot} of round {round}: {reason}")]
     Message {
         /// Who was to send.
-        sender: MemberIndex,
+        sender: UserId,
         /// The slot.
         slot: SlotIndex,
         /// The round.
@@ -114,4 +126,55 @@ pub enum ClientError {
         /// How long the message is, and may be.
         reason: ProtocolError,
     },
+    /// A message that fits the group's frame, but not with what comes around it in a group that exchanges keys. The
+    /// caller's doing; nothing of that member's round is sent.
+    #[error(
+        "user {sender} cannot send in slot {slot} of round {round}: a message of {bytes} bytes does not fit: in a \
+         group that exchanges keys this frame holds {bytes_max} bytes of a message that is {}", if *sealed { "sealed" } else { "not sealed" }
+    )]
+    MessageInside {
+        /// Who was to send.
+        sender: UserId,
+        /// The slot.
+        slot: SlotIndex,
+        /// The round.
+        round: RoundNumber,
+        /// How long the message is, in bytes.
+        bytes: usize,
+        /// How long it may be, in bytes.
+        bytes_max: usize,
+        /// Whether it was to be sealed.
+        sealed: bool,
+    },
+}
+
+/// Refuses a field that is not what it must be.
+pub(crate) fn field(
+    server: ServerSide,
+    kind: Kind,
+    field: &'static str,
+    said: u64,
+    expected: u64,
+) -> Result<(), ClientError> {
+    match said == expected {
+        true => Ok(()),
+        false => Err(ClientError::Field { server, kind, field, said, expected }),
+    }
+}
+
+/// Refuses an index that is not below its limit.
+pub(crate) fn below(
+    server: ServerSide,
+    kind: Kind,
+    field: &'static str,
+    said: u32,
+    limit: u32,
+) -> Result<(), ClientError> {
+    match said < limit {
+        true => Ok(()),
+        false => {
+            let (said, expected) = (said.into(), u64::from(limit).saturating_sub(1));
+            Err(ClientError::Field { server, kind, field, said, expected })
+        }
+    }
 }

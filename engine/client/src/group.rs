@@ -1,33 +1,47 @@
 //! The group as both servers describe it.
 
-use crate::error::ClientError;
-use crate::limits::{CONFIRMED_BYTES_MAX, MEMBERS_MAX, SLOTS_MAX, TILE_SENDERS};
+use crate::error::{ClientError, field};
+use crate::limits::{SLOTS_MAX, TILE_SENDERS};
+use crate::roster;
 use std::time::Duration;
-use twincast_protocol::confirm::CONFIRMATION_BYTES;
-use twincast_protocol::frame::FrameBytes;
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide};
+use twincast_protocol::format::{Profile, Scheme, ShareFormat};
+use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
+use twincast_protocol::parts::PartKind;
+use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
 use twincast_protocol::wire::{Kind, Welcome};
 
-/// The compact profile's number in WELCOME.
-const COMPACT: u8 = 2;
+/// The one way out that this client reads.
+const BROADCAST: u8 = 0;
+/// Bytes that say whether a message is sealed, in a group that exchanges keys.
+pub(crate) const MARK_BYTES: usize = 1;
 
-/// What both servers' WELCOME say of the group.
+/// What both servers' WELCOME say of the group. The members are those of the epoch that ran, or was dialled, then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
     /// The group.
     pub group: GroupId,
-    /// The epoch that is dialled.
+    /// The epoch that was running or, where none was, being dialled.
     pub epoch: Epoch,
-    /// Members, n.
+    /// Members of that epoch, n.
     pub members: u32,
     /// Slots of a member, K.
     pub slots: u32,
-    /// The size of a frame, F.
-    pub frame: FrameBytes,
+    /// How messages become shares.
+    pub format: ShareFormat,
     /// Senders to a tile of confirmations; 0 where the group has none.
     pub confirm_tile_senders: u32,
+    /// Senders to a tile of keys and of replies; 0 where members do not exchange keys.
+    pub key_tile_senders: u32,
     /// How long a round waits for the second server.
     pub round_timeout: Duration,
+    /// Time between two seals where rounds go by the clock; zero in lockstep.
+    pub interval: Duration,
+    /// Rounds of an epoch; 0 where it has no end.
+    pub epoch_rounds: u32,
+    /// How many rounds before an epoch's first it is announced.
+    pub announce_rounds: u32,
+    /// Whether the servers are linked to each other.
+    pub linked: bool,
 }
 
 impl GroupSettings {
@@ -35,47 +49,60 @@ impl GroupSettings {
     pub(crate) fn read(
         server: ServerSide,
         welcome: &Welcome,
-        asked: (GroupId, Epoch),
-        users: &[MemberIndex],
+        group: GroupId,
+        accept_baseline: bool,
     ) -> Result<GroupSettings, ClientError> {
         let kind = Kind::Welcome;
-        let must_be = |field, said: u64, expected: u64| match said == expected {
-            true => Ok(()),
-            false => Err(ClientError::Field { server, kind, field, said, expected }),
-        };
         let refuse = |field, said: u32| Err(ClientError::Group { server, field, said: said.into() });
 
-        must_be("group", welcome.group.get().into(), asked.0.0.into())?;
-        must_be("epoch", welcome.epoch.get().into(), asked.1.0.into())?;
-        must_be("profile", welcome.profile.into(), COMPACT.into())?;
-        let (members, slots) = (welcome.members.get(), welcome.slots.get());
-        let last = users.last().map_or(0, |user| user.0);
-        if members > MEMBERS_MAX || members <= last {
-            return refuse("members", members);
-        }
+        field(server, kind, "group", welcome.group.get().into(), group.0.into())?;
+        field(server, kind, "delivery", welcome.delivery.into(), BROADCAST.into())?;
+        field(server, kind, "reserved", welcome.reserved.into(), 0)?;
+        let slots = welcome.slots.get();
         if slots == 0 || slots > SLOTS_MAX {
             return refuse("slots", slots);
         }
-        let masks = u64::from(members.div_ceil(TILE_SENDERS)) * u64::from(slots) * users.len() as u64;
-        if masks * 16 > CONFIRMED_BYTES_MAX {
-            return refuse("members", members);
+        for (field, flag) in [("open", welcome.open), ("linked", welcome.linked)] {
+            if flag > 1 {
+                return refuse(field, flag.into());
+            }
         }
-        let frame_bytes = welcome.frame_bytes.get();
-        let Ok(frame) = FrameBytes::new(frame_bytes) else { return refuse("frame_bytes", frame_bytes) };
-        must_be("share_bytes", welcome.share_bytes.get().into(), frame.share_bytes() as u64)?;
-        let confirm_tile_senders = welcome.confirm_tile_senders.get();
-        let whole = confirm_tile_senders.is_power_of_two() && confirm_tile_senders <= TILE_SENDERS;
-        if !whole && confirm_tile_senders != 0 {
-            return refuse("confirm_tile_senders", confirm_tile_senders);
+        let format = read_format(server, welcome)?;
+        if format.profile().is_paper() && !accept_baseline {
+            return Err(ClientError::Baseline { profile: format.profile() });
+        }
+        let cell_bytes = format.cell_bytes(server) as u64;
+        field(server, kind, "share_bytes", welcome.share_bytes.get().into(), cell_bytes)?;
+        let tile_sizes = [
+            ("confirm_tile_senders", welcome.confirm_tile_senders.get()),
+            ("key_tile_senders", welcome.key_tile_senders.get()),
+        ];
+        for (field, senders) in tile_sizes {
+            if senders != 0 && !(senders.is_power_of_two() && senders <= TILE_SENDERS) {
+                return refuse(field, senders);
+            }
+        }
+        // A round of one-to-many has one table of choices, and no dial that could be confirmed.
+        if let Scheme::OneToMany { .. } = format.scheme() {
+            match (slots, tile_sizes[0]) {
+                (1, (_, 0)) => {}
+                (1, (field, senders)) => return refuse(field, senders),
+                _ => return refuse("slots", slots),
+            }
         }
         Ok(GroupSettings {
-            group: asked.0,
-            epoch: asked.1,
-            members,
+            group,
+            epoch: Epoch(welcome.epoch.get()),
+            members: welcome.members.get(),
             slots,
-            frame,
-            confirm_tile_senders,
+            format,
+            confirm_tile_senders: tile_sizes[0].1,
+            key_tile_senders: tile_sizes[1].1,
             round_timeout: Duration::from_millis(welcome.round_timeout_ms.get().into()),
+            interval: Duration::from_millis(welcome.interval_ms.get().into()),
+            epoch_rounds: welcome.epoch_rounds.get(),
+            announce_rounds: welcome.announce_rounds.get(),
+            linked: welcome.linked == 1,
         })
     }
 
@@ -85,39 +112,111 @@ impl GroupSettings {
         self.confirm_tile_senders != 0
     }
 
-    /// Tiles of one slot of a round.
+    /// Whether members exchange keys at the start of each epoch.
     #[must_use]
-    pub fn tiles(&self) -> u32 {
-        self.members.div_ceil(TILE_SENDERS)
+    pub fn exchanges_keys(&self) -> bool {
+        self.key_tile_senders != 0
     }
 
-    /// The most bytes that one user gets of a tile, message or confirmation.
-    pub(crate) fn piece_bytes(&self) -> usize {
-        TILE_SENDERS as usize * self.frame.share_bytes().max(CONFIRMATION_BYTES)
+    /// The longest message in bytes. In a group that exchanges keys one byte says whether the rest is sealed, and a
+    /// sealed message is 16 bytes longer.
+    #[must_use]
+    pub fn message_bytes_max(&self, sealed: bool) -> usize {
+        let around = match (self.exchanges_keys(), sealed) {
+            (false, _) => 0,
+            (true, false) => MARK_BYTES,
+            (true, true) => MARK_BYTES + SEAL_OVERHEAD_BYTES,
+        };
+        self.format.message_bytes_max().saturating_sub(around)
     }
+
+    /// Senders to a tile of parts; 0 where the group has no such parts.
+    pub(crate) fn part_tile_senders(&self, kind: PartKind) -> u32 {
+        match kind {
+            PartKind::Confirmation => self.confirm_tile_senders,
+            PartKind::Key | PartKind::KeyReply => self.key_tile_senders,
+        }
+    }
+
+    /// The slots that have parts of this kind.
+    pub(crate) fn part_slots(&self, kind: PartKind) -> u32 {
+        match kind {
+            PartKind::Confirmation => self.slots,
+            PartKind::Key | PartKind::KeyReply => 1,
+        }
+    }
+
+    /// Whether slots are dialled: not where each round deals the group anew.
+    pub(crate) fn dials(&self) -> bool {
+        !matches!(self.format.scheme(), Scheme::OneToMany { .. })
+    }
+
+    /// Whether a sender must know more of a dial than that it is in effect.
+    pub(crate) fn needs_aim(&self) -> bool {
+        self.format.profile().is_paper() || self.format.scheme() != Scheme::Plain
+    }
+
+    /// The most bytes that one user gets of a tile from `server`, message or part.
+    pub(crate) fn piece_bytes(&self, server: ServerSide) -> usize {
+        let part_bytes = PartKind::ALL.map(PartKind::bytes).into_iter().max().unwrap_or_default();
+        TILE_SENDERS as usize * self.format.cell_bytes(server).max(part_bytes)
+    }
+}
+
+fn read_format(server: ServerSide, welcome: &Welcome) -> Result<ShareFormat, ClientError> {
+    let refuse = |field, said: u32| ClientError::Group { server, field, said: said.into() };
+    let profile = Profile::from_number(welcome.profile);
+    let profile = profile.ok_or_else(|| refuse("profile", welcome.profile.into()))?;
+    let subgroups_max = welcome.subgroups_max.get();
+    let scheme = match (welcome.scheme, subgroups_max) {
+        (0, 0) => Scheme::Plain,
+        (1, 0) => Scheme::Algorithm4,
+        (2, 1..) => Scheme::OneToMany { subgroups_max },
+        (0..=2, _) => return Err(refuse("subgroups_max", subgroups_max.into())),
+        (scheme, _) => return Err(refuse("scheme", scheme.into())),
+    };
+    // A number of subgroups that the wire has room for and the format has not is refused before the frame is.
+    let frame_bytes = welcome.frame_bytes.get();
+    ShareFormat::new(profile, frame_bytes, Scheme::Plain).map_err(|_| refuse("frame_bytes", frame_bytes))?;
+    ShareFormat::new(profile, frame_bytes, scheme).map_err(|_| refuse("subgroups_max", subgroups_max.into()))
 }
 
 /// A field of WELCOME, as a number.
 type Value = fn(&Welcome) -> u64;
 
-/// Refuses two servers that describe different groups.
+/// What is the same at both servers whatever epoch they are in.
+const SETTINGS: [(&str, Value); 15] = [
+    ("group", |welcome| welcome.group.get().into()),
+    ("slots", |welcome| welcome.slots.get().into()),
+    ("frame_bytes", |welcome| welcome.frame_bytes.get().into()),
+    ("confirm_tile_senders", |welcome| welcome.confirm_tile_senders.get().into()),
+    ("key_tile_senders", |welcome| welcome.key_tile_senders.get().into()),
+    ("round_timeout_ms", |welcome| welcome.round_timeout_ms.get().into()),
+    ("interval_ms", |welcome| welcome.interval_ms.get().into()),
+    ("epoch_rounds", |welcome| welcome.epoch_rounds.get().into()),
+    ("announce_rounds", |welcome| welcome.announce_rounds.get().into()),
+    ("profile", |welcome| welcome.profile.into()),
+    ("scheme", |welcome| welcome.scheme.into()),
+    ("subgroups_max", |welcome| welcome.subgroups_max.get().into()),
+    ("delivery", |welcome| welcome.delivery.into()),
+    ("linked", |welcome| welcome.linked.into()),
+    ("reserved", |welcome| welcome.reserved.into()),
+];
+
+/// Refuses two servers that describe different groups. They may be in different epochs for a moment; the members of
+/// one epoch are the same.
 pub(crate) fn compare(welcomes: [&Welcome; 2]) -> Result<(), ClientError> {
-    let fields: [(&'static str, Value); 9] = [
-        ("group", |welcome| welcome.group.get().into()),
-        ("epoch", |welcome| welcome.epoch.get().into()),
-        ("members", |welcome| welcome.members.get().into()),
-        ("slots", |welcome| welcome.slots.get().into()),
-        ("frame_bytes", |welcome| welcome.frame_bytes.get().into()),
-        ("share_bytes", |welcome| welcome.share_bytes.get().into()),
-        ("confirm_tile_senders", |welcome| welcome.confirm_tile_senders.get().into()),
-        ("round_timeout_ms", |welcome| welcome.round_timeout_ms.get().into()),
-        ("profile", |welcome| welcome.profile.into()),
-    ];
-    for (field, value) in fields {
+    let differ = |field, value: Value| {
         let said = welcomes.map(value);
-        if said[0] != said[1] {
-            return Err(ClientError::ServersDiffer { field, said });
+        match said[0] == said[1] {
+            true => Ok(()),
+            false => Err(ClientError::ServersDiffer { field, said }),
         }
+    };
+    SETTINGS.into_iter().try_for_each(|(field, value)| differ(field, value))?;
+    if welcomes[0].epoch == welcomes[1].epoch {
+        differ("members", |welcome| welcome.members.get().into())?;
+        roster::compare_hashes(welcomes.map(|welcome| &welcome.roster_hash))?;
     }
     Ok(())
 }

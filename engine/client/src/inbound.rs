@@ -4,7 +4,7 @@
 //! moved to the front; a buffer that is full of more than that has no room until more of it was read. It grows when
 //! it is allowed to, up to its limit, and shrinks again once it is empty.
 
-use crate::limits::{MOVED_FRACTION, RECEIVE_BYTES_MIN};
+use crate::limits::{MOVED_FRACTION, RECEIVE_BYTES_MIN, SMALL_FRAME_BYTES_MAX};
 
 /// The bytes from one server that are not read yet.
 pub(crate) struct Inbound {
@@ -23,14 +23,14 @@ impl Inbound {
     /// A buffer of the smallest size.
     pub(crate) fn new() -> Inbound {
         let bytes = vec![0; RECEIVE_BYTES_MIN];
-        let piece = RECEIVE_BYTES_MIN / 4;
-        Inbound { bytes, start: 0, end: 0, first: RECEIVE_BYTES_MIN, max: RECEIVE_BYTES_MIN, piece }
+        let (first, max) = (RECEIVE_BYTES_MIN, RECEIVE_BYTES_MIN);
+        Inbound { bytes, start: 0, end: 0, first, max, piece: SMALL_FRAME_BYTES_MAX }
     }
 
     /// Sets its sizes, once they are known. It always holds at least four pieces.
     pub(crate) fn resize(&mut self, first: usize, max: usize, piece: usize) {
-        self.piece = piece;
-        self.first = first.max(4 * piece).max(RECEIVE_BYTES_MIN);
+        self.piece = piece.max(SMALL_FRAME_BYTES_MAX);
+        self.first = first.max(4 * self.piece).max(RECEIVE_BYTES_MIN);
         self.max = max.max(self.first);
         if self.bytes.len() < self.first {
             self.grow_to(self.first);

@@ -1,30 +1,57 @@
 //! A Twincast client as a state machine: bytes in, bytes out; no sockets, no clock, no hidden randomness.
 //!
-//! One [`Client`] plays some members of one group over one connection to each server. Its caller moves bytes:
+//! One [`Client`] plays some users of one group over one connection to each server. Its caller moves bytes:
 //!
 //! - [`Client::outgoing`] makes what a server is sent next, and asks an [`Outbox`] for recipients and messages.
 //! - [`Client::space`] is where a server's bytes go; [`Client::filled`] says how many came.
 //! - [`Client::advance`] uses what came, and tells an [`Observer`] verdicts, messages and events.
+//! - [`Client::submit`] begins a round's submissions, after [`Event::EpochOpen`] and each [`Event::RoundClosed`].
 //!
 //! The two directions of the two connections never wait for each other: bytes for a server are made when they are
 //! asked for, at most [`SEND_BYTES`](limits::SEND_BYTES) ahead (of submissions two rounds, since both servers'
-//! shares are made together), and bytes of a server are taken until it is ahead of the other one by
-//! [`skew_bytes`](ClientSettings::skew_bytes). Cells are decoded where they lie, as soon as both servers' cells of
-//! a user are there. What servers send is checked field by field; what they must not send ends the client with a
-//! [`ClientError`] that says which server it was.
+//! shares are made together, and before them the rest of a user's parts that are begun), and bytes of a server are
+//! taken until it is ahead of the other one by [`skew_bytes`](ClientSettings::skew_bytes). Cells are decoded where
+//! they lie, as soon as both servers' cells of a user are there. What servers send is checked field by field; what
+//! they must not send ends the client with a [`ClientError`] that says which server it was.
+//!
+//! # Epochs
+//!
+//! The client believes what both servers say of an epoch, and stops where they differ. It dials every slot of all its
+//! users for each epoch, as soon as that is announced; submits with a dial only once both servers say that it is in
+//! effect; and goes on to the next epoch where both have opened it. A user who joins or leaves does so at an epoch's
+//! start: [`Event::NotAdmitted`], [`Event::Left`]. Members are known by their [`UserId`], which lasts; a
+//! [`MemberIndex`] counts in one epoch alone.
+//!
+//! A client that comes while rounds are open fetches the confirmations that it missed, and then reads from the first
+//! round that both servers deliver whole. One that was connected before ([`Client::reconnect`]) keeps its dials and
+//! keys. A new one may still submit with dials that its users made earlier, since the servers report them, if the
+//! profile is compact and the scheme plain; in the others a dial has a secret that went with the old client, and its
+//! users are silent until the next epoch.
+//!
+//! # Keys
+//!
+//! In a group that exchanges keys, two members who wanted to share one ([`Outbox::key_partners`]) do from the start of
+//! the epoch on, and a message in a slot with that one recipient is sealed end to end. What is sealed and does not
+//! open is an `Ignore` without an alarm: a complaint would show who the recipients are.
+//!
+//! # Example
+//!
+//! A caller, the first words of both servers, and what the client says to them. A whole program over TCP is
+//! `engine/client/examples/talk.rs`.
 //!
 //! ```
 //! use std::time::Duration;
 //! use twincast_client::{Client, ClientSettings, Event, Messages, Observer, Outbox, Tile, User};
-//! use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex};
+//! use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, SlotIndex, UserId};
 //! use twincast_protocol::receive::Verdicts;
-//! use twincast_protocol::wire::{Body, Welcome};
+//! use twincast_protocol::wire::{Body, Roster, Welcome, roster_hash};
 //!
+//! #[derive(Default)]
 //! struct Caller(Vec<Event>);
 //!
 //! impl Outbox for Caller {
-//!     fn recipients(&mut self, _sender: User, _slot: SlotIndex) -> &[MemberIndex] {
-//!         &[MemberIndex(5)]
+//!     fn recipients(&mut self, _epoch: Epoch, _sender: User, _slot: SlotIndex) -> &[UserId] {
+//!         &[UserId(30)]
 //!     }
 //!     fn message(&mut self, _round: RoundNumber, _sender: User, _slot: SlotIndex) -> &[u8] {
 //!         b"hello"
@@ -34,8 +61,8 @@
 //! impl Observer for Caller {
 //!     fn verdicts(&mut self, tile: &Tile, user: User, verdicts: &Verdicts, messages: &Messages<'_>) {
 //!         for sender in (0..64).filter(|sender| verdicts.accept >> sender & 1 == 1) {
-//!             let text = messages.get(sender as usize);
-//!             println!("{}: {} wrote {text:?}", user.member, tile.first_sender.0 + sender);
+//!             let text = String::from_utf8_lossy(messages.get(sender as usize));
+//!             println!("to {}: member {} wrote {text}", user.id, tile.first_sender.0 + sender);
 //!         }
 //!     }
 //!     fn event(&mut self, event: Event) {
@@ -43,36 +70,57 @@
 //!     }
 //! }
 //!
-//! let settings = ClientSettings { group: GroupId(1), epoch: Epoch(0), skew_bytes: 1 << 20 };
-//! let mut client = Client::new(settings, vec![MemberIndex(2), MemberIndex(4)])?;
-//! let (mut caller, mut rng, now) = (Caller(Vec::new()), rand::rng(), Duration::ZERO);
+//! let (group, epoch, members) = (GroupId(1), Epoch(0), [10, 20, 30].map(UserId));
+//! let settings = ClientSettings {
+//!     group,
+//!     epoch: None,
+//!     join: false,
+//!     skew_bytes: 1 << 20,
+//!     accept_baseline: false,
+//! };
+//! let mut client = Client::new(settings, vec![members[0], members[1]])?;
+//! let (mut caller, mut rng, now) = (Caller::default(), rand::rng(), Duration::ZERO);
 //!
 //! for server in ServerSide::BOTH {
 //!     // HELLO goes out ..
 //!     let bytes = client.outgoing(server, &mut rng, &mut caller)?.len();
 //!     client.sent(server, bytes);
-//!     // .. and WELCOME comes in.
+//!     // .. and WELCOME comes in, with the members.
 //!     let welcome = Welcome {
-//!         group: 1.into(), epoch: 0.into(), members: 10.into(), slots: 1.into(),
+//!         group: group.0.into(), epoch: epoch.0.into(), members: 3.into(), slots: 1.into(),
 //!         frame_bytes: 288.into(), share_bytes: 336.into(), confirm_tile_senders: 64.into(),
-//!         round_timeout_ms: 10_000.into(), round: 1.into(), profile: 2, open: 0, reserved: [0; 6],
-//!     }
-//!     .frame();
-//!     client.space(server, now)[..welcome.len()].copy_from_slice(&welcome);
-//!     client.filled(server, welcome.len());
+//!         key_tile_senders: 0.into(), round_timeout_ms: 10_000.into(), interval_ms: 0.into(),
+//!         epoch_rounds: 100.into(), announce_rounds: 10.into(), round: 1.into(),
+//!         roster_hash: roster_hash(group, epoch, &members), profile: 2, scheme: 0,
+//!         subgroups_max: 0.into(), open: 0, delivery: 0, linked: 1, reserved: 0,
+//!     };
+//!     let said = [welcome.frame(), Roster::frames(epoch, &members)].concat();
+//!     client.space(server, now)[..said.len()].copy_from_slice(&said);
+//!     client.filled(server, said.len());
 //!     client.advance(now, &mut caller)?;
 //! }
-//! assert!(matches!(&caller.0[..], [Event::Attached(group)] if group.members == 10));
-//! // Now it has two dials for each server: 8 + 24 + 2 bytes each.
-//! assert_eq!(client.outgoing(ServerSide::One, &mut rng, &mut caller)?.len(), 68);
+//! assert!(matches!(&caller.0[..], [Event::Attached(group)] if group.members == 3));
+//! // Now it has two dials for each server: 8 + 24 + 1 bytes each.
+//! assert_eq!(client.outgoing(ServerSide::One, &mut rng, &mut caller)?.len(), 66);
 //! # Ok::<(), twincast_client::ClientError>(())
 //! ```
+//!
+//! [`UserId`]: twincast_protocol::ids::UserId
+//! [`MemberIndex`]: twincast_protocol::ids::MemberIndex
 
 #![forbid(unsafe_code)]
 
+mod announcements;
+mod catching_up;
 mod client;
+mod decoder;
+mod deliver;
+mod dialling;
 mod dials;
+mod epochs;
 mod error;
+mod event;
+mod exchange;
 mod frames;
 mod group;
 mod inbound;
@@ -81,10 +129,17 @@ pub mod limits;
 mod observer;
 mod outbound;
 mod receiving;
+mod receiving_parts;
+mod roster;
 mod sending;
+mod sending_parts;
+mod session;
 mod stream;
+mod submitting;
 mod table;
 
 pub use client::{Client, ClientSettings};
 pub use error::ClientError;
-pub use observer::{Event, GroupSettings, Messages, Observer, Outbox, Tile, User};
+pub use event::Event;
+pub use group::GroupSettings;
+pub use observer::{Deal, Messages, Observer, Outbox, Sealing, Tile, User};

@@ -1,22 +1,28 @@
 //! What a client asks its caller, and what it tells it.
 
+use crate::decoder::Decoder;
+use crate::event::Event;
 use std::fmt;
-use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide, SlotIndex};
-use twincast_protocol::receive::{BatchOpener, Verdicts};
-use twincast_protocol::wire::Code;
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex, UserId};
+use twincast_protocol::receive::Verdicts;
+use twincast_protocol::sealed::SealKey;
 
-/// One of the members that a client plays.
+/// One of the users that a client plays, as a member of the epoch in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// Its position in the client's list: an index into tables of the caller.
     pub position: usize,
-    /// Its index in the group.
+    /// Its number, which lasts.
+    pub id: UserId,
+    /// Its index in this epoch.
     pub member: MemberIndex,
 }
 
 /// A tile of one round: up to 64 consecutive senders of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
+    /// The epoch, whose members the senders are.
+    pub epoch: Epoch,
     /// The round.
     pub round: RoundNumber,
     /// The slot.
@@ -45,10 +51,11 @@ impl Tile {
 }
 
 /// The messages of a tile that were accepted.
-pub struct Messages<'a>(pub(crate) Option<&'a BatchOpener>);
+pub struct Messages<'a>(pub(crate) Option<&'a Decoder>);
 
 impl Messages<'_> {
-    /// The message of a sender with a bit in [`Verdicts::accept`], by its position in the tile.
+    /// The message of a sender with a bit in [`Verdicts::accept`], by its position in the tile. One that came sealed
+    /// is the plaintext. In a paper profile zeros may follow it, up to the frame's end.
     ///
     /// # Panics
     /// When it was not accepted.
@@ -64,14 +71,69 @@ impl fmt::Debug for Messages<'_> {
     }
 }
 
+/// What one user says in a round of the one-to-many scheme.
+#[derive(Clone, Copy, Default)]
+pub struct Deal<'a> {
+    /// Recipients, all different, and what each is to read. A recipient that the epoch does not have is left out.
+    pub messages: &'a [(UserId, Vec<u8>)],
+    /// Subgroups more that have no recipient. Messages and noise are at most the group's subgroups; with neither,
+    /// there is one subgroup of noise.
+    pub noise: u16,
+}
+
+impl Deal<'_> {
+    /// Nothing to say: cover.
+    pub const EMPTY: Deal<'static> = Deal { messages: &[], noise: 0 };
+}
+
+/// `Debug` shows neither recipients nor messages.
+impl fmt::Debug for Deal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deal").finish_non_exhaustive()
+    }
+}
+
+/// How a message is sealed, where the caller decides that instead of the client.
+#[derive(Clone, Copy, Debug)]
+pub enum Sealing<'a> {
+    /// Not at all.
+    Plain,
+    /// Under a key of the caller's, which the recipients know as a key of this sender.
+    Key {
+        /// The key. Nothing else may be sealed with it in this round and slot.
+        key: &'a SealKey,
+        /// The number that the recipients know their set by.
+        recipient_set: u64,
+    },
+}
+
 /// What a client asks its caller for when it makes bytes for the servers.
 pub trait Outbox {
-    /// Whom `sender` dials for `slot`: any set, also nobody. Asked once for each.
-    fn recipients(&mut self, sender: User, slot: SlotIndex) -> &[MemberIndex];
+    /// Whom `sender` dials for `slot` of `epoch`: any set that the group's format can reach, also nobody. Asked once
+    /// for each dial. Users whom the epoch does not have are left out, with
+    /// [`Event::RecipientGone`](crate::Event::RecipientGone).
+    fn recipients(&mut self, epoch: Epoch, sender: User, slot: SlotIndex) -> &[UserId];
 
-    /// What `sender` says in `slot` of `round`: any bytes that fit the frame. Nothing (an empty message, to nobody)
-    /// is cover, and looks the same to the servers. Asked once for each, slots ascending.
+    /// What `sender` says in `slot` of `round`: any bytes that fit
+    /// ([`message_bytes_max`](crate::GroupSettings::message_bytes_max)). Nothing (an empty message, to nobody) is
+    /// cover, and looks the same to the servers. Asked once for each, slots ascending; not in the one-to-many scheme.
     fn message(&mut self, round: RoundNumber, sender: User, slot: SlotIndex) -> &[u8];
+
+    /// What `sender` says in `round` of the one-to-many scheme, and to whom. Asked once for each.
+    fn deal(&mut self, _round: RoundNumber, _sender: User) -> Deal<'_> {
+        Deal::EMPTY
+    }
+
+    /// Whom `sender` wants to share a key with in `epoch`, in a group that exchanges keys. Asked once for each.
+    fn key_partners(&mut self, _epoch: Epoch, _sender: User) -> &[UserId] {
+        &[]
+    }
+
+    /// How the message of `sender` in `slot` of `round` is sealed, in a group that exchanges keys. None leaves it to
+    /// the client: with the key of the pair where there is one recipient, and a key shared with it; else not at all.
+    fn seal_with(&mut self, _round: RoundNumber, _sender: User, _slot: SlotIndex) -> Option<Sealing<'_>> {
+        None
+    }
 
     /// The shares of `sender` for `round` are made and go to the servers next.
     fn submitted(&mut self, _round: RoundNumber, _sender: User) {}
@@ -84,7 +146,14 @@ pub trait Observer {
         true
     }
 
-    /// The verdicts on the cells of `tile` for `user`, each once; `messages` has those that were accepted.
+    /// The key, and the number of the recipient set, that a sealed message of `sender` to `user` is opened with where
+    /// the two share no key by themselves, or it opens with none that they share.
+    fn opens_with(&mut self, _tile: &Tile, _user: User, _sender: UserId) -> Option<(&SealKey, u64)> {
+        None
+    }
+
+    /// The verdicts on the cells of `tile` for `user`, each once; `messages` has those that were accepted. A message
+    /// that is sealed and does not open is an `Ignore`.
     fn verdicts(&mut self, tile: &Tile, user: User, verdicts: &Verdicts, messages: &Messages<'_>);
 
     /// Both servers delivered the cells of `tile` for `user`, who does not want them.
@@ -93,61 +162,3 @@ pub trait Observer {
     /// Something else happened.
     fn event(&mut self, _event: Event) {}
 }
-
-/// What happens to a client besides cells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// Both servers took the members, and describe the same group.
-    Attached(GroupSettings),
-    /// Both servers have every session key of every user.
-    Dialled,
-    /// Rounds take submissions.
-    EpochOpen {
-        /// The first of them.
-        first_round: RoundNumber,
-        /// Confirmation cells that were opened.
-        confirmed: u64,
-        /// Confirmations that are missing or did not decode, of this client's users and all senders and slots.
-        failed: u64,
-    },
-    /// Every verdict on the round is in.
-    RoundClosed {
-        /// The round.
-        round: RoundNumber,
-        /// Whether S1 and S2 left it out. If both did, there were no verdicts on it.
-        skipped: [bool; 2],
-        /// Whether a server took too long, so that the rest was called `Incomplete`.
-        timed_out: bool,
-    },
-    /// A server refused something.
-    Refused {
-        /// Which server.
-        server: ServerSide,
-        /// The code's number; [`Code::from_number`] may know it.
-        code: u16,
-        /// The server's sentence.
-        sentence: String,
-        /// The member that it concerns.
-        sender: Option<MemberIndex>,
-        /// The slot that it concerns.
-        slot: Option<SlotIndex>,
-        /// The round that it concerns, else 0.
-        round: RoundNumber,
-        /// Whether the server closes the connection.
-        closes: bool,
-    },
-}
-
-impl Event {
-    /// The code of a refusal that this version knows.
-    #[must_use]
-    pub fn code(&self) -> Option<Code> {
-        match self {
-            Event::Refused { code, .. } => Code::from_number(*code),
-            _ => None,
-        }
-    }
-}
-
-pub use crate::group::GroupSettings;

@@ -1,7 +1,9 @@
-//! Bytes that are made for one server and not sent yet.
+//! Bytes that are made for one server and not sent yet, and what else it is to get.
 
 use crate::limits::SEND_BYTES;
 use std::collections::VecDeque;
+use twincast_protocol::ids::{Epoch, SlotIndex};
+use twincast_protocol::parts::PartKind;
 use zeroize::Zeroize;
 
 /// The bytes for one server. They hold keys and shares: wiped on drop.
@@ -9,12 +11,34 @@ use zeroize::Zeroize;
 pub(crate) struct Outbound {
     bytes: Vec<u8>,
     sent: usize,
-    /// The position among the client's dials of the next one that this server is sent.
-    pub(crate) next_dial: usize,
-    /// Confirmations that this server wants: positions of dials, ascending.
-    pub(crate) wanted: VecDeque<usize>,
-    /// The member whose part comes next in the confirmations at the front of `wanted`, once they are begun.
-    pub(crate) next_part: Option<u32>,
+    /// Whole frames that were made ahead and have no place inside another one: FETCH, LEAVE.
+    pub(crate) frames: Vec<u8>,
+    /// Parts that this server wants.
+    pub(crate) wanted: VecDeque<Wanted>,
+    /// The PARTS frame that is begun.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// A set of parts that a server wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// The session: an epoch that is announced again has another one, with other secrets.
+    pub(crate) session: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) kind: PartKind,
+    /// The position of its sender among the epoch's users of this client.
+    pub(crate) position: usize,
+    pub(crate) slot: SlotIndex,
+}
+
+/// A PARTS frame of which some parts are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) parts: Wanted,
+    /// The member whose part comes next.
+    pub(crate) next: u32,
+    /// All members of its epoch.
+    pub(crate) members: u32,
 }
 
 impl Outbound {

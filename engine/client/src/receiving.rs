@@ -4,17 +4,19 @@
 //! as both servers' cells of that user are there; a tile that the other server has passed without delivering it is
 //! incomplete. One round is open at a time: what a server says of the next one waits in its buffer.
 
-use crate::client::{Client, Session};
-use crate::frames::tile_range;
+use crate::client::Client;
+use crate::decoder::Decoder;
+use crate::event::Event;
+use crate::group::GroupSettings;
 use crate::key::{Class, Key};
-use crate::limits::TILE_SENDERS;
-use crate::observer::{Event, Messages, Observer, Tile, User};
-use crate::stream::{Delivery, Stream};
+use crate::observer::{Messages, Observer, Tile, User};
+use crate::session::Session;
+use crate::stream::{Delivery, Kin, Stream};
 use std::time::Duration;
-use twincast_protocol::confirm::open_confirmations;
 use twincast_protocol::context::{Context, Purpose};
-use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide, SlotIndex};
+use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide};
 use twincast_protocol::receive::{TileCells, Verdicts};
+use twincast_protocol::sealed::{self, Associated};
 
 /// How a server has ended a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,55 +28,79 @@ pub(crate) enum End {
 /// The round whose verdicts come next.
 #[derive(Debug, Default)]
 pub(crate) struct Round {
-    /// None until the epoch is open at both servers.
+    /// None until the epoch is open at both servers and caught up with.
     pub(crate) number: Option<RoundNumber>,
     /// The tile and slot from which on there are no verdicts yet, or not for all users.
     next: (u32, u32),
     ended: [Option<End>; 2],
     first_end: Option<Duration>,
+    unagreed: [u32; 2],
 }
 
 impl Round {
+    /// Nothing is known of this round yet.
+    pub(crate) fn begin(number: RoundNumber) -> Round {
+        Round { number: Some(number), ..Round::default() }
+    }
+
     /// `server` has ended this round.
-    pub(crate) fn end(&mut self, server: ServerSide, end: End, now: Duration) {
+    pub(crate) fn end(&mut self, server: ServerSide, end: End, unagreed: u32, now: Duration) {
         self.ended[server.index()] = Some(end);
+        self.unagreed[server.index()] = unagreed;
         self.first_end.get_or_insert(now);
     }
+
+    fn tile_done(&mut self, tile: &Tile, slots: u32) {
+        let slot = tile.slot.0 + 1;
+        self.next = if slot < slots { (tile.tile, slot) } else { (tile.tile + 1, 0) };
+    }
+}
+
+/// What is at hand when verdicts are given.
+struct Desk<'a> {
+    group: &'a GroupSettings,
+    session: &'a Session,
+    round: &'a mut Round,
 }
 
 impl Client {
     /// Reads cells as far as both servers' go. Whether there were any.
     pub(crate) fn read_cells(&mut self, observer: &mut impl Observer) -> bool {
-        let Client { streams, session: Some(session), users, .. } = self else { return false };
         let mut moved = false;
-        for stream in streams.iter_mut() {
+        for stream in &mut self.streams {
             if stream.delivery.is_some_and(|delivery| delivery.dropped) {
                 moved |= stream.drop_cells();
             }
         }
-        let [one, two] = streams;
-        let waiting = |stream: &Stream| stream.delivery.filter(|delivery| !delivery.dropped);
-        let end = match (waiting(one), waiting(two)) {
-            (Some(first), Some(second)) if first.key == second.key => match first.key.class() {
-                Class::Messages => session.read_messages(one, two, users, observer),
-                Class::Confirmations => session.read_confirmations(one, two),
+        let waiting = self.streams.each_ref().map(|stream| stream.waiting().copied());
+        let floors = self.streams.each_ref().map(|stream| stream.floor);
+        let alone = |server: usize| {
+            let passed =
+                |delivery: Delivery| delivery.kin == Kin::InOrder && floors[1 - server] > delivery.key;
+            waiting[server].is_some_and(passed)
+        };
+        let end = match waiting {
+            [Some(first), Some(second)] if first.key == second.key => match first.key.class() {
+                Class::Messages => self.read_messages(observer),
+                Class::Confirmations | Class::Keys | Class::Replies => self.read_parts(observer),
             },
-            (Some(delivery), _) if two.floor > delivery.key => session.read_alone(one, users, observer),
-            (_, Some(delivery)) if one.floor > delivery.key => session.read_alone(two, users, observer),
+            _ if alone(0) => self.read_alone(0, observer),
+            _ if alone(1) => self.read_alone(1, observer),
             _ => false,
         };
         moved | end
     }
 
-    /// Closes the round if both servers have ended it, or one has and the other is gone.
-    pub(crate) fn close_if_ended(&mut self, observer: &mut impl Observer) {
-        let Some(session) = &self.session else { return };
-        let ended = session.round.ended;
-        let gone = self.streams.each_ref().map(|stream| stream.floor == Key::LAST);
-        let over = (0..2).all(|server| ended[server].is_some() || gone[server]);
-        if over && session.round.number.is_some() && ended != [None; 2] {
-            self.close_round(false, observer);
+    /// Closes the round if both servers have ended it, or one has and the other is past it. Whether it did.
+    pub(crate) fn close_if_ended(&mut self, observer: &mut impl Observer) -> bool {
+        let (Some(session), Some(number)) = (self.sessions.front(), self.round.number) else { return false };
+        let ended = self.round.ended;
+        let past = self.streams.each_ref().map(|stream| stream.is_past(session.epoch, number));
+        let over = ended != [None; 2] && (0..2).all(|server| ended[server].is_some() || past[server]);
+        if over {
+            self.close_round(false, false, observer);
         }
+        over
     }
 
     /// Takes note of a closed connection whose last bytes are used. Whether there was one.
@@ -91,7 +117,7 @@ impl Client {
     pub(crate) fn close_late(&mut self, now: Duration, observer: &mut impl Observer) -> bool {
         let late = self.round_deadline().is_some_and(|deadline| now >= deadline);
         if late {
-            self.close_round(true, observer);
+            self.close_round(true, false, observer);
         }
         late
     }
@@ -99,59 +125,76 @@ impl Client {
     /// The round closes `round_timeout` after the first server ended it, or after the last byte of any use while one
     /// server's cells wait for the other's.
     pub(crate) fn round_deadline(&self) -> Option<Duration> {
-        let session = self.session.as_ref()?;
-        session.round.number?;
-        let waiting = |stream: &Stream| {
-            stream
-                .delivery
-                .is_some_and(|delivery| !delivery.dropped && delivery.key.class() == Class::Messages)
+        let (session, number) = (self.sessions.front()?, self.round.number?);
+        let waits = |stream: &Stream| {
+            let of_this_round = |delivery: &Delivery| delivery.key < Key::round(session.epoch, number.next());
+            stream.messages_wait() && stream.waiting().is_some_and(of_this_round)
         };
-        let stalled = self.streams.iter().any(waiting).then_some(self.last_progress);
-        let since = match (session.round.first_end, stalled) {
+        let stalled = self.streams.iter().any(waits).then_some(self.last_progress);
+        let since = match (self.round.first_end, stalled) {
             (Some(end), Some(stalled)) => end.min(stalled),
             (end, stalled) => end.or(stalled)?,
         };
-        Some(since + session.group.round_timeout)
+        Some(since + self.group?.round_timeout)
     }
 
-    /// Gives the verdicts that are missing and goes on to the next round.
-    fn close_round(&mut self, timed_out: bool, observer: &mut impl Observer) {
-        let Client { streams, session: Some(session), users, .. } = self else { return };
-        let Some(number) = session.round.number else { return };
-        let skipped = session.round.ended.map(|end| end == Some(End::Skipped));
+    /// Closes the rounds that somebody has begun, when their epoch is over: this client by submitting, or a server.
+    pub(crate) fn close_begun(&mut self, observer: &mut impl Observer) {
+        while let Some(number) = self.round.number {
+            let Round { next, ended, .. } = self.round;
+            if self.next_submission <= number && next == (0, 0) && ended == [None; 2] {
+                return;
+            }
+            self.close_round(true, false, observer);
+        }
+    }
+
+    /// Gives the verdicts that are missing and goes on to the next round. There are none on a round that is left out.
+    pub(crate) fn close_round(&mut self, timed_out: bool, left_out: bool, observer: &mut impl Observer) {
+        let Client { streams, sessions, group: Some(group), round, .. } = self else { return };
+        let (Some(session), Some(number)) = (sessions.front(), round.number) else { return };
+        let skipped = match left_out && round.next == (0, 0) {
+            true => [true; 2],
+            false => round.ended.map(|end| end == Some(End::Skipped)),
+        };
         let mut deliveries = streams.each_mut().map(|stream| {
             stream.delivery.as_mut().filter(|delivery| {
-                delivery.key.class() == Class::Messages && delivery.key.round_number() == number
+                let key = delivery.key;
+                let of_messages = key.class() == Class::Messages && delivery.kin == Kin::InOrder;
+                of_messages && (key.epoch(), key.round_number()) == (session.epoch, number)
             })
         });
         if skipped != [true; 2] {
-            session.finish_tile(&deliveries, users, observer);
-            session.miss_until((session.group.tiles(), 0), users, observer);
+            let mut desk = Desk { group, session, round };
+            desk.finish_tile(&deliveries, observer);
+            desk.miss_until((session.tiles(), 0), observer);
         }
         for delivery in deliveries.iter_mut().flatten() {
             delivery.dropped = true;
         }
-        session.round = Round { number: Some(number.next()), ..Round::default() };
-        session.next_submission = session.next_submission.max(number.next());
-        observer.event(Event::RoundClosed { round: number, skipped, timed_out });
+        let unagreed = round.unagreed;
+        *round = Round::begin(number.next());
+        self.next_submission = self.next_submission.max(number.next());
+        observer.event(Event::RoundClosed { round: number, skipped, timed_out, unagreed });
     }
-}
 
-impl Session {
     /// Reads the cells of a tile of messages that both servers deliver. Whether there were any.
-    fn read_messages(
-        &mut self,
-        one: &mut Stream,
-        two: &mut Stream,
-        users: &[MemberIndex],
-        observer: &mut impl Observer,
-    ) -> bool {
+    fn read_messages(&mut self, observer: &mut impl Observer) -> bool {
+        let Client { streams: [one, two], sessions, group: Some(group), round, decoder, alarms, .. } = self
+        else {
+            return false;
+        };
         let (Some(first), Some(second)) = (one.delivery, two.delivery) else { return false };
+        let (Some(session), Some(decoder)) = (sessions.front(), decoder) else { return false };
         let Delivery { tile, piece_bytes, .. } = first;
-        self.miss_until((tile.tile, tile.slot.0), users, observer);
+        if tile.epoch != session.epoch || round.number != Some(tile.round) {
+            return false;
+        }
+        let mut desk = Desk { group, session, round };
+        desk.miss_until((tile.tile, tile.slot.0), observer);
         let context = Context {
-            group: self.group.group,
-            epoch: self.group.epoch,
+            group: group.group,
+            epoch: tile.epoch,
             round: tile.round,
             sender: tile.first_sender,
             slot: tile.slot,
@@ -159,21 +202,23 @@ impl Session {
         };
         let present = [first.present, second.present];
         let mut position = first.position;
-        while position < users.len() {
-            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(piece_bytes)) else {
+        while let Some(user) = session.users.get(position).copied() {
+            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(second.piece_bytes)) else {
                 break;
             };
-            let user = User { position, member: users[position] };
             if present[0] & present[1] == 0 {
                 observer.verdicts(&tile, user, &unread_verdicts(&tile, present), &Messages(None));
             } else if observer.wants(&tile, user) {
                 let count = tile.senders as usize;
                 let cells = TileCells { count, cells: [cells1, cells2], present };
-                let expected = self.confirmed.expected(tile.slot.0, tile.tile, position);
-                let verdicts = self.opener.open(&context, &cells, expected);
+                let expected = session.confirmed.expected(tile.slot.0, tile.tile, position);
+                let mut verdicts = decoder.decode(&context, &cells, expected);
                 // A confirmation that failed has raised its one alarm when the epoch was opened.
-                self.alarms[position] |= verdicts.tampered & !expected.failed != 0;
-                observer.verdicts(&tile, user, &verdicts, &Messages(Some(&self.opener)));
+                alarms[user.position] |= verdicts.tampered & !expected.failed != 0;
+                if decoder.has_marks() && verdicts.accept != 0 {
+                    unseal(decoder, &mut verdicts, &context, &tile, (session, position), observer);
+                }
+                observer.verdicts(&tile, user, &verdicts, &Messages(Some(decoder)));
             } else {
                 observer.unread(&tile, user);
             }
@@ -181,97 +226,90 @@ impl Session {
             two.piece_read();
             position += 1;
         }
-        if position == users.len() {
-            self.tile_done(&tile);
+        if position == session.users.len() {
+            desk.round.tile_done(&tile, group.slots);
         }
         position > first.position
     }
 
-    /// Reads the cells of a tile of confirmations that both servers deliver. Whether there were any.
-    fn read_confirmations(&mut self, one: &mut Stream, two: &mut Stream) -> bool {
-        let (Some(first), Some(second)) = (one.delivery, two.delivery) else { return false };
-        let Delivery { tile, piece_bytes, .. } = first;
-        let mut moved = false;
-        while let (Some(delivery), Some(_)) = (one.delivery, two.delivery) {
-            let (Some(cells1), Some(cells2)) = (one.piece(piece_bytes), two.piece(piece_bytes)) else {
-                break;
-            };
-            let present = [first.present, second.present];
-            let cells = TileCells { count: tile.senders as usize, cells: [cells1, cells2], present };
-            let (group, epoch) = (self.group.group, self.group.epoch);
-            let said = open_confirmations(group, epoch, tile.first_sender, tile.slot, &cells);
-            let first_sender = tile.first_sender.0;
-            self.confirmed.set(tile.slot.0, first_sender, tile.senders, delivery.position, &said);
-            self.confirmed_cells += u64::from(tile.senders);
-            one.piece_read();
-            two.piece_read();
-            moved = true;
-        }
-        moved
-    }
-
     /// Gives up on a tile that the other server does not deliver.
-    fn read_alone(
-        &mut self,
-        stream: &mut Stream,
-        users: &[MemberIndex],
-        observer: &mut impl Observer,
-    ) -> bool {
-        let Some(delivery) = &mut stream.delivery else { return false };
+    fn read_alone(&mut self, server: usize, observer: &mut impl Observer) -> bool {
+        let Client { streams, sessions, group: Some(group), round, .. } = self else { return false };
+        let Some(delivery) = &mut streams[server].delivery else { return false };
         delivery.dropped = true;
-        if delivery.key.class() == Class::Messages {
-            let tile = delivery.tile;
-            self.miss_until((tile.tile, tile.slot.0), users, observer);
+        let tile = delivery.tile;
+        let Some(session) = sessions.front().filter(|session| session.epoch == tile.epoch) else {
+            return true;
+        };
+        if delivery.key.class() == Class::Messages && round.number == Some(tile.round) {
+            let mut desk = Desk { group, session, round };
+            desk.miss_until((tile.tile, tile.slot.0), observer);
             let verdicts = unread_verdicts(&tile, [delivery.present, 0]);
-            report(&tile, delivery.position, &verdicts, users, observer);
-            self.tile_done(&tile);
+            report(&tile, delivery.position, &verdicts, &session.users, observer);
+            desk.round.tile_done(&tile, group.slots);
         }
         true
     }
+}
 
+impl Desk<'_> {
     /// Verdicts for whoever has none yet in the tile that is being read when its round is closed.
-    fn finish_tile(
-        &mut self,
-        deliveries: &[Option<&mut Delivery>; 2],
-        users: &[MemberIndex],
-        observer: &mut impl Observer,
-    ) {
-        let (tile, slot) = self.round.next;
+    fn finish_tile(&mut self, deliveries: &[Option<&mut Delivery>; 2], observer: &mut impl Observer) {
+        let place = self.round.next;
         let here = |delivery: &Option<&mut Delivery>| {
-            delivery
-                .as_ref()
-                .filter(|delivery| {
-                    !delivery.dropped && (delivery.tile.tile, delivery.tile.slot.0) == (tile, slot)
-                })
-                .map(|delivery| (delivery.present, delivery.position))
+            let delivery = delivery.as_ref().filter(|delivery| !delivery.dropped)?;
+            let same = (delivery.tile.tile, delivery.tile.slot.0) == place;
+            same.then_some((delivery.tile, delivery.present, delivery.position))
         };
-        if let [Some((present1, position)), Some((present2, _))] = deliveries.each_ref().map(here) {
-            let tile = self.tile(tile, slot);
+        if let [Some((tile, present1, position)), Some((_, present2, _))] = deliveries.each_ref().map(here) {
             let verdicts = unread_verdicts(&tile, [present1 | present2, 0]);
-            report(&tile, position, &verdicts, users, observer);
-            self.tile_done(&tile);
+            report(&tile, position, &verdicts, &self.session.users, observer);
+            self.round.tile_done(&tile, self.group.slots);
         }
     }
 
     /// Verdicts on the tiles below `end` that neither server has delivered.
-    fn miss_until(&mut self, end: (u32, u32), users: &[MemberIndex], observer: &mut impl Observer) {
+    fn miss_until(&mut self, end: (u32, u32), observer: &mut impl Observer) {
         while self.round.next < end {
-            let tile = self.tile(self.round.next.0, self.round.next.1);
-            report(&tile, 0, &unread_verdicts(&tile, [u64::MAX, 0]), users, observer);
-            self.tile_done(&tile);
+            let number = self.round.number.unwrap_or_default();
+            let tile = self.session.tile(number, self.round.next.0, self.round.next.1);
+            let verdicts = unread_verdicts(&tile, [u64::MAX, 0]);
+            report(&tile, 0, &verdicts, &self.session.users, observer);
+            self.round.tile_done(&tile, self.group.slots);
         }
     }
+}
 
-    fn tile(&self, tile: u32, slot: u32) -> Tile {
-        let (first_sender, senders) = tile_range(self.group.members, TILE_SENDERS, tile);
-        let round = self.round.number.unwrap_or_default();
-        Tile { round, slot: SlotIndex(slot), tile, first_sender: MemberIndex(first_sender), senders }
-    }
-
-    fn tile_done(&mut self, tile: &Tile) {
-        let slot = tile.slot.0 + 1;
-        self.round.next = if slot < self.group.slots { (tile.tile, slot) } else { (tile.tile + 1, 0) };
-    }
+/// Opens what was accepted and came sealed.
+fn unseal(
+    decoder: &mut Decoder,
+    verdicts: &mut Verdicts,
+    context: &Context,
+    tile: &Tile,
+    (session, position): (&Session, usize),
+    observer: &mut impl Observer,
+) {
+    let user = session.users[position];
+    decoder.unseal(verdicts, |sender_in_tile, sealed, out| {
+        let sender = MemberIndex(tile.first_sender.0 + sender_in_tile as u32);
+        let associated = |recipient_set| Associated {
+            group: context.group,
+            epoch: context.epoch,
+            round: context.round,
+            sender,
+            recipient_set,
+            sequence: context.slot.0.into(),
+        };
+        let pair = associated(user.id.0.into());
+        for keys in session.exchange.opening(position, sender) {
+            if let Some(plaintext) = sealed::open(&keys.receive, &pair, sealed, out) {
+                return Some(plaintext.len());
+            }
+        }
+        let id = *session.roster.get(sender.0 as usize)?;
+        let (key, recipient_set) = observer.opens_with(tile, user, id)?;
+        sealed::open(key, &associated(recipient_set), sealed, out).map(|plaintext| plaintext.len())
+    });
 }
 
 /// Verdicts on cells that are not read, from what the servers say of who is there.
@@ -285,14 +323,8 @@ fn unread_verdicts(tile: &Tile, [present1, present2]: [u64; 2]) -> Verdicts {
 }
 
 /// The same verdicts for every user from `position` on.
-fn report(
-    tile: &Tile,
-    position: usize,
-    verdicts: &Verdicts,
-    users: &[MemberIndex],
-    observer: &mut impl Observer,
-) {
-    for (position, member) in users.iter().enumerate().skip(position) {
-        observer.verdicts(tile, User { position, member: *member }, verdicts, &Messages(None));
+fn report(tile: &Tile, position: usize, verdicts: &Verdicts, users: &[User], observer: &mut impl Observer) {
+    for user in users.iter().skip(position) {
+        observer.verdicts(tile, *user, verdicts, &Messages(None));
     }
 }

@@ -2,14 +2,15 @@
 
 use crate::error::ClientError;
 use crate::inbound::Inbound;
-use crate::key::Key;
+use crate::key::{Class, Key};
 use crate::limits::{CELL_BYTES_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
 use crate::observer::Tile;
 use crate::outbound::Outbound;
-use twincast_protocol::ids::{RoundNumber, ServerSide};
+use crate::roster::Said;
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
 use twincast_protocol::wire::{
-    Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, ErrorFrame, Grant, HEADER_BYTES, Header,
-    Kind, RoundEnd, RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
+    Announce, Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, ErrorFrame, Grant, HEADER_BYTES,
+    Header, Kind, ROSTER_USERS_MAX, Roster, RoundEnd, RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
 };
 
 /// One of the two connections.
@@ -18,18 +19,53 @@ pub(crate) struct Stream {
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
     pub(crate) welcome: Option<Welcome>,
-    /// The epoch's first round, once this server has opened it.
-    pub(crate) open: Option<RoundNumber>,
-    /// No tile below this key comes from this server any more.
+    /// Epochs that it described, and the other server did not yet.
+    pub(crate) said: Vec<Said>,
+    /// The epoch that runs there, or is dialled while none does.
+    pub(crate) epoch: Epoch,
+    /// Whether that epoch is open.
+    pub(crate) open: bool,
+    /// It gave up everything that it described, for the other server is in another epoch.
+    pub(crate) gave_up: bool,
+    /// No tile below this key comes from this server any more, but what is fetched.
     pub(crate) floor: Key,
+    /// The round whose tiles come next.
+    pub(crate) round: RoundNumber,
+    /// Whether it is known where in the order of rounds it is: not until the first frame of a round, for a client
+    /// that came while the epoch was open.
+    pub(crate) in_step: bool,
+    /// The round of which tiles went by that this client did not read, or never got.
+    pub(crate) partial: Option<RoundNumber>,
     /// The delivery whose cells come next.
     pub(crate) delivery: Option<Delivery>,
     /// Tiles of messages that it has delivered of its round.
     pub(crate) tiles_in_round: u32,
-    /// The next grant is for this (slot, first sender) or a later one.
-    pub(crate) grant_floor: (u32, u32),
+    /// The tiles that are fetched and not there yet.
+    pub(crate) fetching: Option<Fetching>,
     /// No more bytes come.
     pub(crate) closed: bool,
+}
+
+/// A FETCH that is not all answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetching {
+    /// The tile that comes next.
+    pub(crate) next: Key,
+    /// How many are to come.
+    pub(crate) left: u32,
+    /// The other server refused them: they are dropped.
+    pub(crate) dropped: bool,
+}
+
+/// What a delivery is, for its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kin {
+    /// One for all, in the order of keys.
+    InOrder,
+    /// The answer to a FETCH.
+    Fetched,
+    /// Of an epoch that is over.
+    Stray,
 }
 
 /// A delivery of which cells are still to come or to be read.
@@ -38,13 +74,16 @@ pub(crate) struct Delivery {
     pub(crate) key: Key,
     pub(crate) tile: Tile,
     pub(crate) present: u64,
+    /// Senders whose parts the server did not keep.
+    pub(crate) lost: u64,
     /// The position of the user whose cells come next.
     pub(crate) position: usize,
     /// Bytes of one user's cells.
     pub(crate) piece_bytes: usize,
     /// Bytes of all cells that are not read yet.
     pub(crate) left: usize,
-    /// Its verdicts are out already: what is left is dropped as it comes.
+    pub(crate) kin: Kin,
+    /// Nobody reads it, or its verdicts are out already: what is left is dropped as it comes.
     pub(crate) dropped: bool,
 }
 
@@ -52,6 +91,8 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 pub(crate) enum Frame {
     Welcome(Welcome),
+    Announce(Announce),
+    Roster(Roster, Vec<UserId>),
     Dialled(Dialled),
     Grant(Grant),
     EpochOpen(EpochOpen),
@@ -61,6 +102,23 @@ pub(crate) enum Frame {
     Error(ErrorFrame, String),
 }
 
+impl Frame {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Frame::Welcome(_) => Kind::Welcome,
+            Frame::Announce(_) => Kind::Announce,
+            Frame::Roster(..) => Kind::Roster,
+            Frame::Dialled(_) => Kind::Dialled,
+            Frame::Grant(_) => Kind::Grant,
+            Frame::EpochOpen(_) => Kind::EpochOpen,
+            Frame::Deliver(_) => Kind::Deliver,
+            Frame::RoundEnd(_) => Kind::RoundEnd,
+            Frame::RoundSkipped(_) => Kind::RoundSkipped,
+            Frame::Error(..) => Kind::Error,
+        }
+    }
+}
+
 impl Stream {
     pub(crate) fn new(server: ServerSide) -> Stream {
         Stream {
@@ -68,11 +126,17 @@ impl Stream {
             inbound: Inbound::new(),
             outbound: Outbound::default(),
             welcome: None,
-            open: None,
-            floor: Key::FIRST,
+            said: Vec::new(),
+            epoch: Epoch(0),
+            open: false,
+            gave_up: false,
+            floor: Key::start(Epoch(0)),
+            round: RoundNumber::FIRST,
+            in_step: true,
+            partial: None,
             delivery: None,
             tiles_in_round: 0,
-            grant_floor: (0, 0),
+            fetching: None,
             closed: false,
         }
     }
@@ -87,7 +151,6 @@ impl Stream {
         let length_wrong = |_: Code| ClientError::Length { server, kind, body_bytes };
         if kind == Kind::Deliver {
             let Some(head) = data.get(HEADER_BYTES..DELIVER_HEAD_BYTES) else { return Ok(None) };
-            // The product of three u32 is formed only once it cannot overflow.
             let sizes = Deliver::parse(head).map_err(length_wrong)?;
             if sizes.senders.get() > TILE_SENDERS || sizes.cell_bytes.get() > CELL_BYTES_MAX {
                 return Err(length_wrong(Code::LengthWrong));
@@ -97,13 +160,15 @@ impl Stream {
         }
         let (fixed, tail_max) = match kind {
             Kind::Welcome => (size_of::<Welcome>(), 0),
+            Kind::Announce => (size_of::<Announce>(), 0),
+            Kind::Roster => (size_of::<Roster>(), 4 * ROSTER_USERS_MAX as usize),
             Kind::Dialled => (size_of::<Dialled>(), 0),
             Kind::Grant => (size_of::<Grant>(), 0),
             Kind::EpochOpen => (size_of::<EpochOpen>(), 0),
             Kind::RoundEnd => (size_of::<RoundEnd>(), 0),
             Kind::RoundSkipped => (size_of::<RoundSkipped>(), 0),
             Kind::Error => (size_of::<ErrorFrame>(), SENTENCE_BYTES_MAX),
-            _ => return Err(ClientError::Unexpected { server, kind, when: "that only clients send" }),
+            _ => return Err(ClientError::Unexpected { server, kind, when: "that only others send" }),
         };
         let bytes = body_bytes as usize;
         if bytes < fixed || bytes > fixed + tail_max {
@@ -113,6 +178,13 @@ impl Stream {
         let Some(body) = data.get(HEADER_BYTES..HEADER_BYTES + bytes) else { return Ok(None) };
         let frame = match kind {
             Kind::Welcome => Welcome::parse(body).map(Frame::Welcome),
+            Kind::Announce => Announce::parse(body).map(Frame::Announce),
+            Kind::Roster => match Roster::read(body) {
+                Err(Code::UsersNotAscending) => {
+                    return Err(ClientError::OutOfOrder { server, kind, what: "members ascend" });
+                }
+                read => read.map(|(head, users)| Frame::Roster(head, users)),
+            },
             Kind::Dialled => Dialled::parse(body).map(Frame::Dialled),
             Kind::Grant => Grant::parse(body).map(Frame::Grant),
             Kind::EpochOpen => EpochOpen::parse(body).map(Frame::EpochOpen),
@@ -121,6 +193,24 @@ impl Stream {
             _ => ErrorFrame::read(body).map(|(head, sentence)| Frame::Error(head, sentence.to_owned())),
         };
         Ok(Some((frame.map_err(length_wrong)?, HEADER_BYTES + bytes)))
+    }
+
+    /// Everything is given up at this server, and `epoch` is dialled in its place.
+    pub(crate) fn start_over(&mut self, epoch: Epoch) {
+        (self.gave_up, self.open, self.in_step) = (false, false, true);
+        self.epoch = epoch;
+        self.floor = Key::start(epoch);
+        (self.partial, self.tiles_in_round) = (None, 0);
+    }
+
+    /// The first round of which it still delivers everything.
+    pub(crate) fn next_whole_round(&self) -> RoundNumber {
+        if self.partial == Some(self.round) { self.round.next() } else { self.round }
+    }
+
+    /// Whether no tile of `round` of `epoch` comes from it any more.
+    pub(crate) fn is_past(&self, epoch: Epoch, round: RoundNumber) -> bool {
+        self.floor >= Key::round(epoch, round.next())
     }
 
     /// The cells of the delivery's next user, if they are all there.
@@ -137,8 +227,7 @@ impl Stream {
         delivery.left -= delivery.piece_bytes;
         delivery.position += 1;
         if delivery.left == 0 {
-            self.floor = delivery.key.next();
-            self.delivery = None;
+            self.delivered();
         }
     }
 
@@ -150,10 +239,25 @@ impl Stream {
         self.inbound.consume(bytes);
         let done = delivery.left == 0;
         if done {
-            self.floor = delivery.key.next();
-            self.delivery = None;
+            self.delivered();
         }
         bytes > 0 || done
+    }
+
+    /// All cells of the delivery are used.
+    fn delivered(&mut self) {
+        let Some(delivery) = self.delivery.take() else { return };
+        match (delivery.kin, &mut self.fetching) {
+            (Kin::InOrder, _) => self.floor = delivery.key.next(),
+            (Kin::Fetched, Some(fetching)) => {
+                fetching.next = fetching.next.next();
+                fetching.left -= 1;
+                if fetching.left == 0 {
+                    self.fetching = None;
+                }
+            }
+            (Kin::Fetched, None) | (Kin::Stray, _) => {}
+        }
     }
 
     /// Gives up on what cannot become complete any more, once no more bytes come. Whether there was anything.
@@ -166,8 +270,19 @@ impl Stream {
         if give_up {
             self.inbound.consume(self.inbound.data().len());
             self.delivery = None;
+            self.fetching = None;
             self.floor = Key::LAST;
         }
         give_up
+    }
+
+    /// The delivery that waits for the other server, or is being read.
+    pub(crate) fn waiting(&self) -> Option<&Delivery> {
+        self.delivery.as_ref().filter(|delivery| !delivery.dropped)
+    }
+
+    /// Whether cells of messages wait for the other server's.
+    pub(crate) fn messages_wait(&self) -> bool {
+        self.waiting().is_some_and(|delivery| delivery.key.class() == Class::Messages)
     }
 }

@@ -1,12 +1,13 @@
-//! What the bit confirmations said: two bits for each user, sender and slot.
+//! What an epoch's parts said, and which of their tiles are read.
 
 use crate::group::GroupSettings;
 use crate::limits::TILE_SENDERS;
 use twincast_protocol::confirm::Confirmations;
+use twincast_protocol::parts::PartKind;
 use twincast_protocol::receive::Expected;
 
-/// A word of each kind for (slot, tile, user), users innermost as they are delivered. 16 bytes for 64 senders:
-/// 2.5 kB for a user of a group of 10,000.
+/// What the bit confirmations said: a word of each kind for (slot, tile, user), users innermost as they are
+/// delivered. 16 bytes for 64 senders: 2.5 kB for a user of a group of 10,000.
 pub(crate) struct Confirmed {
     words: Box<[Words]>,
     users: usize,
@@ -22,12 +23,18 @@ struct Words {
 }
 
 impl Confirmed {
+    /// Bytes of the table for so many members, slots and users.
+    pub(crate) fn bytes(members: u32, slots: u32, users: usize) -> u64 {
+        let words = u64::from(members.div_ceil(TILE_SENDERS)) * u64::from(slots) * users as u64;
+        words * size_of::<Words>() as u64
+    }
+
     /// Nothing confirmed yet: everything failed. Empty where the group has no bit confirmation.
-    pub(crate) fn new(group: &GroupSettings, users: usize) -> Confirmed {
-        let tiles = group.tiles() as usize;
+    pub(crate) fn new(group: &GroupSettings, members: u32, users: usize) -> Confirmed {
+        let tiles = members.div_ceil(TILE_SENDERS) as usize;
         let words = if group.confirms() { group.slots as usize * tiles * users } else { 0 };
         let none = Words { real: 0, failed: u64::MAX };
-        Confirmed { words: vec![none; words].into(), users, tiles, members: group.members }
+        Confirmed { words: vec![none; words].into(), users, tiles, members }
     }
 
     /// Takes what the confirmations of `senders` senders from `first_sender` on said to the user at `position`. They
@@ -76,11 +83,67 @@ impl Confirmed {
     }
 }
 
+/// Which tiles of parts of one kind are read.
+#[derive(Debug)]
+pub(crate) struct TilesRead {
+    pub(crate) kind: PartKind,
+    read: Box<[bool]>,
+    tiles: u32,
+    left: usize,
+}
+
+impl TilesRead {
+    /// None of them; there are none where the group has no such parts.
+    pub(crate) fn new(kind: PartKind, group: &GroupSettings, members: u32) -> TilesRead {
+        let tiles = match group.part_tile_senders(kind) {
+            0 => 0,
+            senders => members.div_ceil(senders),
+        };
+        let all = tiles as usize * group.part_slots(kind) as usize;
+        TilesRead { kind, read: vec![false; all].into(), tiles, left: all }
+    }
+
+    /// This tile is read.
+    pub(crate) fn set(&mut self, slot: u32, tile: u32) {
+        let read = &mut self.read[slot as usize * self.tiles as usize + tile as usize];
+        self.left -= usize::from(!std::mem::replace(read, true));
+    }
+
+    /// Whether this tile is read.
+    pub(crate) fn is_read(&self, slot: u32, tile: u32) -> bool {
+        self.read[slot as usize * self.tiles as usize + tile as usize]
+    }
+
+    /// Whether all of them are.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Those that are not, as runs of at most `tiles_max` in one slot: (slot, first tile, tiles).
+    pub(crate) fn missing(&self, tiles_max: u32) -> Vec<(u32, u32, u32)> {
+        let mut runs: Vec<(u32, u32, u32)> = Vec::new();
+        let slots = (self.read.len() as u32).checked_div(self.tiles).unwrap_or(0);
+        for slot in 0..slots {
+            for tile in (0..self.tiles).filter(|tile| !self.is_read(slot, *tile)) {
+                match runs.last_mut() {
+                    Some((of, first, tiles))
+                        if (*of, *first + *tiles) == (slot, tile) && *tiles < tiles_max =>
+                    {
+                        *tiles += 1;
+                    }
+                    _ => runs.push((slot, tile, 1)),
+                }
+            }
+        }
+        runs
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
-    use twincast_protocol::frame::FrameBytes;
+    use twincast_protocol::format::{Profile, Scheme, ShareFormat};
     use twincast_protocol::ids::{Epoch, GroupId};
 
     fn group(members: u32, confirm_tile_senders: u32) -> GroupSettings {
@@ -89,15 +152,20 @@ mod tests {
             epoch: Epoch(0),
             members,
             slots: 2,
-            frame: FrameBytes::DEFAULT,
+            format: ShareFormat::new(Profile::Compact, 288, Scheme::Plain).expect("a format"),
             confirm_tile_senders,
+            key_tile_senders: 0,
             round_timeout: Duration::from_secs(1),
+            interval: Duration::ZERO,
+            epoch_rounds: 0,
+            announce_rounds: 0,
+            linked: false,
         }
     }
 
     #[test]
     fn ranges_land_in_their_bits_and_what_never_came_has_failed() {
-        let mut confirmed = Confirmed::new(&group(70, 4), 3);
+        let mut confirmed = Confirmed::new(&group(70, 4), 70, 3);
         assert_eq!(confirmed.failed(), [140; 3]);
         let said = Confirmations { real: 0b0101, failed: 0b1000, ..Confirmations::default() };
         confirmed.set(1, 60, 4, 2, &said);
@@ -112,8 +180,21 @@ mod tests {
 
     #[test]
     fn without_confirmation_nothing_is_expected() {
-        let confirmed = Confirmed::new(&group(70, 0), 3);
+        let confirmed = Confirmed::new(&group(70, 0), 70, 3);
         assert_eq!(confirmed.expected(1, 1, 2), Expected::UNCONFIRMED);
         assert_eq!(confirmed.failed(), [0; 3]);
+    }
+
+    #[test]
+    fn missing_tiles_are_runs_within_a_slot() {
+        let mut tiles = TilesRead::new(PartKind::Confirmation, &group(40, 4), 40);
+        assert_eq!(tiles.missing(8), [(0, 0, 8), (0, 8, 2), (1, 0, 8), (1, 8, 2)]);
+        (0..10).for_each(|tile| tiles.set(0, tile));
+        [0, 4, 5].into_iter().for_each(|tile| tiles.set(1, tile));
+        tiles.set(1, 5);
+        assert_eq!(tiles.missing(3), [(1, 1, 3), (1, 6, 3), (1, 9, 1)]);
+        [1, 2, 3, 6, 7, 8, 9].into_iter().for_each(|tile| tiles.set(1, tile));
+        assert!(tiles.is_whole() && tiles.missing(3).is_empty());
+        assert!(TilesRead::new(PartKind::Key, &group(40, 4), 40).is_whole(), "a group without keys");
     }
 }

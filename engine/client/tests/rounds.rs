@@ -2,14 +2,13 @@
 
 mod model;
 
-use model::{EPOCH, SHARE_BYTES, Shape, TIMEOUT, World};
+use model::{EPOCH, SHARE_BYTES, SMALL, Shape, TIMEOUT, World};
 use rand::RngExt;
 use std::time::Duration;
 use twincast_client::Event;
 use twincast_protocol::ids::{RoundNumber, ServerSide};
 
-const SHAPE: Shape = Shape { members: 70, slots: 2, confirm_tile_senders: 4 };
-const SMALL: Shape = Shape { members: 5, slots: 1, confirm_tile_senders: 64 };
+const SHAPE: Shape = Shape { members: 70, slots: 2, confirm_tile_senders: 4, ..SMALL };
 /// Bytes of a DELIVER frame before its cells.
 const HEAD: usize = 64;
 
@@ -23,16 +22,19 @@ fn every_message_arrives_whatever_the_pieces() {
             world.put_both(|server, users| server.round(round, users));
             world.give_all();
             for player in &world.players {
-                player.record.check_round(shape, round, &player.users);
+                player.record.check_round(shape, round, &player.users, world.roster());
             }
         }
         for player in &world.players {
             let cells = player.users.len() as u64 * 140;
             let confirmed = if shape.confirm_tile_senders > 0 { cells } else { 0 };
             assert!(matches!(player.record.events[0], Event::Attached(group) if group.members == 70));
-            assert_eq!(player.record.events[1], Event::Dialled);
+            assert_eq!(player.record.events[1], Event::Dialled { epoch: EPOCH });
             let first_round = RoundNumber(1);
-            assert_eq!(player.record.events[2], Event::EpochOpen { first_round, confirmed, failed: 0 });
+            assert_eq!(
+                player.record.events[2],
+                Event::EpochOpen { epoch: EPOCH, first_round, confirmed, failed: 0 }
+            );
             assert_eq!(player.record.closed(), [1, 2, 3], "seed {seed}");
             assert_eq!(player.record.sum(|verdicts| verdicts.tampered), 0);
         }
@@ -55,7 +57,10 @@ fn one_server_may_be_ahead_as_far_as_the_buffer_goes() {
         assert!(player.client.space(ServerSide::One, world.now).is_empty() || player.coming[0].is_empty());
     }
     world.give_all();
-    world.players.iter().for_each(|player| player.record.check_round(SHAPE, 1, &player.users));
+    world
+        .players
+        .iter()
+        .for_each(|player| player.record.check_round(SHAPE, 1, &player.users, world.roster()));
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn a_buffer_grows_when_the_other_server_stands_still() {
     assert!(player.coming[0].is_empty());
     world.put(ServerSide::Two, |server, users| server.round(1, users));
     world.give_all();
-    world.players[0].record.check_round(SHAPE, 1, &world.players[0].users);
+    world.players[0].record.check_round(SHAPE, 1, &world.players[0].users, world.roster());
 }
 
 #[test]
@@ -119,7 +124,7 @@ fn a_round_that_both_leave_out_has_no_verdicts_and_one_that_one_leaves_out_is_in
         assert!(player.record.verdicts.keys().all(|key| key.0 != 1));
         let incomplete = |key: &&(u64, u32, u32, u32)| player.record.verdicts[*key].incomplete != 0;
         assert_eq!(player.record.verdicts.keys().filter(incomplete).count(), player.users.len() * 4);
-        player.record.check_round(SHAPE, 3, &player.users);
+        player.record.check_round(SHAPE, 3, &player.users, world.roster());
         let skips = player.record.events.iter().filter_map(|event| match event {
             Event::RoundClosed { skipped, timed_out: false, .. } => Some(*skipped),
             _ => None,
@@ -195,7 +200,7 @@ fn a_round_closes_when_the_second_server_takes_too_long_and_what_is_late_is_drop
     world.put_both(|server, users| server.round(2, users));
     world.give_all();
     for player in &world.players {
-        player.record.check_round(SHAPE, 2, &player.users);
+        player.record.check_round(SHAPE, 2, &player.users, world.roster());
         assert_eq!(player.record.closed(), [1, 2]);
     }
 }
@@ -280,11 +285,13 @@ fn a_failed_confirmation_makes_its_slot_tampered_and_raises_one_alarm() {
 fn confirmations_that_never_came_have_failed() {
     let mut world = World::dialled(SHAPE, 10);
     world.put(ServerSide::One, |server, users| server.all_confirmations(users));
-    world.put(ServerSide::Two, |server, users| server.confirmations(1, 3, users));
+    world.put(ServerSide::Two, |server, users| {
+        [server.confirmations(0, 0, users), server.confirmations(1, 3, users)].concat()
+    });
     world.put_both(|server, _| server.open(1));
     world.give_all();
     for player in &world.players {
-        let missing = player.users.len() as u64 * (140 - 4);
+        let missing = player.users.len() as u64 * (140 - 8);
         assert!(
             matches!(player.record.events.last(), Some(Event::EpochOpen { failed, .. }) if *failed == missing)
         );
@@ -318,7 +325,7 @@ fn submissions_go_one_round_ahead_and_no_further() {
     }
     world.give_all();
     for player in &world.players {
-        (1..=3).for_each(|round| player.record.check_round(SMALL, round, &player.users));
+        (1..=3).for_each(|round| player.record.check_round(SMALL, round, &player.users, world.roster()));
     }
 }
 
@@ -344,7 +351,7 @@ fn a_connection_that_ends_leaves_the_rest_incomplete() {
 
 #[test]
 fn what_is_made_ahead_of_a_server_is_bounded() {
-    let shape = Shape { members: 3000, slots: 1, confirm_tile_senders: 64 };
+    let shape = Shape { members: 3000, ..SMALL };
     let mut world = World::new(shape, 14);
     world.carry();
     world.give_all();
