@@ -4,6 +4,7 @@
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::ops::Add;
 
 /// What the coordinator tells a host. End of input means: stop at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +66,117 @@ pub struct DialReport {
     pub confirm_cells: u64,
     /// Confirmations that were missing or did not decode.
     pub confirm_failed: u64,
+}
+
+/// Bytes between all clients of a host and each server, frame headers included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// To S1 and to S2.
+    pub up: [u64; 2],
+    /// From S1 and from S2.
+    pub down: [u64; 2],
+}
+
+impl Add for Flow {
+    type Output = Flow;
+
+    fn add(self, other: Flow) -> Flow {
+        let sum = |of: [u64; 2], and: [u64; 2]| [of[0] + and[0], of[1] + and[1]];
+        Flow { up: sum(self.up, other.up), down: sum(self.down, other.down) }
+    }
+}
+
+impl Flow {
+    /// What it grew by since an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Flow) -> Flow {
+        let less = |of: [u64; 2], by: [u64; 2]| [of[0].saturating_sub(by[0]), of[1].saturating_sub(by[1])];
+        Flow { up: less(self.up, earlier.up), down: less(self.down, earlier.down) }
+    }
+
+    /// Times so many.
+    #[must_use]
+    pub fn times(self, many: u64) -> Flow {
+        Flow { up: self.up.map(|bytes| bytes * many), down: self.down.map(|bytes| bytes * many) }
+    }
+
+    /// To both servers.
+    #[must_use]
+    pub fn up_all(&self) -> u64 {
+        self.up.iter().sum()
+    }
+
+    /// From both servers.
+    #[must_use]
+    pub fn down_all(&self) -> u64 {
+        self.down.iter().sum()
+    }
+}
+
+/// One part of what an epoch costs before its first round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// The bytes of its frames.
+    pub bytes: Flow,
+    /// From its first byte sent to its last byte received.
+    pub seconds: f64,
+}
+
+impl Phase {
+    /// With another host's, which went on at the same time.
+    fn with(self, other: Phase) -> Phase {
+        Phase { bytes: self.bytes + other.bytes, seconds: self.seconds.max(other.seconds) }
+    }
+}
+
+/// What an epoch took, from its announcement to its opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochReport {
+    /// Which.
+    pub epoch: u32,
+    /// Whether all connections have it open.
+    pub open: bool,
+    /// Who its members are, and that it opens.
+    pub members: Flow,
+    /// What the servers ask for of confirmations and keys.
+    pub grants: Flow,
+    /// Session keys.
+    pub dial: Phase,
+    /// Bit confirmations.
+    pub confirm: Phase,
+    /// Keys and their replies.
+    pub keys: Phase,
+    /// Confirmation cells opened.
+    pub confirm_cells: u64,
+    /// Confirmations that were missing or did not decode.
+    pub confirm_failed: u64,
+    /// Pairs of members who have a key now; each of the two counts.
+    pub key_pairs: u64,
+    /// Keys that were missing or did not decode.
+    pub keys_failed: u64,
+}
+
+impl EpochReport {
+    /// With another host's of the same epoch.
+    #[must_use]
+    pub fn with(self, other: &EpochReport) -> EpochReport {
+        EpochReport {
+            epoch: self.epoch,
+            open: self.open && other.open,
+            members: self.members + other.members,
+            grants: self.grants + other.grants,
+            dial: self.dial.with(other.dial),
+            confirm: self.confirm.with(other.confirm),
+            keys: self.keys.with(other.keys),
+            confirm_cells: self.confirm_cells + other.confirm_cells,
+            confirm_failed: self.confirm_failed + other.confirm_failed,
+            key_pairs: self.key_pairs + other.key_pairs,
+            keys_failed: self.keys_failed + other.keys_failed,
+        }
+    }
 }
 
 /// Messages, counted as (message, recipient) pairs, and cells.
@@ -145,6 +257,14 @@ pub struct PlayReport {
     pub bytes_in: [u64; 2],
     /// Bytes sent to S1 and to S2.
     pub bytes_out: [u64; 2],
+    /// HELLO and WELCOME of all connections, since the host's start.
+    pub attach: Flow,
+    /// Submissions, deliveries and ends of rounds.
+    pub messages: Flow,
+    /// Errors, and what is fetched.
+    pub other: Flow,
+    /// Every epoch since the host's start.
+    pub epochs: Vec<EpochReport>,
     /// HdrHistogram V2, base64: nanoseconds from the planned instant to the decoding of the sender's own cell.
     pub message_latency_ns: String,
     /// HdrHistogram V2, base64: nanoseconds from the recipient host's planned instant of the round to Accept.
@@ -188,6 +308,8 @@ pub enum ServerNews {
     Ready {
         /// Where clients connect.
         address: SocketAddr,
+        /// Where S1 connects, if this is a linked S2.
+        link: Option<SocketAddr>,
     },
     /// Counters since the start.
     Report(ServerReport),
@@ -204,6 +326,8 @@ pub struct ServerReport {
     pub egress_bytes: u64,
     /// Message cells among them.
     pub egress_shares: u64,
+    /// Bytes that it sent to the other server.
+    pub link_bytes: u64,
     /// CPU seconds of the process.
     pub cpu_seconds: f64,
     /// Largest resident set.

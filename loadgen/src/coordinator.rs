@@ -6,6 +6,7 @@
 
 mod child;
 mod error;
+mod folder;
 mod machine;
 mod progress;
 mod signals;
@@ -13,7 +14,7 @@ pub(crate) mod stage;
 pub(crate) mod team;
 
 pub use error::RunError;
-pub(crate) use machine::{connections_by_host, connections_max};
+pub(crate) use machine::{connections, connections_by_host, connections_max};
 pub(crate) use progress::Progress;
 
 use crate::environment::Environment;
@@ -54,16 +55,39 @@ pub fn local(plan: &Plan, outputs: &Outputs) -> Result<bool, RunError> {
     if result.is_err() {
         team.cut();
     }
+    if let Some(said) = plan.fault.and_then(|fault| fault.kind.refusal()) {
+        let (as_expected, text) = refused(plan, said, result)?;
+        print(&text)?;
+        return Ok(as_expected);
+    }
     let result = result?;
     if let Some(json) = &mut json {
         json.write(&result)?;
     }
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(report::render(&result).as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(RunError::Report)?;
+    print(&report::render(&result))?;
     Ok(result.failures.is_empty())
+}
+
+/// The end of a run whose fault leaves a client nothing but to stop: whether it did and said why, and what to print.
+fn refused(
+    plan: &Plan,
+    must_say: &str,
+    result: Result<RunResult, RunError>,
+) -> Result<(bool, String), RunError> {
+    let done = plan.fault.map(|fault| fault.in_words(plan.hosts)).unwrap_or_default();
+    let (as_expected, caused) = match result {
+        Err(RunError::Child { name, what, .. }) => (what.contains(must_say), format!("{name} {what}")),
+        Err(other) => return Err(other),
+        Ok(_) => (false, "nobody stopped".to_owned()),
+    };
+    let verdict =
+        if as_expected { "Every check passed." } else { "FAILED: a client must stop, and say why." };
+    Ok((as_expected, format!("Done: {done}.\nCaused: {caused}.\n{verdict}\n")))
+}
+
+fn print(text: &str) -> Result<(), RunError> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)
 }
 
 fn lead(team: &mut Team, plan: &Plan, with_roof: bool) -> Result<RunResult, RunError> {
@@ -74,11 +98,13 @@ fn lead(team: &mut Team, plan: &Plan, with_roof: bool) -> Result<RunResult, RunE
         stage.play(team, plan.warmup, "warming up", &mut progress)?;
     }
     let play = stage.play(team, plan.rounds, "playing", &mut progress)?;
-    let dial = stage.dial;
+    let faults_done = stage.faults_done();
+    let dial = stage.dial.clone();
     let bad_to_stop = team.stop_all()?;
+    drop(stage);
     let roof = if with_roof { Some(roof::measure(team, plan, &mut progress)?) } else { None };
     progress.finish();
-    let measured = Measured { plan: plan.clone(), environment, dial, play, roof, bad_to_stop };
+    let measured = Measured { plan: plan.clone(), environment, dial, play, faults_done, roof, bad_to_stop };
     RunResult::of(measured).map_err(RunError::News)
 }
 
@@ -129,6 +155,23 @@ mod tests {
             panic!("the directory does not exist");
         };
         assert!(sentence.contains("--json /no/such/directory/x.json"), "{sentence}");
+    }
+
+    #[test]
+    fn a_fault_that_must_stop_a_client_passes_only_if_it_says_why() {
+        use crate::fault::{Fault, FaultKind};
+        let fault = Fault { kind: FaultKind::DropFrame, round: 2, hold_ms: 0 };
+        let plan = Plan { fault: Some(fault), ..Plan::default() };
+        let said = fault.kind.refusal().unwrap();
+        let child = |what: String| Err(RunError::Child { name: "host 0".into(), what, log: vec![] });
+        let (good, text) = refused(&plan, said, child(format!("cannot go on: {said} 2"))).unwrap();
+        assert!(
+            good && text.contains("Caused: host 0 cannot go on") && text.contains("was cut out"),
+            "{text}"
+        );
+        let (good, text) = refused(&plan, said, child("was killed by signal 9".into())).unwrap();
+        assert!(!good && text.ends_with("FAILED: a client must stop, and say why.\n"), "{text}");
+        assert!(refused(&plan, said, Err(RunError::Interrupted)).is_err());
     }
 
     #[test]

@@ -1,27 +1,29 @@
 //! A client host: a process that plays many users over few connections, led by orders on its standard input.
 //!
 //! User u of every group is played by host `u mod hosts`. A host cuts its users of a group into chunks; each chunk is
-//! one [`Client`] with one connection to each server. Everything runs on one glommio executor; orders are read by a
-//! thread of their own. The end of the orders stops the host at once, whatever it is doing.
+//! one [`Client`] with one connection to each server, and so are those who join at one change of epochs. Everything
+//! runs on one glommio executor; orders are read by a thread of their own. The end of the orders stops the host at
+//! once, whatever it is doing.
 
 mod connect;
 mod figures;
 mod judge;
+mod meter;
 mod orders;
 mod pair;
 mod player;
 mod roof;
 mod turn;
 
-use crate::control::{DialReport, HostNews, HostOrder, PlayReport};
+use crate::control::{DialReport, EpochReport, HostNews, HostOrder, PlayReport};
 use crate::plan::Plan;
 use crate::workload::Workload;
-use figures::{Figures, Shared, add_dial};
+use figures::{Figures, Shared};
 use futures_lite::future::poll_fn;
 use glommio::{LocalExecutorBuilder, Placement};
 use judge::COMPLAINTS_MAX;
 use orders::{Input, News, Orders};
-use pair::Pair;
+use pair::{Pair, Pairs};
 use player::{GroupClock, Player};
 use std::cell::RefCell;
 use std::io::{BufRead, Write};
@@ -30,15 +32,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use twincast_client::{Client, ClientSettings};
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide};
+use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
 use twincast_server::front::watched;
 
 /// Memory that glommio keeps for file I/O, of which a host does none: the least that it takes.
 const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Pairs where nothing arrives are looked at this often.
 const TICK: Duration = Duration::from_millis(50);
-/// The epoch that a run dials: the first.
-const EPOCH: Epoch = Epoch(0);
 
 /// Obeys orders on standard input until told to stop, and tells news on standard output.
 ///
@@ -71,8 +71,14 @@ pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'stati
     };
     let orders = anyhow::Context::context(Orders::read(orders), "cannot start a thread")?;
     executor.run(watched(async move {
-        let mut host =
-            Host { shared: Rc::new(Shared::new()), orders, pairs: Vec::new(), sockets: Vec::new(), news };
+        let mut host = Host {
+            shared: Rc::new(Shared::new()),
+            orders,
+            run: None,
+            pairs: Pairs::default(),
+            sockets: Vec::new(),
+            news,
+        };
         match host.obey().await {
             Ok(()) => Ok(()),
             Err(Halt::Failed(sentence)) => {
@@ -109,10 +115,23 @@ impl From<String> for Halt {
     }
 }
 
+/// What a host plays.
+struct Run {
+    plan: Rc<Plan>,
+    host: u32,
+    servers: [SocketAddr; 2],
+    /// Of each group.
+    groups: Vec<(Rc<Workload>, Rc<GroupClock>)>,
+    /// The first round that was not ordered yet.
+    next_round: u64,
+}
+
 struct Host<W> {
     shared: Rc<Shared>,
     orders: Orders,
-    pairs: Vec<Rc<RefCell<Pair>>>,
+    /// What it plays, once it was told.
+    run: Option<Run>,
+    pairs: Pairs,
     /// Duplicates of the pairs' sockets, to ask the kernel about.
     sockets: Vec<std::net::TcpStream>,
     news: News<W>,
@@ -120,18 +139,16 @@ struct Host<W> {
 
 impl<W: Write> Host<W> {
     async fn obey(&mut self) -> Result<(), Halt> {
-        let mut started = false;
         loop {
             match self.order().await? {
-                HostOrder::Start { .. } if started => {
+                HostOrder::Start { .. } if self.run.is_some() => {
                     return Err(Halt::Failed("a host is started only once".to_owned()));
                 }
                 HostOrder::Start { plan, host, servers } => {
-                    started = true;
                     let report = self.start(plan, host, servers).await?;
                     self.news.say(&HostNews::Dialled(report))?;
                 }
-                HostOrder::Play { .. } if !started => {
+                HostOrder::Play { .. } if self.run.is_none() => {
                     return Err(Halt::Failed("a host plays only after it was started".to_owned()));
                 }
                 HostOrder::Play { rounds } => {
@@ -187,84 +204,157 @@ impl<W: Write> Host<W> {
 
     async fn start(&mut self, plan: Plan, host: u32, servers: [SocketAddr; 2]) -> Result<DialReport, Halt> {
         let begin = self.shared.now();
-        let chunks = connect::users_of(&plan, host);
-        connect::check_limits(chunks.len() * plan.groups as usize)?;
+        connect::check_limits(connect::pairs_max(&plan, host))?;
         let plan = Rc::new(plan);
-        for group in 0..plan.groups {
-            let workload = Rc::new(Workload::new(&plan, group));
-            let clock = Rc::new(GroupClock::default());
-            for users in &chunks {
-                self.add_pair(&plan, group, users, &workload, &clock, servers)?;
-                // Those that are connected already say HELLO meanwhile.
-                turn::turn().await;
-            }
+        let group = |group| (Rc::new(Workload::new(&plan, group)), Rc::default());
+        let groups = (0..plan.groups).map(group).collect();
+        self.run = Some(Run { plan: plan.clone(), host, servers, groups, next_round: 1 });
+        if plan.churn > 0 {
+            self.shared.last_round.set(1);
         }
-        glommio::spawn_local(pair::tick_all(self.pairs.clone().into(), TICK)).detach();
-        let pairs = self.pairs.len();
-        self.wait(|shared| shared.open_pairs.get() == pairs).await?;
+        self.add_pairs(connect::users_of(&plan, host), false).await?;
+        glommio::spawn_local(pair::tick_all(self.pairs.clone(), TICK)).detach();
+        let pairs = self.pairs.clone();
+        let is_open = |pair: &Rc<RefCell<Pair>>| pair.borrow().player.open.is_some();
+        self.wait(|_| pairs.borrow().iter().all(is_open)).await?;
         let (bytes_in, bytes_out) = self.shared.bytes();
-        let mut report = DialReport {
+        let first = self.epochs().first().copied().unwrap_or_default();
+        Ok(DialReport {
             seconds: (self.shared.now() - begin).as_secs_f64(),
             bytes_in: bytes_in.iter().sum(),
             bytes_out: bytes_out.iter().sum(),
-            ..DialReport::default()
-        };
-        for pair in &self.pairs {
-            let (_, confirmed, failed) = pair.borrow().player.open.unwrap_or_default();
-            add_dial(&mut report, confirmed, failed);
-        }
-        Ok(report)
+            confirm_cells: first.confirm_cells,
+            confirm_failed: first.confirm_failed,
+        })
     }
 
-    fn add_pair(
-        &mut self,
-        plan: &Rc<Plan>,
-        group: u32,
-        users: &[u32],
-        workload: &Rc<Workload>,
-        clock: &Rc<GroupClock>,
-        servers: [SocketAddr; 2],
-    ) -> Result<(), Halt> {
-        let skew_bytes = usize::try_from(plan.host_skew_bytes).unwrap_or(usize::MAX);
-        let settings = ClientSettings { group: GroupId(group), epoch: EPOCH, skew_bytes };
-        let members = users.iter().copied().map(MemberIndex).collect();
-        let client = Client::new(settings, members).map_err(|error| error.to_string())?;
+    /// Connects these users of every group, a chunk over each pair.
+    async fn add_pairs(&mut self, chunks: Vec<Vec<u32>>, join: bool) -> Result<(), Halt> {
+        let groups = self.run.as_ref().map_or(0, |run| run.plan.groups);
+        for (group, users) in (0..groups).flat_map(|group| chunks.iter().map(move |users| (group, users))) {
+            self.add_pair(group, users, join)?;
+            // Those that are connected already say HELLO meanwhile.
+            turn::turn().await;
+        }
+        Ok(())
+    }
+
+    fn add_pair(&mut self, group: u32, users: &[u32], join: bool) -> Result<(), Halt> {
+        let Some(Run { plan, servers, groups, .. }) = &self.run else { return Ok(()) };
+        let (workload, clock) = &groups[group as usize];
+        let settings = ClientSettings {
+            group: GroupId(group),
+            epoch: None,
+            join,
+            skew_bytes: usize::try_from(plan.host_skew_bytes).unwrap_or(usize::MAX),
+            accept_baseline: plan.profile.is_paper(),
+        };
+        let ids = users.iter().copied().map(UserId).collect();
+        let client = Client::new(settings, ids).map_err(|error| error.to_string())?;
         let player =
             Player::new(self.shared.clone(), clock.clone(), plan.clone(), group, users, workload.clone());
         let (one, socket1) = connect::connect(ServerSide::One, servers[0])?;
         let (two, socket2) = connect::connect(ServerSide::Two, servers[1])?;
-        let pair = Pair::new(client, player, self.shared.clone(), plan.ahead, servers);
+        let pair = Pair::new(client, player, self.shared.clone(), plan.ahead, *servers);
         let pair = Rc::new(RefCell::new(pair));
         Pair::start(&pair, [one, two]);
-        self.pairs.push(pair);
+        self.pairs.borrow_mut().push(pair);
         self.sockets.extend([socket1, socket2]);
         Ok(())
     }
 
     async fn play(&mut self, rounds: u32) -> Result<PlayReport, Halt> {
+        let Some(run) = &mut self.run else { return Ok(PlayReport::default()) };
+        let first = run.next_round;
+        run.next_round += u64::from(rounds);
+        let plan = run.plan.clone();
+        let pairs_of_round = self.pairs_of_rounds(&plan, first, rounds);
+        let is_idle = pairs_of_round.first().is_none_or(|pairs| *pairs == 0);
         let (in_before, out_before) = self.shared.bytes();
+        let messages_before = self.shared.meter.borrow().messages;
         let retransmits_before = self.retransmits();
-        *self.shared.figures.borrow_mut() = Figures::new(rounds, self.pairs.len());
-        for pair in &self.pairs {
-            pair.borrow_mut().play(rounds);
+        *self.shared.figures.borrow_mut() = Figures::new(pairs_of_round);
+        for pair in self.pairs.borrow().iter() {
+            pair.borrow_mut().play(first, rounds);
         }
-        let rounds = if self.pairs.is_empty() { 0 } else { rounds };
-        for told in 0..rounds {
+        for told in 0..if is_idle { 0 } else { rounds } {
             self.wait(|shared| shared.figures.borrow().rounds_closed() > told).await?;
             self.news.say(&HostNews::Progress { rounds: told + 1 })?;
+            self.change_users(&plan, first + u64::from(told), (first, rounds)).await?;
         }
         let (bytes_in, bytes_out) = self.shared.bytes();
         let mut report = self.shared.figures.borrow().report();
         report.bytes_in = [bytes_in[0] - in_before[0], bytes_in[1] - in_before[1]];
         report.bytes_out = [bytes_out[0] - out_before[0], bytes_out[1] - out_before[1]];
+        report.epochs = self.epochs();
+        {
+            let meter = self.shared.meter.borrow();
+            report.attach = meter.attach;
+            report.messages = meter.messages.since(messages_before);
+            report.other = meter.other;
+        }
         report.retransmits = self.retransmits() - retransmits_before;
-        for pair in &self.pairs {
+        for pair in self.pairs.borrow().iter() {
             let judge = &pair.borrow().player.judge;
             report.totals.add(&judge.totals);
             let room = COMPLAINTS_MAX - report.complaints.len();
             report.complaints.extend(judge.complaints.iter().take(room).cloned());
         }
         Ok(report)
+    }
+
+    /// How many connection pairs play each round.
+    fn pairs_of_rounds(&self, plan: &Plan, first: u64, rounds: u32) -> Vec<u32> {
+        let host = self.run.as_ref().map_or(0, |run| run.host);
+        let of_epoch = |epoch| connect::pairs_of_epoch(plan, host, epoch) as u32;
+        let mut last = (plan.epoch_of(first), of_epoch(plan.epoch_of(first)));
+        let of_round = |round| {
+            let epoch = plan.epoch_of(round);
+            if epoch != last.0 {
+                last = (epoch, of_epoch(epoch));
+            }
+            last.1
+        };
+        (first..first + u64::from(rounds)).map(of_round).collect()
+    }
+
+    /// After an epoch's first round: those who join with the next epoch come, and only when both servers know them do
+    /// rounds go on, so that the next epoch has the members that the plan says.
+    async fn change_users(&mut self, plan: &Plan, closed: u64, order: (u64, u32)) -> Result<(), Halt> {
+        let (epoch, next) = (plan.epoch_of(closed), plan.epoch_of(closed) + 1);
+        let is_first = plan.epoch_rounds > 0 && (closed - 1).is_multiple_of(plan.epoch_rounds.into());
+        if plan.churn == 0 || !is_first {
+            return Ok(());
+        }
+        if next < plan.epochs() {
+            let host = self.run.as_ref().map_or(0, |run| run.host);
+            self.add_pairs(connect::joiners(plan, host, epoch), true).await?;
+            let pairs = self.pairs.clone();
+            let attached = |pair: &Rc<RefCell<Pair>>| pair.borrow().player.attached;
+            self.wait(|_| pairs.borrow().iter().all(attached)).await?;
+        }
+        self.shared.last_round.set(u64::from(next) * u64::from(plan.epoch_rounds) + 1);
+        for pair in self.pairs.borrow().iter() {
+            let mut pair = pair.borrow_mut();
+            if pair.player.rounds == (0, 0) {
+                pair.play(order.0, order.1);
+            }
+            pair.submit();
+        }
+        Ok(())
+    }
+
+    /// What every epoch took so far.
+    fn epochs(&self) -> Vec<EpochReport> {
+        let pairs = self.pairs.borrow();
+        let open = |epoch: u32| {
+            let is_open = |pair: &Rc<RefCell<Pair>>| {
+                let player = &pair.borrow().player;
+                !player.has_members(Epoch(epoch)) || player.open.is_some_and(|(open, _)| open.0 >= epoch)
+            };
+            pairs.iter().all(is_open)
+        };
+        self.shared.meter.borrow().epochs(open)
     }
 
     fn retransmits(&self) -> u64 {

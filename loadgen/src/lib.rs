@@ -9,7 +9,9 @@
 pub mod cli;
 pub mod control;
 pub mod coordinator;
+pub mod cost;
 pub mod environment;
+pub mod fault;
 pub mod host;
 pub mod latency;
 pub mod limits;

@@ -27,10 +27,30 @@ pub const HOST_SKEW_BYTES: u64 = 32 << 20;
 /// [`HOST_SKEW_BYTES`].
 pub const HOST_BUFFER_BYTES: u64 = 96 << 20;
 
-/// Frame bytes of every group, and bytes of every message in it.
+/// Bytes of a frame of the compact profile, unless the command line says otherwise.
 pub const FRAME_BYTES: u32 = 288;
-/// Bytes of every message.
+/// Bytes of every message in it.
 pub const MESSAGE_BYTES: u32 = 256;
+/// Bytes of a frame of the paper's profiles, unless the command line says otherwise: the paper's own.
+pub const PAPER_FRAME_BYTES: u32 = 256;
+/// The largest frame of any profile.
+pub const FRAME_BYTES_MAX: u32 = 65_536;
+/// The smallest frame of the compact profile; all are multiples of it.
+pub const FRAME_BYTES_MIN: u32 = 16;
+
+/// The shortest epoch: the next one is announced at least this many rounds before it begins.
+pub const ANNOUNCE_ROUNDS_MIN: u32 = twincast_server::limits::ANNOUNCE_ROUNDS_MIN;
+/// Rounds between the opening of an epoch and the announcement of the next in which users who come and go are heard.
+pub const CHURN_ROUNDS: u32 = 2;
+/// The largest box of S2, in MiB.
+pub const BOX_MIB_MAX: u32 = 1 << 20;
+/// The longest time limit of a round, in milliseconds.
+pub const ROUND_TIMEOUT_MS_MAX: u32 = 600_000;
+/// How long a round of a run with a fault waits for who does not come, in milliseconds.
+pub const FAULT_ROUND_TIMEOUT_MS: u32 = 5_000;
+/// How much longer than a round's time limit a server waits for the other one's word, in milliseconds: so long that
+/// what the other one seals at its own time limit is still agreed on.
+pub const PEER_TIMEOUT_SPARE_MS: u64 = 2_000;
 
 /// Locked memory that glommio needs for each executor; hosts and servers have one each.
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 << 10;
@@ -63,13 +83,27 @@ const SLOWEST_BYTES_PER_S: u64 = 20_000_000;
 /// How long a host may be silent while it dials: the time to move every session key and every confirmation, slowly.
 pub fn dial_silence_max(plan: &Plan) -> Duration {
     let confirmation = if plan.confirm { 64 * 3 } else { 0 };
-    let pair_bytes = 1 + confirmation;
+    let keys = if plan.keys { 2 * 96 * 3 } else { 0 };
+    let pair_bytes = 1 + confirmation + keys;
     Duration::from_secs(120 + pairs(plan) * pair_bytes / SLOWEST_BYTES_PER_S)
 }
 
-/// How long a host may be silent in a round: the time to move all its cells from both servers, slowly.
+/// How long a host may be silent in a round: the time to move all its cells from both servers, slowly, and to dial the
+/// next epoch if it is the last of one.
 pub fn round_silence_max(plan: &Plan) -> Duration {
-    Duration::from_secs(60 + pairs(plan) * 2 * u64::from(share_bytes(plan)) / SLOWEST_BYTES_PER_S)
+    // A cell of the paper's takes a hundred times as long to decode as one of the compact profile takes to arrive.
+    let decoding = if plan.profile.is_paper() { 10 } else { 1 };
+    let seconds = pairs(plan) * 2 * u64::from(share_bytes(plan)) * decoding / SLOWEST_BYTES_PER_S;
+    let dialling = if plan.epoch_rounds > 0 { dial_silence_max(plan) } else { Duration::ZERO };
+    Duration::from_secs(60 + seconds) + dialling
+}
+
+/// The time limit of a round.
+pub fn round_timeout_ms(plan: &Plan) -> u64 {
+    match plan.round_timeout_ms {
+        0 => round_silence_max(plan).as_millis() as u64,
+        configured => configured.into(),
+    }
 }
 
 /// (sender, recipient, slot) of one round, all groups.
@@ -77,9 +111,9 @@ pub fn pairs(plan: &Plan) -> u64 {
     u64::from(plan.group) * u64::from(plan.group) * u64::from(plan.slots) * u64::from(plan.groups)
 }
 
-/// Bytes of one share: the compact codeword of a frame.
+/// Bytes of one share; of a pair of them, half.
 pub fn share_bytes(plan: &Plan) -> u32 {
-    plan.frame_bytes + 48
+    plan.format().map_or(plan.frame_bytes, |format| format.share_bytes() as u32)
 }
 
 const _: () = assert!(MESSAGE_BYTES + 3 <= FRAME_BYTES, "a message fits its frame");

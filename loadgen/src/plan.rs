@@ -1,6 +1,11 @@
 //! What a run does: the one description that coordinator, hosts and report share.
 
+use crate::fault::Fault;
+use crate::limits::{FRAME_BYTES, MESSAGE_BYTES, PAPER_FRAME_BYTES};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+use twincast_protocol::format::{Profile, Scheme, ShareFormat};
+use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
 
 /// A whole run, as the coordinator planned it and every host got it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +23,8 @@ pub struct Plan {
     pub warmup: u32,
     /// Slots of a member, K.
     pub slots: u32,
+    /// How messages become shares.
+    pub profile: ProfileName,
     /// Bytes of a frame, F.
     pub frame_bytes: u32,
     /// Bytes of each message.
@@ -26,6 +33,24 @@ pub struct Plan {
     pub peers: Peers,
     /// Whether the groups use bit confirmation.
     pub confirm: bool,
+    /// Whether members exchange keys at the start of each epoch and seal what they write with them.
+    pub keys: bool,
+    /// Partitions of the paper's key exchange that is worked out beside; 0 for none.
+    pub keys_kappa: u32,
+    /// Rounds of an epoch; 0: the first has no end.
+    pub epoch_rounds: u32,
+    /// How many rounds before its end the next epoch is announced.
+    pub announce_rounds: u32,
+    /// Users who leave, and others who join in their place, at each change of epochs.
+    pub churn: u32,
+    /// Whether the two servers are linked.
+    pub linked: bool,
+    /// S2's box for members who are away, in MiB for each group and epoch; 0: none.
+    pub box_mib: u32,
+    /// How long a round waits for who does not come, in milliseconds; 0: long enough for the slowest machine.
+    pub round_timeout_ms: u32,
+    /// What is done to the run on its way.
+    pub fault: Option<Fault>,
     /// Users on one connection (to each server), at most.
     pub users_per_connection: u32,
     /// Rounds submitted ahead of the one that is being delivered: 0 or 1.
@@ -38,7 +63,20 @@ pub struct Plan {
     pub host_skew_bytes: u64,
 }
 
-/// Who writes to whom. The same in every round of a run, since session keys are dialled for an epoch.
+/// A [`Profile`] by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileName {
+    /// The default.
+    Compact,
+    /// The paper's code, shared by XOR.
+    PaperXor,
+    /// The paper's code, shared in Z_p.
+    PaperAdd,
+}
+
+/// Who writes to whom. The same for all rounds of an epoch, since session keys are dialled for an epoch, and drawn
+/// anew for the next; only [`Peers::Many`] in a paper profile, which deals in every round, has others every batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Peers {
@@ -47,8 +85,26 @@ pub enum Peers {
     Own,
     /// A random permutation of the group.
     Random,
-    /// This many random recipients for each (sender, slot).
+    /// One message to this many random recipients, for each (sender, slot).
     Subset(u32),
+    /// One message to this part of the group, in percent, for each (sender, slot).
+    Subgroup(u32),
+    /// Different messages to this many members: in as many slots, or by the paper's one-to-many scheme.
+    Many(Many),
+}
+
+/// Different messages of one sender to several members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Many {
+    /// How many members, K: a batch.
+    pub recipients: u32,
+    /// Rounds that a batch is spread over, R.
+    pub spread: u32,
+    /// The least noise subgroups of a round.
+    pub noise_min: u32,
+    /// The most noise subgroups of a round. How many it is, each sender draws afresh for each round.
+    pub noise_max: u32,
 }
 
 /// How much of what arrives is decoded and verified.
@@ -63,12 +119,9 @@ pub enum Verify {
     Count,
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// The main job.
-    pub(crate) fn plan() -> Plan {
+impl Default for Plan {
+    /// What `local` does without a flag.
+    fn default() -> Plan {
         Plan {
             group: 1_000,
             groups: 1,
@@ -76,10 +129,20 @@ pub(crate) mod tests {
             rounds: 5,
             warmup: 1,
             slots: 1,
-            frame_bytes: 288,
-            message_bytes: 256,
+            profile: ProfileName::Compact,
+            frame_bytes: FRAME_BYTES,
+            message_bytes: MESSAGE_BYTES,
             peers: Peers::Random,
             confirm: true,
+            keys: false,
+            keys_kappa: 0,
+            epoch_rounds: 0,
+            announce_rounds: 0,
+            churn: 0,
+            linked: true,
+            box_mib: 0,
+            round_timeout_ms: 0,
+            fault: None,
             users_per_connection: 200,
             ahead: 0,
             verify: Verify::All,
@@ -87,15 +150,247 @@ pub(crate) mod tests {
             host_skew_bytes: 32 << 20,
         }
     }
+}
+
+impl Plan {
+    /// The share format of every group.
+    ///
+    /// # Errors
+    /// A sentence: the profile has no such frame, or the group cannot use the scheme.
+    pub fn format(&self) -> Result<ShareFormat, String> {
+        let format = ShareFormat::new(self.profile.into(), self.frame_bytes, self.scheme());
+        let format = format.map_err(|error| error.to_string())?;
+        format.check_members(self.group).map_err(|error| error.to_string())?;
+        Ok(format)
+    }
+
+    /// How shares reach their recipients: a paper profile needs Algorithm 4 for more than one recipient of a message,
+    /// and deals subgroups for more than one message.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        match self.peers {
+            _ if !self.profile.is_paper() => Scheme::Plain,
+            Peers::Own | Peers::Random | Peers::Subset(..=1) => Scheme::Plain,
+            Peers::Subset(_) | Peers::Subgroup(_) => Scheme::Algorithm4,
+            Peers::Many(many) => Scheme::OneToMany {
+                subgroups_max: u16::try_from(many.recipients_max() + many.noise_max).unwrap_or(u16::MAX),
+            },
+        }
+    }
+
+    /// The one-to-many scheme's batches, where the groups use it.
+    #[must_use]
+    pub fn dealt(&self) -> Option<Many> {
+        match self.peers {
+            Peers::Many(many) if self.profile.is_paper() => Some(many),
+            _ => None,
+        }
+    }
+
+    /// Recipients of each message of an epoch, or in the one-to-many scheme messages of a whole batch.
+    #[must_use]
+    pub fn recipients_each(&self) -> u32 {
+        match self.peers {
+            Peers::Own | Peers::Random => 1,
+            Peers::Subset(recipients) => recipients.min(self.group),
+            Peers::Subgroup(percent) => subgroup(self.group, percent),
+            Peers::Many(_) if !self.profile.is_paper() => 1,
+            Peers::Many(many) => many.recipients,
+        }
+    }
+
+    /// Rounds played in all, warm-up included.
+    #[must_use]
+    pub fn all_rounds(&self) -> u64 {
+        u64::from(self.warmup) + u64::from(self.rounds)
+    }
+
+    /// The epochs that its rounds run in.
+    #[must_use]
+    pub fn epochs(&self) -> u32 {
+        match self.epoch_rounds {
+            0 => 1,
+            rounds => self.all_rounds().div_ceil(u64::from(rounds)) as u32,
+        }
+    }
+
+    /// The epoch of a round.
+    #[must_use]
+    pub fn epoch_of(&self, round: u64) -> u32 {
+        match self.epoch_rounds {
+            0 => 0,
+            rounds => (round.saturating_sub(1) / u64::from(rounds)) as u32,
+        }
+    }
+
+    /// The users of an epoch: those with the lowest numbers leave, others come after the highest. After the run's last
+    /// epoch nobody does.
+    #[must_use]
+    pub fn roster(&self, epoch: u32) -> RangeInclusive<u32> {
+        let first = epoch.min(self.epochs().saturating_sub(1)) * self.churn;
+        first..=first + self.group - 1
+    }
+}
+
+impl Many {
+    /// The most recipients in one round of a batch.
+    #[must_use]
+    pub fn recipients_max(&self) -> u32 {
+        self.recipients.div_ceil(self.spread.max(1))
+    }
+
+    /// Which of a batch's recipients, by their position, get their message in a round.
+    #[must_use]
+    pub fn part(&self, round: u64) -> std::ops::Range<u32> {
+        let spread = u64::from(self.spread);
+        let turn = round.saturating_sub(1) % spread;
+        let begin = |turn: u64| (turn * u64::from(self.recipients) / spread) as u32;
+        begin(turn)..begin(turn + 1)
+    }
+
+    /// The batch that a round belongs to, from 0.
+    #[must_use]
+    pub fn batch(&self, round: u64) -> u64 {
+        round.saturating_sub(1) / u64::from(self.spread)
+    }
+}
+
+/// How many members a part of a group in percent is: the nearest whole number, and at least one.
+#[must_use]
+pub fn subgroup(group: u32, percent: u32) -> u32 {
+    (((u64::from(group) * u64::from(percent) + 50) / 100) as u32).clamp(1, group)
+}
+
+/// The longest message of a group: what the frame takes, less what sealing adds and the byte that tells whether a
+/// message is sealed, where members exchange keys.
+#[must_use]
+pub fn message_bytes_max(format: &ShareFormat, keys: bool) -> u32 {
+    let seal = if keys { 1 + SEAL_OVERHEAD_BYTES } else { 0 };
+    format.message_bytes_max().saturating_sub(seal) as u32
+}
+
+/// A profile's frame, unless the command line has another.
+#[must_use]
+pub fn frame_bytes_default(profile: ProfileName) -> u32 {
+    if profile.is_paper() { PAPER_FRAME_BYTES } else { FRAME_BYTES }
+}
+
+impl ProfileName {
+    /// Whether it is one of the paper's.
+    #[must_use]
+    pub fn is_paper(self) -> bool {
+        Profile::from(self).is_paper()
+    }
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Profile {
+        match name {
+            ProfileName::Compact => Profile::Compact,
+            ProfileName::PaperXor => Profile::PaperXor,
+            ProfileName::PaperAdd => Profile::PaperAdd,
+        }
+    }
+}
+
+impl std::fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Profile::from(*self).fmt(f)
+    }
+}
+
+impl std::str::FromStr for ProfileName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<ProfileName, String> {
+        let all = [ProfileName::Compact, ProfileName::PaperXor, ProfileName::PaperAdd];
+        let named = all.into_iter().find(|profile| profile.to_string() == name);
+        named.ok_or_else(|| "give compact, paper-xor or paper-add".into())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::fault::FaultKind;
+
+    /// The main job.
+    pub(crate) fn plan() -> Plan {
+        Plan::default()
+    }
+
+    pub(crate) fn many(recipients: u32, spread: u32, noise_max: u32) -> Many {
+        Many { recipients, spread, noise_min: 0, noise_max }
+    }
 
     #[test]
     fn a_plan_travels_as_it_is() {
-        for peers in [Peers::Own, Peers::Random, Peers::Subset(3)] {
+        let all_peers =
+            [Peers::Own, Peers::Random, Peers::Subset(3), Peers::Subgroup(25), Peers::Many(many(4, 2, 1))];
+        for peers in all_peers {
             for verify in [Verify::All, Verify::Sample(0.5), Verify::Count] {
-                let plan = Plan { peers, verify, ..plan() };
+                let fault = Some(Fault { kind: FaultKind::Flip, round: 3, hold_ms: 0 });
+                let plan = Plan { peers, verify, fault, profile: ProfileName::PaperAdd, ..plan() };
                 let line = serde_json::to_string(&plan).unwrap();
                 assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), plan, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn the_scheme_follows_from_profile_and_recipients() {
+        let scheme = |profile, peers| Plan { profile, peers, ..plan() }.scheme();
+        let batch = Peers::Many(many(5, 2, 3));
+        for peers in [Peers::Own, Peers::Subset(9), Peers::Subgroup(25), batch] {
+            assert_eq!(scheme(ProfileName::Compact, peers), Scheme::Plain);
+        }
+        let paper = ProfileName::PaperXor;
+        assert_eq!(scheme(paper, Peers::Random), Scheme::Plain);
+        assert_eq!(scheme(paper, Peers::Subset(1)), Scheme::Plain);
+        assert_eq!(scheme(paper, Peers::Subset(2)), Scheme::Algorithm4);
+        assert_eq!(scheme(paper, Peers::Subgroup(25)), Scheme::Algorithm4);
+        assert_eq!(scheme(paper, batch), Scheme::OneToMany { subgroups_max: 6 });
+    }
+
+    #[test]
+    fn a_batch_is_spread_over_its_rounds_and_every_recipient_has_one_turn() {
+        for (recipients, spread) in [(8, 1), (8, 3), (5, 5), (7, 2)] {
+            let many = many(recipients, spread, 0);
+            for batch in 0..3 {
+                let rounds = 1 + batch * u64::from(spread)..=(batch + 1) * u64::from(spread);
+                assert!(rounds.clone().all(|round| many.batch(round) == batch));
+                let turns: Vec<u32> = rounds.flat_map(|round| many.part(round)).collect();
+                assert_eq!(turns, (0..recipients).collect::<Vec<_>>(), "{recipients} over {spread}");
+            }
+            assert!((1..20).all(|round| many.part(round).len() as u32 <= many.recipients_max()));
+        }
+    }
+
+    #[test]
+    fn rounds_fall_into_epochs_and_rosters_move_on() {
+        let plan = Plan { group: 10, rounds: 7, warmup: 1, epoch_rounds: 3, churn: 2, ..plan() };
+        assert_eq!([1, 3, 4, 6, 7, 8].map(|round| plan.epoch_of(round)), [0, 0, 1, 1, 2, 2]);
+        assert_eq!((plan.epochs(), plan.roster(0), plan.roster(2)), (3, 0..=9, 4..=13));
+        assert_eq!(plan.roster(3), 4..=13, "nobody goes at the end of the run");
+        let endless = Plan { epoch_rounds: 0, ..plan };
+        assert_eq!((endless.epochs(), endless.epoch_of(8)), (1, 0));
+    }
+
+    #[test]
+    fn a_part_of_the_group_is_never_nobody() {
+        assert_eq!(
+            [(100, 25), (130, 25), (3, 1), (7, 50), (2, 100)].map(|(n, p)| subgroup(n, p)),
+            [25, 33, 1, 4, 2]
+        );
+    }
+
+    #[test]
+    fn sealing_takes_its_room_from_the_message() {
+        let format = plan().format().unwrap();
+        assert_eq!((message_bytes_max(&format, false), message_bytes_max(&format, true)), (285, 268));
+        for name in ["compact", "paper-xor", "paper-add"] {
+            assert_eq!(name.parse::<ProfileName>().unwrap().to_string(), name);
+        }
+        assert!("paper".parse::<ProfileName>().unwrap_err().contains("paper-xor"));
     }
 }

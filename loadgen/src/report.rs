@@ -1,5 +1,7 @@
 //! The table that a person reads at the end of a run.
 
+mod costs;
+
 use crate::latency::Percentiles;
 use crate::plan::{Peers, Plan, Verify};
 use crate::result::{RunResult, ServerResult};
@@ -16,7 +18,11 @@ pub fn render(result: &RunResult) -> String {
     let mut table = Table::default();
     head(&mut table, result);
     messages(&mut table, result);
+    costs::fault(&mut table, result);
+    costs::epochs(&mut table, result);
+    costs::partitions(&mut table, result);
     times(&mut table, result);
+    costs::costs(&mut table, result);
     servers(&mut table, result);
     hosts(&mut table, result);
     roof(&mut table, result);
@@ -53,6 +59,8 @@ impl Table {
 fn head(table: &mut Table, result: &RunResult) {
     let (plan, environment) = (&result.plan, &result.environment);
     table.line(&format!("Twincast {}: {}", environment.versions.twincast, plan_in_words(plan)));
+    table.line(&costs::format(plan, result));
+    table.line(&costs::setting(plan));
     table.line(&format!(
         "{}, {} cores, {}, {}, MTU {}\ncommit {}",
         environment.cpu,
@@ -70,6 +78,18 @@ fn plan_in_words(plan: &Plan) -> String {
         Peers::Own => "everybody writes to themselves".into(),
         Peers::Random => "a random permutation of recipients".into(),
         Peers::Subset(recipients) => format!("{recipients} random recipients of each message"),
+        Peers::Subgroup(percent) => format!("{percent}% of the group are recipients of each message"),
+        Peers::Many(many) if plan.dealt().is_none() => {
+            format!("messages to {} members, each in a slot", many.recipients)
+        }
+        Peers::Many(many) => format!(
+            "messages to {} members in {} round{}, {} to {} noise subgroups",
+            many.recipients,
+            many.spread,
+            if many.spread == 1 { "" } else { "s" },
+            many.noise_min,
+            many.noise_max
+        ),
     };
     let verify = match plan.verify {
         Verify::All => "every share verified".into(),

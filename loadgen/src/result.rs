@@ -3,10 +3,13 @@
 //! `RESULT.md` beside the crate's manifest tells every field with its unit; a test holds the two together.
 
 mod checks;
+mod costs;
+mod faults;
 mod limited_by;
 
-use crate::control::{DialReport, PlayReport, ServerReport, Totals};
+use crate::control::{DialReport, EpochReport, Flow, PlayReport, ServerReport, Totals};
 use crate::coordinator::stage::Play;
+use crate::cost::{PartitionsCost, partitions};
 use crate::environment::Environment;
 use crate::latency::{Percentiles, merge, nearest_rank};
 use crate::plan::Plan;
@@ -23,6 +26,8 @@ pub(crate) struct Measured {
     pub(crate) environment: Environment,
     pub(crate) dial: Vec<DialReport>,
     pub(crate) play: Play,
+    /// How often the fault was done, if the plan has one that a proxy does.
+    pub(crate) faults_done: u64,
     pub(crate) roof: Option<Roof>,
     /// Children that did not stop when they were told to.
     pub(crate) bad_to_stop: Vec<String>,
@@ -38,10 +43,22 @@ pub struct RunResult {
     pub plan: Plan,
     /// Where.
     pub environment: Environment,
+    /// How messages became shares.
+    pub format: Format,
     /// Messages and cells of the measured rounds.
     pub totals: Totals,
     /// Dialling, before the rounds.
     pub dial: Dial,
+    /// What each epoch took before its first round.
+    pub epochs: Vec<EpochReport>,
+    /// The paper's own key exchange beside it, if the plan asks for it.
+    pub partitions: Option<PartitionsCost>,
+    /// What one message cost.
+    pub cost: Cost,
+    /// The cost model's bytes beside those measured.
+    pub bytes: Vec<Bytes>,
+    /// What was done to the run, and what that had to cause.
+    pub fault: Option<FaultResult>,
     /// Seconds of a round on its slowest host.
     pub round_seconds: RoundSeconds,
     /// Seconds with a round in flight.
@@ -68,6 +85,64 @@ pub struct RunResult {
     pub limited_by: String,
     /// What is wrong with the run, a sentence each; empty: every check passed.
     pub failures: Vec<String>,
+}
+
+/// How messages became shares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Format {
+    /// How shares reach a set of recipients: `plain`, `algorithm4` or `one-to-many`.
+    pub scheme: String,
+    /// One string.
+    pub share_bytes: u64,
+    /// What a member gets for each sender and slot, from S1 and from S2.
+    pub cell_bytes: [u64; 2],
+    /// What a sender gives for each slot to S1 and to S2.
+    pub row_bytes: [u64; 2],
+}
+
+/// What messages cost in the measured rounds, both servers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    /// Microseconds with a round in flight, for each sender and slot of a round.
+    pub message_us: Option<f64>,
+    /// To both servers.
+    pub message_bytes_in: Option<f64>,
+    /// From both servers to all members.
+    pub message_bytes_out: Option<f64>,
+    /// The same for each message that a recipient accepted.
+    pub delivered_us: Option<f64>,
+    /// To both servers.
+    pub delivered_bytes_in: Option<f64>,
+    /// From both servers.
+    pub delivered_bytes_out: Option<f64>,
+}
+
+/// One part of a run's bytes, frames and all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bytes {
+    /// `attach`, `members`, `dial`, `grants`, `confirm`, `keys` (of the first epoch) or `rounds` (the measured ones).
+    pub part: String,
+    /// What the cost model says.
+    pub model: Flow,
+    /// What passed the hosts' sockets.
+    pub measured: Flow,
+}
+
+/// A fault, and whether it had exactly the effect that it must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultResult {
+    /// What was done, in a sentence.
+    pub done: String,
+    /// To how many connections, frames or cells; 1 where a server does it.
+    pub times: u64,
+    /// What all users that are left must count.
+    pub expected: Totals,
+    /// Whether they did.
+    pub as_expected: bool,
 }
 
 /// Dialling, all hosts together.
@@ -124,6 +199,8 @@ pub struct ServerResult {
     pub bits_per_s_wall: f64,
     /// Cells per second with a round in flight.
     pub shares_per_s: f64,
+    /// Bytes that it sent to the other server.
+    pub link_bytes: u64,
     /// CPU seconds of the process.
     pub cpu_seconds: f64,
     /// Its largest resident set, since its start.
@@ -176,13 +253,21 @@ pub struct HostResult {
     pub retransmits: u64,
 }
 
+impl Bytes {
+    /// Whether the two are the same to the byte.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.model == self.measured
+    }
+}
+
 impl RunResult {
     /// Puts the reports together.
     ///
     /// # Errors
     /// A sentence: a host's histogram cannot be read.
     pub(crate) fn of(measured: Measured) -> Result<RunResult, String> {
-        let Measured { plan, environment, dial, play, roof, bad_to_stop } = measured;
+        let Measured { plan, environment, dial, play, faults_done, roof, bad_to_stop } = measured;
         let percentiles = |of: fn(&PlayReport) -> &String| {
             merge(play.hosts.iter().map(|host| of(host).as_str())).map(|all| Percentiles::of(&all))
         };
@@ -193,10 +278,18 @@ impl RunResult {
         let rounds = slowest(&play.hosts);
         let limited_by = limited_by::sentence(&Load::of(&plan, &environment, &play));
         let servers = play.servers.iter();
+        let epochs = costs::epochs(&play.hosts);
+        let messages = play.hosts.iter().fold(Flow::default(), |all, host| all + host.messages);
         let mut result = RunResult {
             schema: SCHEMA.into(),
+            format: costs::format(&plan)?,
             totals,
             dial,
+            cost: costs::cost(&plan, &totals, delivering_seconds, messages),
+            bytes: costs::bytes(&plan, &play.hosts, &epochs)?,
+            epochs,
+            partitions: partitions(&plan)?,
+            fault: faults::result(&plan, &totals, faults_done),
             round_seconds: RoundSeconds {
                 p50: nearest_rank(&rounds, 0.5),
                 p99: nearest_rank(&rounds, 0.99),
@@ -258,6 +351,7 @@ fn server_result(server: &ServerReport, delivering_seconds: f64, wall_seconds: f
     ServerResult {
         egress_bytes: server.egress_bytes,
         egress_shares: server.egress_shares,
+        link_bytes: server.link_bytes,
         bits_per_s: per(server.egress_bytes * 8, delivering_seconds),
         bits_per_s_wall: per(server.egress_bytes * 8, wall_seconds),
         shares_per_s: per(server.egress_shares, delivering_seconds),

@@ -1,40 +1,93 @@
 //! The server role: one server in a process of its own, led over the standard streams.
 
 use crate::control::{ServerNews, ServerOrder, ServerReport};
-use crate::limits::{dial_silence_max, round_silence_max};
+use crate::fault::{Fault, FaultKind, SENDER, USER};
+use crate::limits::{PEER_TIMEOUT_SPARE_MS, dial_silence_max, round_timeout_ms};
 use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use twincast_protocol::format::Scheme;
 use twincast_server::Server;
 use twincast_server::config::Config;
 
-/// The configuration of one side's server for a plan, as a file for `twincast-server --config` would say it.
+/// What the two servers of a run do not have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<'a> {
+    /// 1 or 2.
+    pub side: u8,
+    /// Where S2 takes the link, for S1.
+    pub link: Option<SocketAddr>,
+    /// S2's folder for its boxes.
+    pub parts_box: Option<&'a Path>,
+}
+
+/// The configuration of one server for a plan, as a file for `twincast-server --config` would say it.
 ///
 /// Every member of a local run is there, so a round is sealed when the last has submitted, and time limits are as
-/// generous as the coordinator's own: what is too slow is then told by the coordinator, which names who it was.
-pub fn config_text(plan: &Plan, side: u8) -> String {
+/// generous as the coordinator's own: what is too slow is then told by the coordinator, which names who it was. The
+/// other server's word is waited for longer than a round, so that what it seals at its time limit is agreed on.
+pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
+    let side = ends.side;
     let connections = crate::coordinator::connections_max(plan);
-    let round_timeout_ms = round_silence_max(plan).as_millis();
-    let dial_timeout_ms = dial_silence_max(plan).as_millis();
     // A server has one front executor and one fan-out thread, a host one thread. Pinning is for who has a core for each.
     let threads = 2 * 2 + u64::from(plan.hosts);
     let cores = if threads > crate::environment::cores() { "none" } else { "auto" };
     let mut text = format!(
-        "side = {side}\nlisten = \"127.0.0.1:0\"\n\n[front]\ncores = \"{cores}\"\n\n[fan_out]\ncores = \"{cores}\"\n\n\
-         [limits]\nconnections_max = {connections}\n\
+        "side = {side}\nlisten = \"127.0.0.1:0\"\ninsecure_baseline = {}\n\n[front]\ncores = \"{cores}\"\n\n\
+         [fan_out]\ncores = \"{cores}\"\n\n[limits]\nconnections_max = {connections}\n\
          users_per_connection_max = {}\n",
+        plan.profile.is_paper(),
         plan.users_per_connection
     );
-    for id in 0..plan.groups {
-        write!(
-            text,
-            "\n[[groups]]\nid = {id}\nmembers = {}\nframe_bytes = {}\nslots = {}\nconfirm = {}\n\
-             round_timeout_ms = {round_timeout_ms}\ndial_timeout_ms = {dial_timeout_ms}\n",
-            plan.group, plan.frame_bytes, plan.slots, plan.confirm
-        )
-        .expect("a string takes it");
+    let mut put = |section: String| text.push_str(&section);
+    if plan.linked {
+        let end = match (side, ends.link) {
+            (1, Some(address)) => format!("connect = \"{address}\""),
+            _ => "listen = \"127.0.0.1:0\"".to_owned(),
+        };
+        let peer_timeout_ms = round_timeout_ms(plan) + PEER_TIMEOUT_SPARE_MS;
+        put(format!("\n[link]\n{end}\npeer_timeout_ms = {peer_timeout_ms}\n"));
     }
+    if let (2, Some(folder)) = (side, ends.parts_box) {
+        let bytes = u64::from(plan.box_mib) << 20;
+        put(format!("\n[box]\nfolder = {:?}\nbytes_max = {bytes}\n", folder.display().to_string()));
+    }
+    if let (1, Some(Fault { kind: FaultKind::SwapHalf, round, .. })) = (side, plan.fault) {
+        put(format!("\n[fault]\nswap_half = {{ round = {round}, sender = {SENDER}, user = {USER} }}\n"));
+    }
+    (0..plan.groups).for_each(|group| put(group_text(plan, group)));
+    text
+}
+
+fn group_text(plan: &Plan, id: u32) -> String {
+    let (scheme, subgroups_max) = match plan.scheme() {
+        Scheme::Plain => ("plain", 0),
+        Scheme::Algorithm4 => ("algorithm4", 0),
+        Scheme::OneToMany { subgroups_max } => ("one-to-many", subgroups_max),
+    };
+    let mut text = String::from("\n[[groups]]\n");
+    let mut put = |key: &str, value: &dyn std::fmt::Display| {
+        writeln!(text, "{key} = {value}").expect("a string takes it");
+    };
+    put("id", &id);
+    put("members", &plan.group);
+    put("profile", &format!("\"{}\"", plan.profile));
+    put("scheme", &format!("\"{scheme}\""));
+    put("subgroups_max", &subgroups_max);
+    put("frame_bytes", &plan.frame_bytes);
+    put("slots", &plan.slots);
+    put("confirm", &plan.confirm);
+    put("keys", &plan.keys);
+    put("epoch_rounds", &plan.epoch_rounds);
+    if plan.epoch_rounds > 0 {
+        put("announce_rounds", &plan.announce_rounds);
+    }
+    put("round_timeout_ms", &round_timeout_ms(plan));
+    put("dial_timeout_ms", &dial_silence_max(plan).as_millis());
     text
 }
 
@@ -49,7 +102,8 @@ pub fn run() -> anyhow::Result<()> {
         match (serde_json::from_str(&line?)?, &server) {
             (ServerOrder::Start { config }, None) => match start(&config) {
                 Ok(started) => {
-                    tell(&ServerNews::Ready { address: started.address() })?;
+                    let (address, link) = (started.address(), started.link_address());
+                    tell(&ServerNews::Ready { address, link })?;
                     server = Some(started);
                 }
                 Err(sentence) => {
@@ -83,6 +137,7 @@ fn report(server: &Server) -> ServerReport {
     ServerReport {
         egress_bytes: counters.egress_bytes,
         egress_shares: counters.egress_shares,
+        link_bytes: server.metrics().link_bytes_out.load(Ordering::Relaxed),
         cpu_seconds: cpu_seconds(),
         peak_rss_bytes: peak_rss_bytes(),
         zero_copy_sends: counters.zero_copy_sends,
@@ -105,16 +160,48 @@ fn tell(news: &ServerNews) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::plan;
+    use crate::plan::tests::{many, plan};
+    use crate::plan::{Peers, ProfileName};
+
+    fn config(plan: &Plan, side: u8) -> Config {
+        let link = (side == 1 && plan.linked).then(|| "127.0.0.1:9".parse().unwrap());
+        let text =
+            config_text(plan, &Ends { side, link, parts_box: (plan.box_mib > 0).then(|| Path::new("/tmp")) });
+        Config::from_toml(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
 
     #[test]
     fn the_configuration_is_one_that_a_server_takes() {
         let plan = Plan { groups: 2, slots: 3, confirm: false, users_per_connection: 1, ..plan() };
-        let config = Config::from_toml(&config_text(&plan, 2)).unwrap();
-        assert_eq!(config.side, 2);
-        assert_eq!(config.groups.len(), 2);
+        let config = config(&plan, 2);
+        assert_eq!((config.side, config.groups.len()), (2, 2));
         let group = &config.groups[1];
         assert_eq!((group.id, group.members, group.slots, group.confirm), (1, plan.group, 3, false));
         assert!(group.round_timeout_ms >= 60_000);
+        assert!(config.link.unwrap().peer_timeout_ms > group.round_timeout_ms);
+    }
+
+    #[test]
+    fn every_profile_and_scheme_has_a_configuration_and_both_servers_have_the_same_groups() {
+        for profile in [ProfileName::Compact, ProfileName::PaperXor, ProfileName::PaperAdd] {
+            for peers in [Peers::Random, Peers::Subgroup(25), Peers::Many(many(4, 2, 3))] {
+                let frame_bytes = crate::plan::frame_bytes_default(profile);
+                let keyed = Plan { keys: true, epoch_rounds: 4, announce_rounds: 2, churn: 3, ..plan() };
+                let plan = Plan { profile, peers, frame_bytes, box_mib: 3, ..keyed };
+                let (one, two) = (config(&plan, 1), config(&plan, 2));
+                assert_eq!(one.groups, two.groups);
+                assert_eq!(one.groups[0].format().unwrap(), plan.format().unwrap());
+                assert!(one.link.unwrap().connect.is_some() && two.link.unwrap().listen.is_some());
+                assert!(one.parts_box.is_none() && two.parts_box.unwrap().bytes_max == 3 << 20);
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_without_link_and_box_has_neither() {
+        let plan = Plan { linked: false, ..plan() };
+        let text = config_text(&plan, &Ends { side: 2, link: None, parts_box: None });
+        let config = Config::from_toml(&text).unwrap();
+        assert!(config.link.is_none() && config.parts_box.is_none());
     }
 }

@@ -28,6 +28,11 @@ pub fn traffic(bytes: u64) -> String {
     }
 }
 
+/// Bytes of one thing, to the byte where that can be seen.
+pub fn bytes(bytes: f64) -> String {
+    if bytes < 1e6 { format!("{} B", thousands(bytes.round() as u64)) } else { traffic(bytes as u64) }
+}
+
 /// Bytes in MiB, as memory is told.
 pub fn memory(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1u32 << 20))
@@ -62,6 +67,7 @@ mod tests {
         assert_eq!(bits_per_s(2.5e6), "2.5 Mbit/s");
         assert_eq!(traffic(336_000_000), "336.0 MB");
         assert_eq!(traffic(3_360_000_000), "3.36 GB");
+        assert_eq!((bytes(1_344.4), bytes(336e6)), ("1,344 B".into(), "336.0 MB".into()));
         assert_eq!(memory(256 << 20), "256 MiB");
         assert_eq!(seconds(0.0123), "12.3 ms");
         assert_eq!(micros(Some(0.42)), "0.42 us");

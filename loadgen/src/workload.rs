@@ -1,21 +1,18 @@
 //! Who writes what to whom: pure functions of the plan's seed, the same on every host.
 //!
-//! A sender's recipients stay the same for a whole run, as session keys are dialled for an epoch. A message begins
-//! with what it is (group, round, sender, slot), in clear, so that one that turns up elsewhere is recognised; the
-//! rest is drawn from the seed and that.
+//! A sender's recipients stay the same for an epoch, as session keys are dialled for one; in the one-to-many scheme,
+//! which deals in every round, for a batch. A message begins with what it is (group, round, sender, which), in clear,
+//! so that one that turns up elsewhere is recognised; the rest is drawn from the seed and that. Members are named by
+//! their index in the epoch's roster, senders inside messages by their number that lasts ([`Plan::roster`]).
 //!
 //! ```
-//! # use twincast_loadgen::plan::{Peers, Plan, Verify};
+//! # use twincast_loadgen::plan::Plan;
 //! use twincast_loadgen::workload::Workload;
 //!
-//! # let plan = Plan {
-//! #     group: 100, groups: 1, hosts: 1, rounds: 1, warmup: 0, slots: 1, frame_bytes: 288, message_bytes: 256,
-//! #     peers: Peers::Random, confirm: true, users_per_connection: 100, ahead: 0, verify: Verify::All, seed: 1,
-//! #     host_skew_bytes: 1 << 20,
-//! # };
+//! let plan = Plan { group: 100, ..Plan::default() };
 //! let workload = Workload::new(&plan, 0);
 //! let mut recipients = Vec::new();
-//! workload.recipients(7, 0, &mut recipients);
+//! workload.recipients(0, 7, 0, &mut recipients);
 //! assert_eq!(recipients.len(), 1);
 //! let mut message = Vec::new();
 //! workload.message(3, 7, 0, &mut message);
@@ -23,13 +20,23 @@
 //! assert_eq!(workload.whose(&message).map(|origin| origin.sender), Some(7));
 //! ```
 
+mod arrivals;
+
+pub use arrivals::{Arrival, Arrivals};
+
 use crate::plan::{Peers, Plan};
 use rand::seq::{SliceRandom as _, index};
 use rand::{Rng as _, SeedableRng as _};
 use rand_xoshiro::{SplitMix64, Xoshiro256PlusPlus};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// Bytes at the start of a message that say what it is.
 pub const ORIGIN_BYTES: usize = 20;
+
+/// Drawings that are kept: those of an epoch and of the next, or of a few rounds.
+const KEPT: usize = 4;
 
 /// What is drawn, so that no two draws share their numbers.
 #[derive(Clone, Copy)]
@@ -39,20 +46,23 @@ enum Draw {
     Recipients = 2,
     Message = 3,
     Sample = 4,
+    Batch = 5,
 }
 
 /// The workload of one group.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Workload {
     seed: u64,
     group: u32,
-    members: u32,
-    slots: u32,
-    message_bytes: usize,
-    peers: Peers,
-    /// Of [`Peers::Random`]: for each slot, whom each member writes to.
-    permutations: Vec<Vec<u32>>,
+    plan: Plan,
+    /// Of [`Peers::Random`], by epoch: for each slot, whom each member writes to.
+    permutations: RefCell<Kept<u32, Vec<Vec<u32>>>>,
+    /// By [`Workload::drawing`].
+    arrivals: RefCell<Kept<(u32, u64), Arrivals>>,
 }
+
+/// The last few of something.
+type Kept<K, T> = VecDeque<(K, Rc<T>)>;
 
 /// What the start of a message says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,71 +71,76 @@ pub struct Origin {
     pub group: u32,
     /// The round.
     pub round: u64,
-    /// Who wrote it.
+    /// Who wrote it, by the number that lasts.
     pub sender: u32,
-    /// In which slot.
-    pub slot: u32,
+    /// In which slot; in the one-to-many scheme, to which recipient of the batch.
+    pub which: u32,
 }
 
 impl Workload {
     /// The workload of a group of this plan.
     #[must_use]
     pub fn new(plan: &Plan, group: u32) -> Workload {
-        let mut workload = Workload {
+        Workload {
             seed: plan.seed,
             group,
-            members: plan.group,
-            slots: plan.slots,
-            message_bytes: plan.message_bytes as usize,
-            peers: plan.peers,
-            permutations: Vec::new(),
-        };
-        if plan.peers == Peers::Random {
-            workload.permutations = (0..plan.slots)
-                .map(|slot| {
-                    let mut permutation: Vec<u32> = (0..plan.group).collect();
-                    permutation.shuffle(&mut workload.draw(Draw::Permutation, [slot.into(), 0, 0]));
-                    permutation
-                })
-                .collect();
+            plan: plan.clone(),
+            permutations: RefCell::default(),
+            arrivals: RefCell::default(),
         }
-        workload
     }
 
-    /// Writes the recipients of `sender` in `slot` over `out`, each once.
-    pub fn recipients(&self, sender: u32, slot: u32, out: &mut Vec<u32>) {
+    /// Writes those whom `sender` dials for `slot` in an epoch over `out`, each once.
+    pub fn recipients(&self, epoch: u32, sender: u32, slot: u32, out: &mut Vec<u32>) {
         out.clear();
-        match self.peers {
+        let members = self.plan.group;
+        let draw = |slot: u32| self.draw(Draw::Recipients, [sender.into(), slot.into(), epoch.into()]);
+        match self.plan.peers {
             Peers::Own => out.push(sender),
-            Peers::Random => out.push(self.permutations[slot as usize][sender as usize]),
-            Peers::Subset(recipients) => {
-                let mut rng = self.draw(Draw::Recipients, [sender.into(), slot.into(), 0]);
-                let amount = recipients.min(self.members) as usize;
-                let sample = index::sample(&mut rng, self.members as usize, amount);
+            Peers::Random => out.push(self.permutations(epoch)[slot as usize][sender as usize]),
+            // A member of each slot, all different.
+            Peers::Many(many) => {
+                let all = index::sample(&mut draw(0), members as usize, many.recipients as usize);
+                out.push(all.index(slot as usize) as u32);
+            }
+            Peers::Subset(_) | Peers::Subgroup(_) => {
+                let amount = self.plan.recipients_each();
+                let sample = index::sample(&mut draw(slot), members as usize, amount as usize);
                 out.extend(sample.into_iter().map(|member| member as u32));
             }
         }
     }
 
-    /// How many recipients every sender has in every slot.
+    /// Writes whom `sender` writes to in a round of the one-to-many scheme over `out`: the recipient's position in the
+    /// batch, and its index. Nothing in any other scheme.
+    pub fn dealt(&self, round: u64, sender: u32, out: &mut Vec<(u32, u32)>) {
+        out.clear();
+        let Some(many) = self.plan.dealt() else { return };
+        let mut rng = self.draw(Draw::Batch, [many.batch(round), sender.into(), 0]);
+        let all = index::sample(&mut rng, self.plan.group as usize, many.recipients as usize);
+        out.extend(many.part(round).map(|which| (which, all.index(which as usize) as u32)));
+    }
+
+    /// How many pairs of message and recipient a sender addresses in a round.
     #[must_use]
-    pub fn recipients_each(&self) -> u32 {
-        match self.peers {
-            Peers::Own | Peers::Random => 1,
-            Peers::Subset(recipients) => recipients.min(self.members),
+    pub fn pairs_of_round(&self, round: u64) -> u64 {
+        match self.plan.dealt() {
+            Some(many) => many.part(round).len() as u64,
+            None => u64::from(self.plan.slots) * u64::from(self.plan.recipients_each()),
         }
     }
 
-    /// Writes the message of `sender` in `slot` of `round` over `out`.
-    pub fn message(&self, round: u64, sender: u32, slot: u32, out: &mut Vec<u8>) {
+    /// Writes the message that a sender (by its lasting number) has for the round over `out`: that of a slot, or that
+    /// to a recipient of the batch.
+    pub fn message(&self, round: u64, sender: u32, which: u32, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.group.to_le_bytes());
         out.extend_from_slice(&round.to_le_bytes());
         out.extend_from_slice(&sender.to_le_bytes());
-        out.extend_from_slice(&slot.to_le_bytes());
-        out.resize(self.message_bytes, 0);
+        out.extend_from_slice(&which.to_le_bytes());
+        out.resize(self.plan.message_bytes as usize, 0);
         if let Some(rest) = out.get_mut(ORIGIN_BYTES..) {
-            self.draw(Draw::Message, [round, sender.into(), slot.into()]).fill_bytes(rest);
+            self.draw(Draw::Message, [round, sender.into(), which.into()]).fill_bytes(rest);
         }
     }
 
@@ -135,34 +150,30 @@ impl Workload {
         let (group, rest) = message.split_first_chunk()?;
         let (round, rest) = rest.split_first_chunk()?;
         let (sender, rest) = rest.split_first_chunk()?;
-        let slot = rest.first_chunk()?;
+        let which = rest.first_chunk()?;
         let origin = Origin {
             group: u32::from_le_bytes(*group),
             round: u64::from_le_bytes(*round),
             sender: u32::from_le_bytes(*sender),
-            slot: u32::from_le_bytes(*slot),
+            which: u32::from_le_bytes(*which),
         };
-        let known = origin.group == self.group && origin.sender < self.members && origin.slot < self.slots;
+        let roster = self.plan.roster(self.plan.epoch_of(origin.round));
+        let messages = self.plan.dealt().map_or(self.plan.slots, |many| many.recipients);
+        let known = origin.group == self.group && roster.contains(&origin.sender) && origin.which < messages;
         known.then_some(origin)
     }
 
-    /// Who writes to each of `users` (member indices, ascending): for (slot, tile, user), users innermost, a word with
-    /// a bit for each sender of the tile.
+    /// Who writes to whom in a round of an epoch.
     #[must_use]
-    pub fn senders_to(&self, users: &[u32]) -> Vec<u64> {
-        let tiles = self.members.div_ceil(64) as usize;
-        let mut words = vec![0; self.slots as usize * tiles * users.len()];
-        let mut recipients = Vec::new();
-        for slot in 0..self.slots {
-            for sender in 0..self.members {
-                self.recipients(sender, slot, &mut recipients);
-                let row = (slot as usize * tiles + sender as usize / 64) * users.len();
-                for position in recipients.iter().filter_map(|user| users.binary_search(user).ok()) {
-                    words[row + position] |= 1u64 << (sender % 64);
-                }
-            }
-        }
-        words
+    pub fn arrivals(&self, epoch: u32, round: u64) -> Rc<Arrivals> {
+        let drawing = self.drawing(epoch, round);
+        kept(&self.arrivals, drawing, || Arrivals::of(self, epoch, round))
+    }
+
+    /// Rounds of the same drawing have the same recipients.
+    #[must_use]
+    pub fn drawing(&self, epoch: u32, round: u64) -> (u32, u64) {
+        (epoch, if self.plan.dealt().is_some() { round } else { 0 })
     }
 
     /// Whether this user's cells of this tile are in a sample of that `share` of all.
@@ -171,6 +182,15 @@ impl Workload {
         let place = u64::from(slot) << 32 | u64::from(tile);
         let number = self.mix(Draw::Sample, [round, user.into(), place]);
         ((number >> 11) as f64) < share * (1u64 << 53) as f64
+    }
+
+    fn permutations(&self, epoch: u32) -> Rc<Vec<Vec<u32>>> {
+        let shuffled = |slot: u32| {
+            let mut permutation: Vec<u32> = (0..self.plan.group).collect();
+            permutation.shuffle(&mut self.draw(Draw::Permutation, [slot.into(), epoch.into(), 0]));
+            permutation
+        };
+        kept(&self.permutations, epoch, || (0..self.plan.slots).map(shuffled).collect())
     }
 
     fn draw(&self, draw: Draw, numbers: [u64; 3]) -> Xoshiro256PlusPlus {
@@ -184,133 +204,19 @@ impl Workload {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Verify;
-
-    fn workload(members: u32, slots: u32, peers: Peers) -> Workload {
-        Workload::new(&plan(members, slots, peers), 3)
+/// What is kept under a key; made, in place of the oldest, if it is not there.
+fn kept<K: PartialEq, T>(all: &RefCell<Kept<K, T>>, key: K, make: impl FnOnce() -> T) -> Rc<T> {
+    if let Some((_, found)) = all.borrow().iter().find(|(of, _)| *of == key) {
+        return Rc::clone(found);
     }
-
-    fn plan(members: u32, slots: u32, peers: Peers) -> Plan {
-        Plan {
-            group: members,
-            groups: 4,
-            hosts: 3,
-            rounds: 1,
-            warmup: 0,
-            slots,
-            frame_bytes: 288,
-            message_bytes: 256,
-            peers,
-            confirm: true,
-            users_per_connection: 100,
-            ahead: 0,
-            verify: Verify::All,
-            seed: 99,
-            host_skew_bytes: 1 << 20,
-        }
+    let made = Rc::new(make());
+    let mut all = all.borrow_mut();
+    if all.len() == KEPT {
+        all.pop_front();
     }
-
-    fn recipients(workload: &Workload, sender: u32, slot: u32) -> Vec<u32> {
-        let mut out = vec![1, 2, 3];
-        workload.recipients(sender, slot, &mut out);
-        out
-    }
-
-    #[test]
-    fn random_peers_are_a_permutation_of_their_own_for_each_slot() {
-        let workload = workload(130, 2, Peers::Random);
-        let slots = [0, 1].map(|slot| {
-            let mut all: Vec<u32> = (0..130).flat_map(|sender| recipients(&workload, sender, slot)).collect();
-            let as_drawn = all.clone();
-            all.sort_unstable();
-            assert_eq!(all, (0..130).collect::<Vec<u32>>());
-            as_drawn
-        });
-        assert_ne!(slots[0], slots[1]);
-    }
-
-    #[test]
-    fn subsets_have_distinct_recipients_and_no_more_than_there_are() {
-        for (members, amount) in [(100, 16), (5, 5), (5, 9), (64, 0)] {
-            let workload = workload(members, 2, Peers::Subset(amount));
-            for sender in 0..members {
-                let mut some = recipients(&workload, sender, 1);
-                some.sort_unstable();
-                some.dedup();
-                assert_eq!(some.len() as u32, amount.min(members));
-                assert_eq!(some.len() as u32, workload.recipients_each());
-                assert!(some.iter().all(|user| *user < members));
-            }
-        }
-        assert_eq!(recipients(&workload(9, 1, Peers::Own), 4, 0), [4]);
-    }
-
-    #[test]
-    fn everything_is_a_function_of_seed_and_place() {
-        let (one, two) = (workload(200, 2, Peers::Subset(3)), workload(200, 2, Peers::Subset(3)));
-        let (mut first, mut second) = (Vec::new(), vec![9; 999]);
-        for sender in 0..200 {
-            assert_eq!(recipients(&one, sender, 1), recipients(&two, sender, 1));
-            one.message(5, sender, 1, &mut first);
-            two.message(5, sender, 1, &mut second);
-            assert_eq!(first, second);
-        }
-        let other_seed = Workload::new(&Plan { seed: 100, ..plan(200, 2, Peers::Subset(3)) }, 3);
-        let other_group = Workload::new(&plan(200, 2, Peers::Subset(3)), 2);
-        for other in [other_seed, other_group] {
-            assert!((0..200).any(|sender| recipients(&one, sender, 0) != recipients(&other, sender, 0)));
-            one.message(5, 6, 1, &mut first);
-            other.message(5, 6, 1, &mut second);
-            assert_ne!(first[ORIGIN_BYTES..], second[ORIGIN_BYTES..]);
-        }
-    }
-
-    #[test]
-    fn senders_to_is_the_inverse_of_recipients() {
-        for peers in [Peers::Own, Peers::Random, Peers::Subset(7)] {
-            let workload = workload(150, 2, peers);
-            let users: Vec<u32> = (1..150).step_by(5).collect();
-            let words = workload.senders_to(&users);
-            for (slot, sender) in (0..2).flat_map(|slot| (0..150).map(move |sender| (slot, sender))) {
-                let to = recipients(&workload, sender, slot);
-                for (position, user) in users.iter().enumerate() {
-                    let word = words[(slot as usize * 3 + sender as usize / 64) * users.len() + position];
-                    assert_eq!(word >> (sender % 64) & 1 == 1, to.contains(user));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_message_says_whose_it_is() {
-        let workload = workload(50, 3, Peers::Own);
-        let mut message = Vec::new();
-        workload.message(1 << 40, 49, 2, &mut message);
-        let origin = Origin { group: 3, round: 1 << 40, sender: 49, slot: 2 };
-        assert_eq!(workload.whose(&message), Some(origin));
-        assert_eq!(workload.whose(&message[..ORIGIN_BYTES - 1]), None);
-        message[12] = 50; // a sender that the group does not have
-        assert_eq!(workload.whose(&message), None);
-    }
-
-    #[test]
-    fn short_messages_are_cut_and_empty_ones_are_cover() {
-        for bytes in [0, 7, 20, 21] {
-            let workload = Workload::new(&Plan { message_bytes: bytes, ..plan(50, 1, Peers::Own) }, 0);
-            let mut message = vec![1; 300];
-            workload.message(1, 2, 0, &mut message);
-            assert_eq!(message.len(), bytes as usize);
-        }
-    }
-
-    #[test]
-    fn a_sample_has_about_its_share() {
-        let workload = workload(50, 1, Peers::Own);
-        let sampled = |share| (0..20_000).filter(|user| workload.is_sampled(share, 1, *user, 0, 3)).count();
-        assert_eq!((sampled(0.0), sampled(1.0)), (0, 20_000));
-        assert!((1_700..2_300).contains(&sampled(0.1)), "{}", sampled(0.1));
-    }
+    all.push_back((key, Rc::clone(&made)));
+    made
 }
+
+#[cfg(test)]
+mod tests;

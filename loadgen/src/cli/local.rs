@@ -1,12 +1,16 @@
 //! `twincast-loadgen local`: its flags, and the plan that they make.
 
-use super::values::{peers, verify, within};
+mod refusals;
+
+use super::values::{fault, noise, parts_box, peers, verify, within};
 use crate::coordinator::Outputs;
+use crate::fault::Fault;
 use crate::limits::{
-    FRAME_BYTES, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX,
-    MESSAGE_BYTES, ROUNDS_MAX, SLOTS_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
+    ANNOUNCE_ROUNDS_MIN, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX, FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN,
+    GROUPS_MAX, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
+    ROUNDS_MAX, SLOTS_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
-use crate::plan::{Peers, Plan, Verify};
+use crate::plan::{Peers, Plan, ProfileName, Verify, frame_bytes_default, message_bytes_max};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,8 +22,16 @@ Examples:
       a group of 1,000, five rounds, every share verified
   twincast-loadgen local --group 10000 --rounds 1
       one round of 100 million shares from each server
-  twincast-loadgen local --peers self --no-confirm
-      the set-up of the paper
+  twincast-loadgen local --group 500 --profile paper-xor --insecure-baseline --peers self --no-confirm
+      the set-up of the paper, with its own arithmetic
+  twincast-loadgen local --group 500 --profile paper-add --insecure-baseline --peers subgroup:25%
+      one message to a quarter of the group by the paper's Algorithm 4
+  twincast-loadgen local --group 500 --profile paper-xor --insecure-baseline --peers many:8 --noise 1..4 --spread 2
+      different messages to eight members, four a round, by the paper's one-to-many scheme
+  twincast-loadgen local --epoch-rounds 4 --rounds 11 --keys
+      three epochs, each dialled anew and with keys of its own; messages are sealed end to end
+  twincast-loadgen local --group 130 --rounds 3 --fault flip@2
+      one bit of one cell is flipped on its way: who notices, and that nobody else is harmed
   twincast-loadgen local --users-per-connection 1
       every user on a connection of its own
   twincast-loadgen local --verify count --ahead 1
@@ -47,22 +59,92 @@ pub struct LocalArgs {
     #[arg(long, value_name = "R", default_value = "5", value_parser = within(1, ROUNDS_MAX))]
     rounds: u32,
 
-    /// Rounds played before them and dropped from every figure [default: 1, or 0 with --rounds 1]
+    /// Rounds played before them and dropped from every figure [default: 1, or 0 with --rounds 1 or --fault]
     #[arg(long, value_name = "W", value_parser = within(0, WARMUP_MAX))]
     warmup: Option<u32>,
 
-    /// Messages that every member may send in a round; each slot is filled, with cover if need be
-    #[arg(long, value_name = "K", default_value = "1", value_parser = within(1, SLOTS_MAX))]
-    slots: u32,
+    /// How messages become shares: compact, or the paper's own arithmetic, paper-xor or paper-add. The paper's is a
+    /// baseline to measure against: one server alone can find recipients or forge (engine/docs/THREAT_MODEL.md), so
+    /// it takes --insecure-baseline
+    #[arg(long, value_name = "PROFILE", default_value = "compact")]
+    profile: ProfileName,
 
-    /// Who writes to whom: self (everybody to themselves, the paper's set-up), random (a random permutation), or
-    /// subset:K (K random recipients for each sender and slot)
+    /// Allow a profile in which one server alone can find recipients or forge messages
+    #[arg(long)]
+    insecure_baseline: bool,
+
+    /// Bytes of a frame. compact: a multiple of 16 from 16 to 65,536, for a message of 3 bytes less [default: 288, with
+    /// messages of 256]; paper profiles: 256, or up to 65,536 for messages authenticated by their hash [default: 256]
+    #[arg(long, value_name = "BYTES", value_parser = within(FRAME_BYTES_MIN, FRAME_BYTES_MAX))]
+    frame_bytes: Option<u32>,
+
+    /// Messages that every member may send in a round, each in a slot; every slot is filled, with cover if need be
+    /// [default: 1, or K with --peers many:K in the compact profile]
+    #[arg(long, value_name = "K", value_parser = within(1, SLOTS_MAX))]
+    slots: Option<u32>,
+
+    /// Who writes to whom: self (everybody to themselves, the paper's set-up), random (a random permutation), subset:K
+    /// (one message to K random recipients), subgroup:P% (one message to P percent of the group; the paper's example
+    /// is 25%), or many:K (different messages to K members). The paper profiles need Algorithm 4 for more than one
+    /// recipient (an even group, at most half of it), and deal the group into subgroups for many:K
     #[arg(long, value_name = "WHO", default_value = "random", value_parser = peers)]
     peers: Peers,
+
+    /// With many:K in a paper profile: so many subgroups without a recipient hide how many have one; the number is
+    /// drawn afresh for every round and sender [default: 0..0]
+    #[arg(long, value_name = "MIN..MAX", value_parser = noise)]
+    noise: Option<(u32, u32)>,
+
+    /// With many:K in a paper profile: the K recipients of a batch are spread over R rounds [default: 1]
+    #[arg(long, value_name = "R", value_parser = within(1, ROUNDS_MAX))]
+    spread: Option<u32>,
 
     /// Leave out bit confirmation, in which every user learns at dialling which senders' messages are for it
     #[arg(long)]
     no_confirm: bool,
+
+    /// Exchange keys at the start of each epoch, and seal each message to one recipient with the key that they share
+    #[arg(long)]
+    keys: bool,
+
+    /// Also work out the paper's own key exchange with KAPPA partitions: its bytes, and how often another user's
+    /// account reads a key, by its formula and measured
+    #[arg(long, value_name = "KAPPA", value_parser = within(2, GROUP_MAX))]
+    keys_kappa: Option<u32>,
+
+    /// Rounds of an epoch. Recipients change with the epoch, and every slot is dialled anew, while rounds go on
+    /// [default: the first epoch has no end]
+    #[arg(long, value_name = "N", value_parser = within(ANNOUNCE_ROUNDS_MIN, ROUNDS_MAX))]
+    epoch_rounds: Option<u32>,
+
+    /// Rounds before an epoch's end at which the next one is announced, and can be dialled [default: 2]
+    #[arg(long, value_name = "A", value_parser = within(ANNOUNCE_ROUNDS_MIN, ROUNDS_MAX))]
+    announce_rounds: Option<u32>,
+
+    /// Users who leave at the end of each epoch, and as many who join in their place
+    #[arg(long, value_name = "K", value_parser = within(1, GROUP_MAX))]
+    churn: Option<u32>,
+
+    /// Run the two servers without the link between them: what one of them does not have is then `Incomplete`
+    #[arg(long)]
+    no_link: bool,
+
+    /// S2's box, in which senders' confirmations wait for members who are away: its size in MiB for each group and
+    /// epoch, or off
+    #[arg(long = "box", value_name = "MIB", default_value = "off", value_parser = parts_box)]
+    parts_box: u32,
+
+    /// How long a round waits for who does not come, in milliseconds [default: what the slowest machine needs, or
+    /// 5,000 with --fault]
+    #[arg(long, value_name = "MS", value_parser = within(1, ROUND_TIMEOUT_MS_MAX))]
+    round_timeout: Option<u32>,
+
+    /// Break one thing in one round on its way between servers and hosts, and pass if that has exactly the effect that
+    /// it must have: flip (a bit of a cell), drop or replay (a tile of S1's), drop-frame or replay-frame (the same, so that
+    /// the client must stop), delay or delay:MS (S2's cells come late), half-submit (a submission reaches S1 only),
+    /// kill-host
+    #[arg(long, value_name = "KIND@ROUND", value_parser = fault)]
+    fault: Option<Fault>,
 
     /// Users on one connection to each server [default: all users that a host plays of a group, at most 512]
     #[arg(long, value_name = "U", value_parser = within(1, USERS_PER_CONNECTION_MAX))]
@@ -96,46 +178,78 @@ impl LocalArgs {
     /// # Errors
     /// A sentence with the flag, its bound and the remedy: two flags do not go together.
     pub fn plan(&self) -> Result<Plan, String> {
+        self.refuse()?;
         let hosts = self.hosts.unwrap_or(HOSTS_DEFAULT.min(self.group));
-        if hosts > self.group {
-            return Err(format!(
-                "--hosts {hosts} is more than the {} members of --group: every host plays at least one; give at \
-                 most --hosts {}",
-                self.group, self.group
-            ));
-        }
-        if let Peers::Subset(recipients) = self.peers
-            && recipients > self.group
-        {
-            return Err(format!(
-                "--peers subset:{recipients} is more than the {} members of --group; give at most subset:{}",
-                self.group, self.group
-            ));
-        }
         let users_per_connection =
             self.users_per_connection.unwrap_or_else(|| default_users_per_connection(self.group, hosts));
-        Ok(Plan {
+        let is_paper = self.profile.is_paper();
+        let peers = self.whole_peers();
+        let many = matches!(peers, Peers::Many(_));
+        let slots = match peers {
+            Peers::Many(many) if !is_paper => many.recipients,
+            _ => self.slots.unwrap_or(1),
+        };
+        let warmup = u32::from(self.rounds > 1 && self.fault.is_none());
+        let mut plan = Plan {
             group: self.group,
             groups: self.groups,
             hosts,
             rounds: self.rounds,
-            warmup: self.warmup.unwrap_or(u32::from(self.rounds > 1)),
-            slots: self.slots,
-            frame_bytes: FRAME_BYTES,
-            message_bytes: MESSAGE_BYTES,
-            peers: self.peers,
-            confirm: !self.no_confirm,
+            warmup: self.warmup.unwrap_or(warmup),
+            slots,
+            profile: self.profile,
+            frame_bytes: self.frame_bytes.unwrap_or(frame_bytes_default(self.profile)),
+            message_bytes: 0,
+            peers,
+            // Halves that are dealt round by round are not dialled, so there is nothing to confirm.
+            confirm: !(self.no_confirm || many && is_paper),
+            keys: self.keys,
+            keys_kappa: self.keys_kappa.unwrap_or(0),
+            epoch_rounds: self.epoch_rounds.unwrap_or(0),
+            announce_rounds: self.announce_rounds.unwrap_or(ANNOUNCE_ROUNDS_MIN),
+            churn: self.churn.unwrap_or(0),
+            linked: !self.no_link,
+            box_mib: self.parts_box,
+            round_timeout_ms: self.round_timeout_ms(),
+            fault: self.fault,
             users_per_connection,
             ahead: self.ahead,
             verify: self.verify,
             seed: self.seed,
             host_skew_bytes: host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
-        })
+        };
+        plan.message_bytes = self.message_bytes(&plan)?;
+        Ok(plan)
     }
 
     /// What the run makes besides its table.
     pub fn outputs(&self) -> Outputs {
-        Outputs { json: self.json.clone(), roof: !self.no_roof }
+        Outputs { json: self.json.clone(), roof: !self.no_roof && self.fault.is_none() }
+    }
+
+    /// Messages fill their frame; in the default frame of the compact profile they are the paper's 256 bytes.
+    fn message_bytes(&self, plan: &Plan) -> Result<u32, String> {
+        let format = plan.format().map_err(|error| self.frame_refused(plan, &error))?;
+        let most = message_bytes_max(&format, plan.keys);
+        let whole = self.frame_bytes.is_some() || plan.profile.is_paper();
+        Ok(if whole { most } else { most.min(MESSAGE_BYTES) })
+    }
+
+    fn round_timeout_ms(&self) -> u32 {
+        let default = if self.fault.is_some() { FAULT_ROUND_TIMEOUT_MS } else { 0 };
+        self.round_timeout.unwrap_or(default)
+    }
+
+    /// [`LocalArgs::peers`] with the rounds and the noise of its batches.
+    fn whole_peers(&self) -> Peers {
+        match self.peers {
+            Peers::Many(mut many) => {
+                many.spread = self.spread.unwrap_or(1);
+                (many.noise_min, many.noise_max) = self.noise.unwrap_or((0, 0));
+                Peers::Many(many)
+            }
+            peers => peers,
+        }
     }
 }
 
@@ -151,84 +265,4 @@ fn host_skew_bytes(group: u32, groups: u32, hosts: u32, users_per_connection: u3
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Cli, Command};
-    use super::*;
-    use clap::Parser as _;
-    use clap::error::ErrorKind;
-
-    fn args(line: &str) -> Result<LocalArgs, clap::Error> {
-        let words = ["twincast-loadgen", "local"].into_iter().chain(line.split_whitespace());
-        Cli::try_parse_from(words).map(|cli| match cli.command {
-            Command::Local(args) => *args,
-            _ => unreachable!("the line says local"),
-        })
-    }
-
-    fn plan(line: &str) -> Plan {
-        args(line).unwrap().plan().unwrap()
-    }
-
-    #[test]
-    fn the_defaults_are_the_main_job() {
-        let plan = plan("");
-        assert_eq!((plan.group, plan.groups, plan.hosts, plan.rounds, plan.warmup), (1_000, 1, 5, 5, 1));
-        assert_eq!((plan.slots, plan.peers, plan.confirm, plan.ahead), (1, Peers::Random, true, 0));
-        assert_eq!((plan.users_per_connection, plan.verify), (200, Verify::All));
-        assert!(args("").unwrap().outputs().roof);
-    }
-
-    #[test]
-    fn every_flag_reaches_the_plan() {
-        let line = "--group 130 --groups 2 --hosts 3 --rounds 4 --warmup 2 --slots 2 --peers subset:3 --no-confirm \
-                    --users-per-connection 1 --ahead 1 --verify sample:0.5 --seed 9 --json x.json --no-roof";
-        let plan = plan(line);
-        assert_eq!((plan.group, plan.groups, plan.hosts, plan.rounds, plan.warmup), (130, 2, 3, 4, 2));
-        assert_eq!((plan.slots, plan.peers, plan.confirm, plan.ahead), (2, Peers::Subset(3), false, 1));
-        assert_eq!((plan.users_per_connection, plan.verify, plan.seed), (1, Verify::Sample(0.5), 9));
-        let outputs = args(line).unwrap().outputs();
-        assert_eq!((outputs.json, outputs.roof), (Some("x.json".into()), false));
-    }
-
-    #[test]
-    fn defaults_follow_the_other_flags() {
-        assert_eq!(plan("--rounds 1").warmup, 0);
-        assert_eq!(plan("--rounds 1 --warmup 3").warmup, 3);
-        assert_eq!(plan("--group 3").hosts, 3);
-        assert_eq!(plan("--group 10000").users_per_connection, 512);
-        assert_eq!(plan("--group 7 --hosts 2").users_per_connection, 4);
-    }
-
-    #[test]
-    fn a_value_out_of_bounds_names_flag_bound_and_remedy() {
-        for (line, flag, remedy) in [
-            ("--group 1", "--group", "from 2 to 65,536"),
-            ("--group 70000", "--group", "from 2 to 65,536"),
-            ("--groups 0", "--groups", "from 1 to 1,024"),
-            ("--hosts 0", "--hosts", "from 1 to 64"),
-            ("--rounds 0", "--rounds", "from 1 to 1,000,000"),
-            ("--rounds x", "--rounds", "from 1 to 1,000,000"),
-            ("--warmup 10001", "--warmup", "from 0 to 10,000"),
-            ("--slots 0", "--slots", "from 1 to 256"),
-            ("--peers me", "--peers", "give self, random, or subset:K"),
-            ("--users-per-connection 0", "--users-per-connection", "from 1 to 16,384"),
-            ("--ahead 2", "--ahead", "from 0 to 1"),
-            ("--verify sample:2", "--verify", "above 0 and at most 1"),
-        ] {
-            let error = args(line).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
-            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{line}");
-            let text = error.to_string();
-            assert!(text.contains(flag) && text.contains(remedy), "{line}: {text}");
-        }
-        assert_eq!(args("--fast").unwrap_err().exit_code(), 2);
-    }
-
-    #[test]
-    fn flags_that_do_not_go_together_are_refused_with_the_remedy() {
-        let sentence = args("--group 3 --hosts 4").unwrap().plan().unwrap_err();
-        assert!(sentence.contains("--hosts 4") && sentence.contains("at most --hosts 3"), "{sentence}");
-        let sentence = args("--group 3 --peers subset:4").unwrap().plan().unwrap_err();
-        assert!(sentence.contains("subset:4") && sentence.contains("at most subset:3"), "{sentence}");
-    }
-}
+mod tests;

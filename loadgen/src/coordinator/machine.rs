@@ -50,14 +50,16 @@ fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
     ))
 }
 
-/// Connections of each server.
+/// Connections of each server at the start.
 pub(crate) fn connections(plan: &Plan) -> u64 {
     connections_by_host(plan).iter().sum()
 }
 
-/// Connections that each server is set up for.
+/// Connections that each server is set up for: with those of users who join later.
 pub(crate) fn connections_max(plan: &Plan) -> u64 {
-    connections(plan) + CONNECTIONS_SPARE
+    let changes = u64::from(plan.epochs().saturating_sub(1));
+    let joining = if plan.churn > 0 { changes * u64::from(plan.churn) } else { 0 };
+    connections(plan) + joining * u64::from(plan.groups) + CONNECTIONS_SPARE
 }
 
 /// Connections of each host to each server.

@@ -1,14 +1,18 @@
 //! Two servers and their hosts, from the start to the dialled epoch, and the rounds played on them.
 
+use super::folder::Folder;
 use super::progress::Progress;
 use super::team::{News, PeerId, Role, Take, Team};
 use super::{RunError, machine};
 use crate::control::{DialReport, HostNews, HostOrder, PlayReport, ServerNews, ServerOrder, ServerReport};
 use crate::environment::{MachineTime, loopback_bytes};
+use crate::fault::FaultKind;
+use crate::fault::proxy::Proxy;
 use crate::limits::{START_TIMEOUT, dial_silence_max, pairs, round_silence_max};
 use crate::plan::Plan;
-use crate::server_role::config_text;
+use crate::server_role::{Ends, config_text};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
 
 /// Servers and hosts with an open epoch.
@@ -18,6 +22,9 @@ pub(crate) struct Stage {
     hosts: Vec<PeerId>,
     /// What dialling took, host by host.
     pub(crate) dial: Vec<DialReport>,
+    /// What does the fault, if the plan has one.
+    proxy: Option<Proxy>,
+    _parts_box: Option<Folder>,
 }
 
 /// Some rounds: what hosts, servers and the machine say of them.
@@ -39,30 +46,22 @@ impl Stage {
     /// Starts servers, then hosts, and waits until every user is attached, dialled and confirmed.
     pub(crate) fn open(team: &mut Team, plan: &Plan, progress: &mut Progress) -> Result<Stage, RunError> {
         progress.spin("starting two servers");
-        let mut servers = Vec::new();
-        for side in 1..=2 {
-            let server = team.start(Role::Server, format!("server {side}"))?;
-            team.tell(server, &ServerOrder::Start { config: config_text(plan, side) });
-            servers.push(server);
-        }
-        let addresses = team.gather(&servers, "starting", START_TIMEOUT, |_, news| match news {
-            News::Server(ServerNews::Ready { address }) => Take::Done(address),
-            news => Take::Unexpected(news),
-        })?;
-        let addresses: [SocketAddr; 2] = addresses.try_into().expect("two were asked");
+        let parts_box = box_folder(plan)?;
+        let (servers, addresses) = start_servers(team, plan, parts_box.as_ref().map(Folder::path))?;
+        let proxy = proxy(team, plan, addresses)?;
+        let seen = proxy.as_ref().map_or(addresses, |proxy| proxy.addresses);
         progress.spin("dialling");
         let mut hosts = Vec::new();
         for host in 0..plan.hosts {
-            let peer = team.start(Role::Host, format!("host {host}"))?;
-            team.tell(peer, &HostOrder::Start { plan: plan.clone(), host, servers: addresses });
+            let peer = team.start(Role::Host, host_name(host))?;
+            team.tell(peer, &HostOrder::Start { plan: plan.clone(), host, servers: seen });
             hosts.push(peer);
         }
         let dial = team.gather(&hosts, "dialling", dial_silence_max(plan), |_, news| match news {
             News::Host(HostNews::Dialled(report)) => Take::Done(report),
             news => Take::Unexpected(news),
         })?;
-        let servers = servers.try_into().expect("two were started");
-        Ok(Stage { plan: plan.clone(), servers, hosts, dial })
+        Ok(Stage { plan: plan.clone(), servers, hosts, dial, proxy, _parts_box: parts_box })
     }
 
     /// Plays so many rounds.
@@ -106,6 +105,11 @@ impl Stage {
         })
     }
 
+    /// How often the proxy has done the fault; 0 without one.
+    pub(crate) fn faults_done(&self) -> u64 {
+        self.proxy.as_ref().map_or(0, Proxy::done)
+    }
+
     /// Connections of each server.
     pub(crate) fn connections(&self) -> u64 {
         machine::connections(&self.plan)
@@ -119,11 +123,59 @@ impl Stage {
     }
 }
 
+fn host_name(host: u32) -> String {
+    format!("host {host}")
+}
+
+/// Where S2 keeps what it keeps for members who are away.
+fn box_folder(plan: &Plan) -> Result<Option<Folder>, RunError> {
+    if plan.box_mib == 0 {
+        return Ok(None);
+    }
+    let folder = Folder::new().map_err(|error| {
+        RunError::Usage(format!(
+            "--box: no folder can be made in {}: {error}; set TMPDIR to a folder with room",
+            std::env::temp_dir().display()
+        ))
+    })?;
+    Ok(Some(folder))
+}
+
+/// Starts S2 and then S1, which is told where S2 takes its link.
+fn start_servers(
+    team: &mut Team,
+    plan: &Plan,
+    parts_box: Option<&Path>,
+) -> Result<([PeerId; 2], [SocketAddr; 2]), RunError> {
+    let mut start = |side, link| {
+        let server = team.start(Role::Server, format!("server {side}"))?;
+        let config = config_text(plan, &Ends { side, link, parts_box });
+        team.tell(server, &ServerOrder::Start { config });
+        let ready = team.gather(&[server], "starting", START_TIMEOUT, |_, news| match news {
+            News::Server(ServerNews::Ready { address, link }) => Take::Done((address, link)),
+            news => Take::Unexpected(news),
+        })?;
+        Ok::<_, RunError>((server, ready[0]))
+    };
+    let (server2, (address2, link)) = start(2, None)?;
+    let (server1, (address1, _)) = start(1, link)?;
+    Ok(([server1, server2], [address1, address2]))
+}
+
+/// The proxy between hosts and servers, if the plan has a fault that it does.
+fn proxy(team: &Team, plan: &Plan, servers: [SocketAddr; 2]) -> Result<Option<Proxy>, RunError> {
+    let Some(fault) = plan.fault.filter(|fault| fault.kind != FaultKind::SwapHalf) else { return Ok(None) };
+    let kill = team.killer(host_name(plan.hosts.saturating_sub(1)));
+    let proxy = Proxy::start(plan, fault, servers, kill);
+    proxy.map(Some).map_err(|source| RunError::Start { name: "the proxy".into(), source })
+}
+
 /// What the counters grew by; the resident set is the later one.
 fn growth(before: &ServerReport, after: &ServerReport) -> ServerReport {
     ServerReport {
         egress_bytes: after.egress_bytes.saturating_sub(before.egress_bytes),
         egress_shares: after.egress_shares.saturating_sub(before.egress_shares),
+        link_bytes: after.link_bytes.saturating_sub(before.link_bytes),
         cpu_seconds: (after.cpu_seconds - before.cpu_seconds).max(0.0),
         peak_rss_bytes: after.peak_rss_bytes,
         zero_copy_sends: after.zero_copy_sends.saturating_sub(before.zero_copy_sends),

@@ -74,6 +74,8 @@ pub(super) enum Event {
     Garbled(PeerId, String),
     /// The peer's stream has ended.
     Gone(PeerId),
+    /// The peer of this name is to be killed, as part of the run.
+    Victim(String),
     Signal,
 }
 
@@ -93,6 +95,8 @@ struct Peer {
     orders: Option<Box<dyn Write + Send>>,
     child: Option<ChildProcess>,
     gone: bool,
+    /// It was killed as part of the run, which goes on without it.
+    sacrificed: bool,
     /// What it said or did that ends the run.
     fault: Option<String>,
 }
@@ -133,7 +137,15 @@ impl Team {
         let id = PeerId(self.peers.len());
         let sender = self.sender.clone();
         let thread = std::thread::Builder::new().name(format!("news of {name}"));
-        let peer = Peer { name: name.clone(), role, orders: Some(orders), child, gone: false, fault: None };
+        let peer = Peer {
+            name: name.clone(),
+            role,
+            orders: Some(orders),
+            child,
+            gone: false,
+            sacrificed: false,
+            fault: None,
+        };
         self.peers.push(peer);
         thread
             .spawn(move || listen(id, role, news, &sender))
@@ -150,7 +162,26 @@ impl Team {
         }
     }
 
-    /// Waits until `take` was done with news of each of `from`; what it made, in their order.
+    /// What kills the peer of this name while the team gathers, whoever calls it.
+    pub(crate) fn killer(&self, name: String) -> impl Fn() + Send + Sync + use<> {
+        let sender = self.sender.clone();
+        move || {
+            let _ = sender.send(Event::Victim(name.clone()));
+        }
+    }
+
+    /// Kills a peer; nothing is expected of it any more.
+    fn sacrifice(&mut self, name: &str) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.name == name && !peer.gone) {
+            (peer.sacrificed, peer.gone, peer.orders) = (true, true, None);
+            if let Some(child) = &mut peer.child {
+                child.kill();
+            }
+        }
+    }
+
+    /// Waits until `take` was done with news of each of `from` that is not killed meanwhile as part of the run; what it
+    /// made, in their order.
     ///
     /// # Errors
     /// Any peer went, failed or said what nobody had asked for; one of `from` was silent for too long; a signal came.
@@ -163,10 +194,13 @@ impl Team {
     ) -> Result<Vec<T>, RunError> {
         let mut made: Vec<Option<T>> = from.iter().map(|_| None).collect();
         let mut heard = vec![Instant::now(); from.len()];
-        while let Some(deadline) =
-            made.iter().zip(&heard).filter(|(made, _)| made.is_none()).map(|(_, at)| *at + silence_max).min()
-        {
+        loop {
+            let waits = |index: &usize| made[*index].is_none() && !self.peers[from[*index].0].sacrificed;
+            let waiting: Vec<usize> = (0..from.len()).filter(waits).collect();
+            let Some(deadline) = waiting.iter().map(|index| heard[*index] + silence_max).min() else { break };
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Victim(name)) => self.sacrifice(&name),
+                Ok(Event::News(peer, _)) if self.peers[peer.0].sacrificed => {}
                 Ok(Event::News(peer, news)) if news.failure().is_none() => {
                     let Some(index) = from.iter().position(|one| *one == peer) else { continue };
                     heard[index] = Instant::now();
@@ -180,12 +214,9 @@ impl Team {
                 Ok(Event::Signal) => return Err(RunError::Interrupted),
                 Ok(bad) => return Err(self.blame(bad)),
                 Err(RecvTimeoutError::Timeout) => {
-                    let silent = made
-                        .iter()
-                        .zip(&heard)
-                        .position(|(made, at)| made.is_none() && at.elapsed() >= silence_max);
+                    let silent = waiting.iter().find(|index| heard[**index].elapsed() >= silence_max);
                     let Some(index) = silent else { continue };
-                    let name = self.peers[from[index].0].name.clone();
+                    let name = self.peers[from[*index].0].name.clone();
                     return Err(RunError::Silent { name, phase, silence: silence_max });
                 }
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the team holds a sender itself"),
@@ -275,6 +306,7 @@ impl Team {
                     self.peers[peer.0].fault.get_or_insert(format!("said what is no news: {line}"));
                 }
                 Event::Gone(peer) => self.peers[peer.0].gone = true,
+                Event::Victim(name) => self.sacrifice(&name),
                 Event::Signal => return RunError::Interrupted,
             }
             next = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();

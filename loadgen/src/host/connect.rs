@@ -5,15 +5,44 @@ use crate::plan::Plan;
 use glommio::net::TcpStream;
 use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use twincast_protocol::ids::ServerSide;
 
 /// Time for a server to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The members of a group that a host plays over each of its connection pairs.
+/// The first members of a group that a host plays over each of its connection pairs.
 pub(super) fn users_of(plan: &Plan, host: u32) -> Vec<Vec<u32>> {
-    let users: Vec<u32> = (host..plan.group).step_by(plan.hosts.max(1) as usize).collect();
+    chunks(plan, host, plan.roster(0))
+}
+
+/// The users of a host who join when an epoch ends, over each of their connection pairs.
+pub(super) fn joiners(plan: &Plan, host: u32, epoch: u32) -> Vec<Vec<u32>> {
+    chunks(plan, host, plan.roster(epoch).end() + 1..=*plan.roster(epoch + 1).end())
+}
+
+/// How many connection pairs of a host have members of an epoch, all groups together.
+pub(super) fn pairs_of_epoch(plan: &Plan, host: u32, epoch: u32) -> usize {
+    let roster = plan.roster(epoch);
+    let plays = |users: &Vec<u32>| users.iter().any(|user| roster.contains(user));
+    all_chunks(plan, host, epoch).filter(plays).count() * plan.groups as usize
+}
+
+/// How many connection pairs a host has at the end of a run.
+pub(super) fn pairs_max(plan: &Plan, host: u32) -> usize {
+    all_chunks(plan, host, plan.epochs().saturating_sub(1)).count() * plan.groups as usize
+}
+
+/// The users of each connection pair that a host has made by the time of an epoch.
+fn all_chunks(plan: &Plan, host: u32, epoch: u32) -> impl Iterator<Item = Vec<u32>> {
+    let changes = if plan.churn > 0 { epoch } else { 0 };
+    users_of(plan, host).into_iter().chain((0..changes).flat_map(move |epoch| joiners(plan, host, epoch)))
+}
+
+fn chunks(plan: &Plan, host: u32, users: RangeInclusive<u32>) -> Vec<Vec<u32>> {
+    let hosts = plan.hosts.max(1);
+    let users: Vec<u32> = users.filter(|user| user % hosts == host).collect();
     users.chunks(plan.users_per_connection.max(1) as usize).map(<[u32]>::to_vec).collect()
 }
 
@@ -55,27 +84,10 @@ pub(super) fn check_limits(pairs: usize) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Peers, Verify};
 
     #[test]
     fn every_user_is_played_once() {
-        let plan = Plan {
-            group: 23,
-            groups: 1,
-            hosts: 3,
-            rounds: 1,
-            warmup: 0,
-            slots: 1,
-            frame_bytes: 288,
-            message_bytes: 256,
-            peers: Peers::Own,
-            confirm: true,
-            users_per_connection: 3,
-            ahead: 0,
-            verify: Verify::All,
-            seed: 1,
-            host_skew_bytes: 1 << 20,
-        };
+        let plan = Plan { group: 23, hosts: 3, users_per_connection: 3, ..Plan::default() };
         let mut all: Vec<u32> = Vec::new();
         for host in 0..3 {
             for users in users_of(&plan, host) {
@@ -86,6 +98,25 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (0..23).collect::<Vec<u32>>());
         assert_eq!(users_of(&plan, 23), Vec::<Vec<u32>>::new());
+    }
+
+    #[test]
+    fn users_come_over_pairs_of_their_own_and_pairs_without_members_do_not_play() {
+        let plan = Plan {
+            group: 10,
+            hosts: 2,
+            users_per_connection: 2,
+            rounds: 11,
+            warmup: 0,
+            epoch_rounds: 4,
+            churn: 4,
+            ..Plan::default()
+        };
+        // Host 0: (0 2) (4 6) (8), then (10 12), then (14 16).
+        assert_eq!(joiners(&plan, 0, 0), [[10, 12]]);
+        assert_eq!(joiners(&plan, 0, 1), [[14, 16]]);
+        assert_eq!([0, 1, 2].map(|epoch| pairs_of_epoch(&plan, 0, epoch)), [3, 3, 3]);
+        assert_eq!((pairs_max(&plan, 0), plan.epochs()), (5, 3));
     }
 
     #[test]

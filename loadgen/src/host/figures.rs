@@ -1,6 +1,7 @@
 //! What a host measures, and what its tasks share.
 
-use crate::control::{DialReport, PlayReport, Totals};
+use super::meter::Meter;
+use crate::control::{PlayReport, Totals};
 use crate::latency::{histogram, to_text};
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use hdrhistogram::Histogram;
@@ -19,8 +20,10 @@ pub(super) struct Shared {
     /// Bytes received from and sent to each server.
     bytes_in: [Cell<u64>; 2],
     bytes_out: [Cell<u64>; 2],
-    /// Connection pairs whose epoch is open.
-    pub(super) open_pairs: Cell<usize>,
+    /// What the connections' bytes were for.
+    pub(super) meter: RefCell<Meter>,
+    /// No round after this one is submitted yet: users of the next epoch are still to come.
+    pub(super) last_round: Cell<u64>,
     failure: RefCell<Option<String>>,
     main: RefCell<Option<Waker>>,
 }
@@ -30,10 +33,11 @@ impl Shared {
         Shared {
             start: Instant::now(),
             rng: RefCell::new(rand::make_rng()),
-            figures: RefCell::new(Figures::new(0, 0)),
+            figures: RefCell::new(Figures::new(Vec::new())),
             bytes_in: Default::default(),
             bytes_out: Default::default(),
-            open_pairs: Cell::new(0),
+            meter: RefCell::default(),
+            last_round: Cell::new(u64::MAX),
             failure: RefCell::default(),
             main: RefCell::default(),
         }
@@ -85,7 +89,6 @@ pub(super) struct Figures {
     pub(super) round_trip_ns: Histogram<u64>,
     pub(super) reconstruct_ns: Histogram<u64>,
     rounds: Vec<RoundFigures>,
-    pairs: usize,
     closed: u32,
     cpu_before: f64,
 }
@@ -94,21 +97,23 @@ pub(super) struct Figures {
 struct RoundFigures {
     planned: Option<Duration>,
     last_verdict: Duration,
-    closed_pairs: usize,
+    /// Connection pairs that play it, and those of them that have closed it.
+    pairs: u32,
+    closed_pairs: u32,
     skipped: bool,
 }
 
 impl Figures {
-    /// For so many rounds played over so many connection pairs.
-    pub(super) fn new(rounds: u32, pairs: usize) -> Figures {
+    /// For rounds played over so many connection pairs each.
+    pub(super) fn new(pairs: Vec<u32>) -> Figures {
+        let round = |pairs| RoundFigures { pairs, ..RoundFigures::default() };
         Figures {
             message_latency_ns: histogram(),
             delivery_latency_ns: histogram(),
             generate_ns: histogram(),
             round_trip_ns: histogram(),
             reconstruct_ns: histogram(),
-            rounds: vec![RoundFigures::default(); rounds as usize],
-            pairs,
+            rounds: pairs.into_iter().map(round).collect(),
             closed: 0,
             cpu_before: cpu_seconds(),
         }
@@ -127,7 +132,7 @@ impl Figures {
         figures.last_verdict = figures.last_verdict.max(now);
         figures.closed_pairs += 1;
         figures.skipped |= skipped;
-        let by_all = figures.closed_pairs == self.pairs;
+        let by_all = figures.closed_pairs == figures.pairs;
         self.closed += u32::from(by_all);
         by_all
     }
@@ -167,12 +172,6 @@ pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(time.as_nanos() as u64);
 }
 
-/// Adds what one pair's dialling took.
-pub(super) fn add_dial(report: &mut DialReport, confirm_cells: u64, confirm_failed: u64) {
-    report.confirm_cells += confirm_cells;
-    report.confirm_failed += confirm_failed;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +179,7 @@ mod tests {
     #[test]
     fn a_round_lasts_from_the_first_submission_to_the_last_verdict_of_all_pairs() {
         let at = Duration::from_millis;
-        let mut figures = Figures::new(2, 2);
+        let mut figures = Figures::new(vec![2, 2]);
         figures.planned(0, at(10));
         figures.planned(0, at(12));
         assert!(!figures.closed(0, at(50), false));

@@ -2,7 +2,7 @@
 
 use crate::control::Totals;
 use crate::plan::{Plan, Verify};
-use crate::workload::Workload;
+use crate::workload::{Arrivals, Workload};
 use std::rc::Rc;
 use twincast_client::{Messages, Tile, User};
 use twincast_protocol::receive::Verdicts;
@@ -26,12 +26,19 @@ impl Accepted for Messages<'_> {
 pub(super) struct Judge {
     pub(super) workload: Rc<Workload>,
     verify: Verify,
-    /// Which senders write to whom: [`Workload::senders_to`].
-    senders: Vec<u64>,
-    users: usize,
+    slots: usize,
     tiles: usize,
-    /// (message, recipient) pairs that should arrive in a round.
-    expected: u64,
+    /// Whether a message may come with zeros after it: the paper's frame has no length.
+    padded: bool,
+    /// The first user of the epoch that [`Judge::senders`] is of.
+    first_user: u32,
+    /// How many users the connection has.
+    users: usize,
+    /// Whose rounds the table is of ([`Workload::drawing`]).
+    drawing: Option<(u32, u64)>,
+    arrivals: Rc<Arrivals>,
+    /// Who writes to whom: for (slot, tile, user), users innermost, a word with a bit for each sender of the tile.
+    senders: Vec<u64>,
     /// "group 3, " where there is more than one.
     prefix: String,
     pub(super) totals: Totals,
@@ -40,18 +47,20 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// A judge for `users` (member indices, ascending) of a group.
-    pub(super) fn new(plan: &Plan, group: u32, users: &[u32], workload: Rc<Workload>) -> Judge {
-        let senders = workload.senders_to(users);
-        let expected = senders.iter().map(|word| u64::from(word.count_ones())).sum();
+    /// A judge for so many users of a group, who are told apart by their position.
+    pub(super) fn new(plan: &Plan, group: u32, users: usize, workload: Rc<Workload>) -> Judge {
         let prefix = if plan.groups > 1 { format!("group {group}, ") } else { String::new() };
         Judge {
             verify: plan.verify,
-            users: users.len(),
+            slots: plan.slots as usize,
             tiles: plan.group.div_ceil(64) as usize,
-            expected,
+            padded: plan.profile.is_paper(),
+            first_user: 0,
+            users,
+            drawing: None,
+            arrivals: Rc::default(),
+            senders: Vec::new(),
             prefix,
-            senders,
             workload,
             totals: Totals::default(),
             complaints: Vec::new(),
@@ -63,6 +72,37 @@ impl Judge {
     pub(super) fn reset(&mut self) {
         self.totals = Totals::default();
         self.complaints.clear();
+    }
+
+    /// Cells of this round come next, in an epoch whose users begin with `first_user`. Those of the judge are
+    /// `members`: position and index.
+    pub(super) fn begin(
+        &mut self,
+        epoch: u32,
+        round: u64,
+        first_user: u32,
+        members: impl Iterator<Item = (usize, u32)>,
+    ) {
+        let drawing = self.workload.drawing(epoch, round);
+        if self.drawing == Some(drawing) {
+            return;
+        }
+        self.drawing = Some(drawing);
+        self.first_user = first_user;
+        self.arrivals = self.workload.arrivals(epoch, round);
+        self.senders.clear();
+        self.senders.resize(self.slots * self.tiles * self.users, 0);
+        for (position, member) in members {
+            for arrival in self.arrivals.to(member) {
+                let tile = arrival.slot as usize * self.tiles + arrival.sender as usize / 64;
+                self.senders[tile * self.users + position] |= 1 << (arrival.sender % 64);
+            }
+        }
+    }
+
+    /// (message, recipient) pairs that should arrive in a round of the present drawing.
+    fn expected(&self) -> u64 {
+        self.senders.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// Who of the tile writes to the user.
@@ -126,8 +166,9 @@ impl Judge {
             let is_for_user = expected >> position & 1 == 1;
             let sender = tile.first_sender.0 + position;
             let bytes = messages.get(position as usize);
-            self.workload.message(tile.round.0, sender, tile.slot.0, &mut self.message);
-            match (is_for_user, self.message == bytes) {
+            let which = self.arrivals.which(user.member.0, tile.slot.0, sender).unwrap_or(tile.slot.0);
+            self.workload.message(tile.round.0, self.first_user + sender, which, &mut self.message);
+            match (is_for_user, self.is_message(bytes)) {
                 (true, true) => {
                     self.totals.accepted += 1;
                     arrived();
@@ -164,10 +205,9 @@ impl Judge {
 
     /// Both servers left the round out: everything that should have come is lost.
     pub(super) fn skipped(&mut self, round: u64) {
-        self.totals.lost += self.expected;
-        let prefix = &self.prefix;
-        let text =
-            format!("{prefix}round {round}: both servers left it out, {} messages lost", self.expected);
+        let (lost, prefix) = (self.expected(), &self.prefix);
+        let text = format!("{prefix}round {round}: both servers left it out, {lost} messages lost");
+        self.totals.lost += lost;
         self.note(text);
     }
 
@@ -190,8 +230,19 @@ impl Judge {
     /// Whether somebody sent this message in this round.
     fn is_sent(&mut self, round: u64, bytes: &[u8]) -> bool {
         let Some(origin) = self.workload.whose(bytes) else { return false };
-        self.workload.message(round, origin.sender, origin.slot, &mut self.message);
-        self.message == bytes
+        self.workload.message(round, origin.sender, origin.which, &mut self.message);
+        self.is_message(bytes)
+    }
+
+    /// Whether these are the bytes of [`Judge::message`], with their padding.
+    fn is_message(&self, bytes: &[u8]) -> bool {
+        match bytes.split_at_checked(self.message.len()) {
+            Some((message, rest)) => {
+                message == self.message
+                    && (rest.is_empty() || self.padded && rest.iter().all(|byte| *byte == 0))
+            }
+            None => false,
+        }
     }
 }
 
@@ -209,197 +260,4 @@ fn bits(mut mask: u64) -> impl Iterator<Item = u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Peers;
-    use std::collections::HashMap;
-    use twincast_protocol::ids::{MemberIndex, RoundNumber, SlotIndex};
-
-    const USERS: [u32; 4] = [2, 5, 64, 69];
-
-    struct Feed(HashMap<usize, Vec<u8>>);
-
-    impl Accepted for Feed {
-        fn get(&self, sender_in_tile: usize) -> &[u8] {
-            &self.0[&sender_in_tile]
-        }
-    }
-
-    fn plan(verify: Verify) -> Plan {
-        Plan {
-            group: 70,
-            groups: 1,
-            hosts: 1,
-            rounds: 1,
-            warmup: 0,
-            slots: 2,
-            frame_bytes: 288,
-            message_bytes: 256,
-            peers: Peers::Subset(3),
-            confirm: true,
-            users_per_connection: 100,
-            ahead: 0,
-            verify,
-            seed: 5,
-            host_skew_bytes: 1 << 20,
-        }
-    }
-
-    fn judge(verify: Verify) -> Judge {
-        let plan = plan(verify);
-        Judge::new(&plan, 0, &USERS, Rc::new(Workload::new(&plan, 0)))
-    }
-
-    fn tiles() -> impl Iterator<Item = Tile> {
-        [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().map(|(tile, slot)| Tile {
-            round: RoundNumber(7),
-            slot: SlotIndex(slot),
-            tile,
-            first_sender: MemberIndex(tile * 64),
-            senders: if tile == 0 { 64 } else { 6 },
-        })
-    }
-
-    fn users() -> impl Iterator<Item = User> {
-        USERS.into_iter().enumerate().map(|(position, user)| User { position, member: MemberIndex(user) })
-    }
-
-    fn message(judge: &Judge, round: u64, sender: u32, slot: u32) -> Vec<u8> {
-        let mut out = Vec::new();
-        judge.workload.message(round, sender, slot, &mut out);
-        out
-    }
-
-    /// A faultless round, with `change` at what arrives from each tile for each user; how many messages arrived.
-    fn play(judge: &mut Judge, mut change: impl FnMut(&Judge, &Tile, User, &mut Verdicts, &mut Feed)) -> u64 {
-        let mut arrived = 0;
-        for (tile, user) in tiles().flat_map(|tile| users().map(move |user| (tile, user))) {
-            let accept = judge.senders_to(&tile, user);
-            let mut verdicts = Verdicts { accept, ignore: tile.mask() & !accept, ..Verdicts::default() };
-            let text = |position| message(judge, 7, tile.first_sender.0 + position, tile.slot.0);
-            let mut feed = Feed(bits(accept).map(|position| (position as usize, text(position))).collect());
-            change(judge, &tile, user, &mut verdicts, &mut feed);
-            judge.judge(&tile, user, &verdicts, &feed, || arrived += 1);
-        }
-        arrived
-    }
-
-    /// Does something once, at the first tile and user for which `find` finds a sender.
-    fn once(
-        find: impl Fn(u64) -> u64,
-        mut act: impl FnMut(&Judge, &Tile, u32, &mut Verdicts, &mut Feed),
-    ) -> impl FnMut(&Judge, &Tile, User, &mut Verdicts, &mut Feed) {
-        let mut done = false;
-        move |judge, tile, user, verdicts, feed| {
-            let found = find(judge.senders_to(tile, user)) & tile.mask();
-            if !done && found != 0 {
-                act(judge, tile, found.trailing_zeros(), verdicts, feed);
-                done = true;
-            }
-        }
-    }
-
-    #[test]
-    fn a_faultless_round_has_no_complaint() {
-        let mut judge = judge(Verify::All);
-        let arrived = play(&mut judge, |_, _, _, _, _| ());
-        assert_eq!(arrived, judge.expected);
-        let totals = Totals {
-            accepted: judge.expected,
-            ignored: 4 * 140 - judge.expected,
-            shares_verified: 4 * 140,
-            ..Totals::default()
-        };
-        assert_eq!((judge.totals, judge.complaints.len()), (totals, 0));
-        assert!(judge.expected > 10, "the test needs some messages");
-    }
-
-    #[test]
-    fn lost_messages_are_counted_with_their_reason() {
-        for (reason, set) in [
-            ("tampered", (|v, bit| v.tampered |= bit) as fn(&mut Verdicts, u64)),
-            ("incomplete", |v, bit| v.incomplete |= bit),
-            ("absent", |v, bit| v.absent |= bit),
-            ("a dummy came", |v, bit| v.ignore |= bit),
-        ] {
-            let mut judge = judge(Verify::All);
-            let arrived = play(
-                &mut judge,
-                once(
-                    |expected| expected,
-                    |_, _, sender, verdicts, _| {
-                        verdicts.accept &= !(1 << sender);
-                        set(verdicts, 1 << sender);
-                    },
-                ),
-            );
-            assert_eq!((judge.totals.lost, judge.totals.accepted, arrived), (1, judge.expected - 1, arrived));
-            assert_eq!(judge.complaints.len(), 1);
-            let complaint = &judge.complaints[0];
-            assert!(complaint.starts_with("round 7: user 2 lost a message: "), "{complaint}");
-            assert!(complaint.contains(reason) && complaint.contains("(sender "), "{complaint}");
-        }
-    }
-
-    #[test]
-    fn altered_misdelivered_and_extra_messages_are_told_apart() {
-        let mut altered = judge(Verify::All);
-        play(
-            &mut altered,
-            once(
-                |expected| expected,
-                |_, _, sender, _, feed| {
-                    feed.0.get_mut(&(sender as usize)).unwrap()[100] ^= 1;
-                },
-            ),
-        );
-        assert_eq!((altered.totals.altered, altered.totals.lost), (1, 0));
-        assert!(altered.complaints[0].contains("got an altered message"), "{:?}", altered.complaints);
-
-        // The cell of a sender who does not write to this user decodes after all: with what the sender wrote ..
-        let wrong = |text: fn(&Judge, &Tile, u32) -> Vec<u8>| {
-            let mut judge = judge(Verify::All);
-            play(
-                &mut judge,
-                once(
-                    |expected| !expected,
-                    |judge, tile, sender, verdicts, feed| {
-                        verdicts.ignore &= !(1 << sender);
-                        verdicts.accept |= 1 << sender;
-                        feed.0.insert(sender as usize, text(judge, tile, tile.first_sender.0 + sender));
-                    },
-                ),
-            );
-            assert_eq!(judge.totals.accepted, judge.expected);
-            (judge.totals.misdelivered, judge.totals.extra)
-        };
-        assert_eq!(wrong(|judge, tile, sender| message(judge, 7, sender, tile.slot.0)), (1, 0));
-        // .. with what somebody else wrote, with what was written in another round, with anything.
-        assert_eq!(wrong(|judge, _, sender| message(judge, 7, (sender + 9) % 70, 1)), (1, 0));
-        assert_eq!(wrong(|judge, tile, sender| message(judge, 6, sender, tile.slot.0)), (0, 1));
-        assert_eq!(wrong(|_, _, _| vec![7; 256]), (0, 1));
-    }
-
-    #[test]
-    fn complaints_are_limited_and_skipped_rounds_lose_everything() {
-        let mut judge = judge(Verify::All);
-        play(&mut judge, |_, tile, _, verdicts, _| {
-            *verdicts = Verdicts { tampered: tile.mask(), ..Verdicts::default() };
-        });
-        assert_eq!((judge.totals.lost, judge.totals.tampered), (judge.expected, 4 * 140));
-        assert_eq!(judge.complaints.len(), COMPLAINTS_MAX);
-        judge.reset();
-        judge.skipped(8);
-        assert_eq!((judge.totals.lost, judge.complaints.len()), (judge.expected, 1));
-    }
-
-    #[test]
-    fn a_sample_always_has_a_users_own_and_addressed_cells() {
-        let (all, none, count) = (judge(Verify::All), judge(Verify::Sample(0.0)), judge(Verify::Count));
-        for (tile, user) in tiles().flat_map(|tile| users().map(move |user| (tile, user))) {
-            let needed = none.senders_to(&tile, user) != 0 || tile.bit_of(user.member).is_some();
-            assert_eq!(none.wants(&tile, user), needed);
-            assert!(all.wants(&tile, user) && !count.wants(&tile, user));
-        }
-    }
-}
+mod tests;

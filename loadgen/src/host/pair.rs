@@ -5,6 +5,7 @@
 //! nothing to say or its own socket is full.
 
 use super::figures::Shared;
+use super::meter::{Scanner, Way};
 use super::player::Player;
 use super::turn::turn;
 use futures_lite::future::poll_fn;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use twincast_client::{Client, ClientError};
-use twincast_protocol::ids::{RoundNumber, ServerSide};
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
 
 /// A connection pair: its client and who waits for it.
 pub(super) struct Pair {
@@ -33,7 +34,12 @@ pub(super) struct Pair {
     writers: [Option<Waker>; 2],
     /// The round whose submissions are on their way out.
     submitting: Option<RoundNumber>,
+    /// What passes, by server and way.
+    scanners: [[Scanner; 2]; 2],
 }
+
+/// All pairs of a host; more come when users join.
+pub(super) type Pairs = Rc<RefCell<Vec<Rc<RefCell<Pair>>>>>;
 
 /// Why a task of a pair ended.
 enum Stop {
@@ -59,6 +65,8 @@ impl Pair {
             readers: [None, None],
             writers: [None, None],
             submitting: None,
+            scanners: ServerSide::BOTH
+                .map(|server| [Way::Up, Way::Down].map(|way| Scanner::new(server, way))),
         }
     }
 
@@ -81,23 +89,23 @@ impl Pair {
         }
     }
 
-    /// Plays so many rounds from the next one on.
-    pub(super) fn play(&mut self, rounds: u32) {
-        let next = match (self.player.closed, self.player.open) {
-            (Some(closed), _) => closed.next(),
-            (None, Some((first_round, ..))) => first_round,
-            (None, None) => return,
-        };
-        self.player.rounds = (next.0, next.0 + u64::from(rounds));
+    /// Plays so many rounds from this one on.
+    pub(super) fn play(&mut self, first: u64, rounds: u32) {
+        self.player.rounds = (first, first + u64::from(rounds));
         self.player.judge.reset();
         self.submit();
     }
 
     /// Uses what came, and does what is due by now.
     pub(super) fn advance(&mut self) -> Result<(), ClientError> {
-        let closed = self.player.closed;
+        let (closed, open) = (self.player.closed, self.player.open);
         self.client.advance(self.shared.now(), &mut self.player)?;
-        if self.player.closed != closed {
+        if let Some((epoch, _)) = self.player.open
+            && self.player.open != open
+        {
+            self.opened(epoch);
+        }
+        if self.player.closed != closed || self.player.open != open {
             self.submit();
         }
         for server in ServerSide::BOTH {
@@ -106,6 +114,17 @@ impl Pair {
             }
         }
         Ok(())
+    }
+
+    /// An epoch is open: its members must be those that were planned, and whoever goes with it says so at once.
+    fn opened(&mut self, epoch: Epoch) {
+        let members = self.client.roster(epoch).unwrap_or_default();
+        if let Err(sentence) = self.player.check_roster(epoch, members) {
+            self.shared.fail(sentence);
+        }
+        for user in self.player.leavers(epoch) {
+            self.client.leave(user);
+        }
     }
 
     /// What a clock does for a pair where nothing arrives.
@@ -122,12 +141,13 @@ impl Pair {
 
     /// Starts the submissions that are due: the next round's once this host has sent all of the last one's, and has
     /// closed all but `ahead` of those before.
-    fn submit(&mut self) {
+    pub(super) fn submit(&mut self) {
         let (first, end) = self.player.rounds;
         let closed = self.player.closed.map_or(first, |closed| closed.next().0.max(first));
         let next = self.submitting.map_or(first, |round| round.next().0).max(closed);
         let drained = ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server));
-        if next < end && next <= closed + self.ahead && drained {
+        let due = next < end && next <= closed + self.ahead && next <= self.shared.last_round.get();
+        if due && drained && self.player.plays(next) {
             if let Some(round) = self.client.submit() {
                 self.submitting = Some(round);
                 self.player.submitted[round.0 as usize % 2] = None;
@@ -145,7 +165,8 @@ impl Pair {
         stream: &mut TcpStream,
         server: ServerSide,
     ) -> Poll<Result<bool, Stop>> {
-        let space = self.client.space(server, self.shared.now());
+        let now = self.shared.now();
+        let space = self.client.space(server, now);
         let room = space.len();
         if room == 0 {
             self.readers[server.index()] = Some(cx.waker().clone());
@@ -156,6 +177,7 @@ impl Pair {
             Ok(bytes) => bytes,
             Err(error) => return Poll::Ready(Err(Stop::Socket(Some(error)))),
         };
+        self.scanners[server.index()][1].pass(&space[..bytes], now, &mut self.shared.meter.borrow_mut());
         self.shared.received(server, bytes);
         self.client.filled(server, bytes);
         self.advance().map_err(Stop::Client)?;
@@ -178,6 +200,8 @@ impl Pair {
         let sent =
             ready!(Pin::new(stream).poll_write(cx, bytes)).map_err(|error| Stop::Socket(Some(error)))?;
         drop(rng);
+        let now = self.shared.now();
+        self.scanners[server.index()][0].pass(&bytes[..sent], now, &mut self.shared.meter.borrow_mut());
         self.shared.sent(server, sent);
         self.client.sent(server, sent);
         if ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server)) {
@@ -235,10 +259,10 @@ async fn write(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: Server
 }
 
 /// Sees to pairs where nothing arrives: closes late rounds, lets full buffers grow.
-pub(super) async fn tick_all(pairs: Rc<[Rc<RefCell<Pair>>]>, every: Duration) {
+pub(super) async fn tick_all(pairs: Pairs, every: Duration) {
     loop {
         glommio::timer::sleep(every).await;
-        for pair in pairs.iter() {
+        for pair in pairs.borrow().iter() {
             pair.borrow_mut().tick();
         }
     }

@@ -4,11 +4,12 @@ use super::figures::{Shared, record};
 use super::judge::Judge;
 use crate::plan::Plan;
 use crate::workload::Workload;
+use rand::RngExt as _;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
-use twincast_client::{Event, GroupSettings, Messages, Observer, Outbox, Tile, User};
-use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide, SlotIndex};
+use twincast_client::{Deal, Event, GroupSettings, Messages, Observer, Outbox, Tile, User};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::receive::Verdicts;
 
 /// One of so many decodings is timed, so that the clock does not show in what it measures.
@@ -44,12 +45,19 @@ pub(super) struct Player {
     plan: Rc<Plan>,
     group: u32,
     pub(super) judge: Judge,
+    /// The users, ascending, by the number that lasts.
+    users: Vec<u32>,
     recipients: Vec<u32>,
-    members: Vec<MemberIndex>,
+    ids: Vec<UserId>,
     message: Vec<u8>,
-    dialled: bool,
-    /// The epoch's first round, and confirmation cells opened and failed, once it is open.
-    pub(super) open: Option<(RoundNumber, u64, u64)>,
+    dealt: Vec<(u32, u32)>,
+    deal: Vec<(UserId, Vec<u8>)>,
+    /// Both servers describe the group, as it was planned.
+    pub(super) attached: bool,
+    /// The last epoch of which every dial is in effect.
+    dialled: Option<Epoch>,
+    /// The epoch that is open, and the first of its rounds that this connection sees.
+    pub(super) open: Option<(Epoch, RoundNumber)>,
     /// The last round that was closed.
     pub(super) closed: Option<RoundNumber>,
     /// The first round of the present order, and the first after it.
@@ -77,15 +85,19 @@ impl Player {
         workload: Rc<Workload>,
     ) -> Player {
         Player {
-            judge: Judge::new(&plan, group, users, workload),
+            judge: Judge::new(&plan, group, users.len(), workload),
+            users: users.to_vec(),
             shared,
             clock,
             plan,
             group,
             recipients: Vec::new(),
-            members: Vec::new(),
+            ids: Vec::new(),
             message: Vec::new(),
-            dialled: false,
+            dealt: Vec::new(),
+            deal: Vec::new(),
+            attached: false,
+            dialled: None,
             open: None,
             closed: None,
             rounds: (0, 0),
@@ -104,14 +116,45 @@ impl Player {
         (self.rounds.0..self.rounds.1).contains(&round.0).then(|| (round.0 - self.rounds.0) as usize)
     }
 
+    /// Whether any user of the connection is a member of an epoch.
+    pub(super) fn has_members(&self, epoch: Epoch) -> bool {
+        let roster = self.plan.roster(epoch.0);
+        self.users.iter().any(|user| roster.contains(user))
+    }
+
+    /// Whether any user of the connection plays a round.
+    pub(super) fn plays(&self, round: u64) -> bool {
+        self.has_members(Epoch(self.plan.epoch_of(round)))
+    }
+
+    /// The users of the connection who go when an epoch ends that is not the run's last.
+    pub(super) fn leavers(&self, epoch: Epoch) -> Vec<UserId> {
+        if epoch.0 + 1 >= self.plan.epochs() {
+            return Vec::new();
+        }
+        let (now, then) = (self.plan.roster(epoch.0), self.plan.roster(epoch.0 + 1));
+        let goes = |user: &&u32| now.contains(*user) && !then.contains(*user);
+        self.users.iter().filter(goes).map(|user| UserId(*user)).collect()
+    }
+
     /// What differs between the plan and what the servers say.
     fn check(&self, settings: &GroupSettings) -> Result<(), String> {
         let plan = &self.plan;
+        let format = plan.format()?;
+        if settings.format != format {
+            return Err(format!(
+                "both servers say that group {} has the share format {:?}, and the plan has {format:?}",
+                self.group, settings.format
+            ));
+        }
+        let exchanges = settings.key_tile_senders != 0;
         let fields = [
             ("members", u64::from(settings.members), u64::from(plan.group)),
             ("slots", settings.slots.into(), plan.slots.into()),
-            ("bytes of a frame", settings.frame.bytes() as u64, plan.frame_bytes.into()),
             ("kinds of bit confirmation", settings.confirms().into(), plan.confirm.into()),
+            ("kinds of key exchange", exchanges.into(), plan.keys.into()),
+            ("rounds in an epoch", settings.epoch_rounds.into(), plan.epoch_rounds.into()),
+            ("links between the servers", settings.linked.into(), plan.linked.into()),
         ];
         match fields.into_iter().find(|(_, said, planned)| said != planned) {
             Some((field, said, planned)) => Err(format!(
@@ -122,12 +165,38 @@ impl Player {
         }
     }
 
-    fn first_cell(&mut self, round: RoundNumber) {
+    /// The first thing that is heard of a round.
+    fn first_cell(&mut self, epoch: Epoch, round: RoundNumber) {
         self.heard = round;
+        self.begin(epoch, round);
         if let Some(sent) = self.submitted[round.0 as usize % 2] {
             let time = self.shared.now().saturating_sub(sent);
             record(&mut self.shared.figures.borrow_mut().round_trip_ns, time);
         }
+    }
+
+    /// Tells the judge whose messages this round has.
+    fn begin(&mut self, epoch: Epoch, round: RoundNumber) {
+        let roster = self.plan.roster(epoch.0);
+        let first = *roster.start();
+        let members = self.users.iter().enumerate().filter(|(_, user)| roster.contains(user));
+        let members = members.map(|(position, user)| (position, user - first));
+        self.judge.begin(epoch.0, round.0, first, members);
+    }
+
+    /// What the plan says of an epoch's members, against what the servers say.
+    pub(super) fn check_roster(&self, epoch: Epoch, members: &[UserId]) -> Result<(), String> {
+        let planned = self.plan.roster(epoch.0);
+        if members.iter().map(|user| user.0).eq(planned.clone()) {
+            return Ok(());
+        }
+        Err(format!(
+            "epoch {epoch} of group {} has {} members, and not users {} to {} as planned: somebody came or went too late",
+            self.group,
+            members.len(),
+            planned.start(),
+            planned.end()
+        ))
     }
 
     fn refused(
@@ -149,27 +218,55 @@ impl Player {
 }
 
 impl Outbox for Player {
-    fn recipients(&mut self, sender: User, slot: SlotIndex) -> &[MemberIndex] {
-        self.judge.workload.recipients(sender.member.0, slot.0, &mut self.recipients);
-        self.members.clear();
-        self.members.extend(self.recipients.iter().copied().map(MemberIndex));
-        &self.members
+    fn recipients(&mut self, epoch: Epoch, sender: User, slot: SlotIndex) -> &[UserId] {
+        self.judge.workload.recipients(epoch.0, sender.member.0, slot.0, &mut self.recipients);
+        let first = *self.plan.roster(epoch.0).start();
+        self.ids.clear();
+        self.ids.extend(self.recipients.iter().map(|member| UserId(first + member)));
+        &self.ids
     }
 
     fn message(&mut self, round: RoundNumber, sender: User, slot: SlotIndex) -> &[u8] {
-        self.judge.workload.message(round.0, sender.member.0, slot.0, &mut self.message);
+        self.judge.workload.message(round.0, sender.id.0, slot.0, &mut self.message);
         if slot.0 == 0 {
             self.generating_since = self.shared.now();
         }
         &self.message
     }
 
+    fn deal(&mut self, round: RoundNumber, sender: User) -> Deal<'_> {
+        self.generating_since = self.shared.now();
+        let workload = &self.judge.workload;
+        workload.dealt(round.0, sender.member.0, &mut self.dealt);
+        let first = *self.plan.roster(self.plan.epoch_of(round.0)).start();
+        self.deal.resize_with(self.dealt.len(), Default::default);
+        for ((which, member), (recipient, message)) in self.dealt.iter().zip(&mut self.deal) {
+            *recipient = UserId(first + member);
+            workload.message(round.0, sender.id.0, *which, message);
+        }
+        let many = self.plan.dealt();
+        // How many noise subgroups there are hides how many others there are: a secret like any other.
+        let noise = many.map_or(0, |many| rand::rng().random_range(many.noise_min..=many.noise_max));
+        Deal { messages: &self.deal, noise: noise as u16 }
+    }
+
+    fn key_partners(&mut self, epoch: Epoch, sender: User) -> &[UserId] {
+        let first = *self.plan.roster(epoch.0).start();
+        self.ids.clear();
+        for slot in 0..self.plan.slots {
+            self.judge.workload.recipients(epoch.0, sender.member.0, slot, &mut self.recipients);
+            self.ids.extend(self.recipients.iter().map(|member| UserId(first + member)));
+        }
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        &self.ids
+    }
+
     fn submitted(&mut self, round: RoundNumber, sender: User) {
         let begun = self.generating_since;
         let planned = self.clock.plan(round, begun);
         self.begun[sender.position][round.0 as usize % 2] = begun;
-        let pairs = u64::from(self.plan.slots) * u64::from(self.judge.workload.recipients_each());
-        self.judge.totals.messages_sent += pairs;
+        self.judge.totals.messages_sent += self.judge.workload.pairs_of_round(round.0);
         let mut figures = self.shared.figures.borrow_mut();
         record(&mut figures.generate_ns, self.shared.now() - begun);
         if let Some(position) = self.position(round) {
@@ -182,7 +279,7 @@ impl Observer for Player {
     #[inline]
     fn wants(&mut self, tile: &Tile, user: User) -> bool {
         if self.heard != tile.round {
-            self.first_cell(tile.round);
+            self.first_cell(tile.epoch, tile.round);
         }
         let wants = self.judge.wants(tile, user);
         self.decodings += u32::from(wants);
@@ -194,6 +291,10 @@ impl Observer for Player {
 
     #[inline]
     fn verdicts(&mut self, tile: &Tile, user: User, verdicts: &Verdicts, messages: &Messages<'_>) {
+        // Cells of one server only are not asked about.
+        if self.heard != tile.round {
+            self.first_cell(tile.epoch, tile.round);
+        }
         if let Some(since) = self.decoding_since.take() {
             record(&mut self.shared.figures.borrow_mut().reconstruct_ns, self.shared.now() - since);
         }
@@ -220,33 +321,56 @@ impl Observer for Player {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Attached(settings) => {
-                if let Err(sentence) = self.check(&settings) {
-                    self.shared.fail(sentence);
+            Event::Attached(settings) => match self.check(&settings) {
+                Ok(()) => {
+                    self.attached = true;
+                    self.shared.wake_main();
                 }
+                Err(sentence) => self.shared.fail(sentence),
+            },
+            Event::Dialled { epoch } => self.dialled = Some(epoch),
+            Event::KeysExchanged { epoch, pairs, failed } => {
+                self.shared.meter.borrow_mut().exchanged(epoch.0, pairs, failed);
             }
-            Event::Dialled => self.dialled = true,
-            Event::EpochOpen { first_round, confirmed, failed } => {
-                if !self.dialled {
+            Event::EpochOpen { epoch, first_round, confirmed, failed } => {
+                if self.dialled != Some(epoch) && self.plan.dealt().is_none() && self.has_members(epoch) {
                     self.shared.fail(format!(
-                        "the servers opened the epoch of group {} before all its users had dialled; give them more \
+                        "the servers opened epoch {epoch} of group {} before all its users had dialled; give them more \
                          time to dial",
                         self.group
                     ));
                 }
-                self.open = Some((first_round, confirmed, failed));
-                self.shared.open_pairs.set(self.shared.open_pairs.get() + 1);
+                self.open = Some((epoch, first_round));
+                self.shared.meter.borrow_mut().opened(epoch.0, confirmed, failed);
                 self.shared.wake_main();
             }
-            Event::RoundClosed { round, skipped, timed_out } => {
+            Event::DialVoid { epoch, sender, slot } => {
+                self.judge.note(format!("epoch {epoch}: the dial of user {sender} for slot {slot} is void"));
+            }
+            Event::Lost { epoch, user, sender, slot } => {
+                self.judge.note(format!(
+                    "epoch {epoch}: user {user} lost the confirmation of member {sender}, slot {slot}, to a full box"
+                ));
+            }
+            Event::RecipientGone { epoch, sender, recipient } => {
+                self.judge
+                    .note(format!("epoch {epoch}: user {sender} writes to user {recipient}, who is gone"));
+            }
+            Event::NotAdmitted { epoch, user } => {
+                self.judge.note(format!("epoch {epoch}: user {user} asked to join and is no member"));
+            }
+            Event::RoundClosed { round, skipped, timed_out, unagreed: _ } => {
                 self.closed = Some(round);
                 if skipped == [true; 2] {
+                    if let Some((epoch, _)) = self.open {
+                        self.begin(epoch, round);
+                    }
                     self.judge.skipped(round.0);
                 }
                 if timed_out {
                     self.judge.note(format!("round {round}: a server took too long"));
                 }
-                if let Some(position) = self.position(round) {
+                if let Some(position) = self.position(round).filter(|_| self.plays(round.0)) {
                     let now = self.shared.now();
                     let any = skipped.contains(&true);
                     if self.shared.figures.borrow_mut().closed(position, now, any) {

@@ -3,6 +3,7 @@
 mod fake;
 
 use super::*;
+use crate::control::Flow;
 use crate::latency::from_text;
 use std::io::{BufReader, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -79,20 +80,14 @@ impl Led {
 fn plan() -> Plan {
     Plan {
         group: 10,
-        groups: 1,
         hosts: 1,
         rounds: 1,
         warmup: 0,
-        slots: 1,
-        frame_bytes: 288,
-        message_bytes: 256,
         peers: crate::plan::Peers::Own,
-        confirm: true,
+        linked: false,
         users_per_connection: 5,
-        ahead: 0,
-        verify: crate::plan::Verify::All,
-        seed: 1,
         host_skew_bytes: 1 << 20,
+        ..Plan::default()
     }
 }
 
@@ -212,9 +207,18 @@ fn rounds_are_played_and_reported_and_servers_may_go_before_the_host() {
         assert_eq!((report.totals.messages_sent, report.totals.accepted), (pairs, pairs));
         assert_eq!((report.totals.ignored, report.totals.shares_verified), (pairs * 9, pairs * 10));
         assert_eq!((report.round_seconds.len(), report.complaints.len()), (rounds as usize, 0));
-        let round_bytes = 8 + 56 + 100 * 336 + 8 + 16;
+        let round_bytes = 8 + 56 + 100 * 336 + 8 + 24;
         assert_eq!(report.bytes_in, [u64::from(rounds) * round_bytes; 2]);
         assert_eq!(report.bytes_out, [pairs * (8 + 16 + 2 * 336); 2]);
+        assert_eq!((report.messages.up, report.messages.down), (report.bytes_out, report.bytes_in));
+        assert_eq!(report.attach, Flow { up: [8 + 16 + 40; 2], down: [8 + 96; 2] });
+        assert_eq!((report.other, report.epochs.len()), (Flow::default(), 1));
+        let epoch = report.epochs[0];
+        assert_eq!(
+            (epoch.epoch, epoch.open, epoch.dial.bytes),
+            (0, true, Flow { up: [340; 2], down: [320; 2] })
+        );
+        assert_eq!(epoch.members.down, [8 + 16 + 40 + 8 + 16; 2]);
         for (text, count) in [(&report.message_latency_ns, pairs), (&report.delivery_latency_ns, pairs)] {
             assert_eq!(from_text(text).unwrap().len(), count);
         }

@@ -11,6 +11,12 @@ const COMPLAINTS_MAX: usize = 5;
 
 /// What is wrong with a run, a sentence each.
 pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) -> Vec<String> {
+    if let Some(fault) = &result.fault {
+        let mut failures = super::faults::failures(fault, &result.totals);
+        rounds(result, play, &mut failures);
+        failures.extend(bad_to_stop.iter().map(|name| not_stopped(name)));
+        return failures;
+    }
     let totals = &result.totals;
     let mut failures = Vec::new();
     let mut none_of = |count: u64, what: &str| {
@@ -39,6 +45,22 @@ pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) 
         ));
     }
     cells(result, &mut failures);
+    rounds(result, play, &mut failures);
+    epochs(result, &mut failures);
+    failures.extend(bad_to_stop.iter().map(|name| not_stopped(name)));
+    let complaints = play.hosts.iter().enumerate();
+    let complaints =
+        complaints.flat_map(|(host, report)| report.complaints.iter().map(move |said| (host, said)));
+    failures.extend(complaints.take(COMPLAINTS_MAX).map(|(host, said)| format!("host {host}: {said}")));
+    failures
+}
+
+fn not_stopped(name: &str) -> String {
+    format!("{name} did not stop when it was told to")
+}
+
+/// Every host closes every round.
+fn rounds(result: &RunResult, play: &Play, failures: &mut Vec<String>) {
     for (index, host) in play.hosts.iter().enumerate() {
         if host.round_seconds.len() != result.plan.rounds as usize {
             failures.push(format!(
@@ -48,12 +70,34 @@ pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) 
             ));
         }
     }
-    failures.extend(bad_to_stop.iter().map(|name| format!("{name} did not stop when it was told to")));
-    let complaints = play.hosts.iter().enumerate();
-    let complaints =
-        complaints.flat_map(|(host, report)| report.complaints.iter().map(move |said| (host, said)));
-    failures.extend(complaints.take(COMPLAINTS_MAX).map(|(host, said)| format!("host {host}: {said}")));
-    failures
+}
+
+/// Every epoch of the measured rounds is opened, with everybody's confirmations and keys.
+fn epochs(result: &RunResult, failures: &mut Vec<String>) {
+    let plan = &result.plan;
+    let opened = result.epochs.len() as u64;
+    if opened < u64::from(plan.epochs()) {
+        failures.push(format!("{opened} epochs were opened of the {} that the rounds have", plan.epochs()));
+    }
+    for epoch in &result.epochs {
+        if epoch.epoch > 0 && epoch.confirm_failed > 0 {
+            failures.push(format!(
+                "epoch {}: {} bit confirmations were missing or did not decode",
+                epoch.epoch,
+                thousands(epoch.confirm_failed)
+            ));
+        }
+        if epoch.keys_failed > 0 {
+            failures.push(format!(
+                "epoch {}: {} keys were missing or did not decode",
+                epoch.epoch,
+                thousands(epoch.keys_failed)
+            ));
+        }
+        if plan.keys && plan.recipients_each() > 0 && epoch.key_pairs == 0 {
+            failures.push(format!("epoch {}: nobody got a key", epoch.epoch));
+        }
+    }
 }
 
 /// Every cell is decoded or counted, and in a full verification every one is decoded.

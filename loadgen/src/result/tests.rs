@@ -1,16 +1,30 @@
 //! A result of fixed inputs, and what must hold of any.
 
 use super::*;
+use crate::control::Phase;
+use crate::cost::model;
 use crate::environment::Versions;
+use crate::fault::{Fault, FaultKind};
 use crate::latency::{histogram, to_text};
-use crate::plan::Verify;
 use crate::plan::tests::plan;
+use crate::plan::{Peers, Verify};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A good run of 130 members on two hosts, three rounds.
 pub(crate) fn measured() -> Measured {
-    let plan = Plan { group: 130, hosts: 2, rounds: 3, users_per_connection: 65, ..plan() };
+    let plan = Plan {
+        group: 130,
+        hosts: 2,
+        rounds: 3,
+        users_per_connection: 65,
+        keys: true,
+        keys_kappa: 13,
+        ..plan()
+    };
+    let model = model(&plan, 0).unwrap();
+    let half =
+        |flow: Flow| Flow { up: flow.up.map(|bytes| bytes / 2), down: flow.down.map(|bytes| bytes / 2) };
     let latencies = |unit: u64| {
         let mut histogram = histogram();
         (1..=100).for_each(|step| histogram.record(step * unit * 1_000).unwrap());
@@ -33,6 +47,22 @@ pub(crate) fn measured() -> Measured {
         generate_ns: latencies(1),
         round_trip_ns: latencies(20),
         reconstruct_ns: latencies(2),
+        attach: half(model.attach),
+        messages: half(model.round.times(3)),
+        other: Flow::default(),
+        epochs: vec![EpochReport {
+            epoch: 0,
+            open: true,
+            members: half(model.members),
+            grants: half(model.grants),
+            dial: Phase { bytes: half(model.dial), seconds: 0.03 },
+            confirm: Phase { bytes: half(model.confirm), seconds: 0.2 },
+            keys: Phase { bytes: half(model.keys), seconds: 0.1 },
+            confirm_cells: 8_450,
+            confirm_failed: 0,
+            key_pairs: 65,
+            keys_failed: 0,
+        }],
         cpu_seconds: 0.02,
         peak_rss_bytes: 40 << 20,
         complaints: Vec::new(),
@@ -41,6 +71,7 @@ pub(crate) fn measured() -> Measured {
     let server = ServerReport {
         egress_bytes: 17_040_000,
         egress_shares: 50_700,
+        link_bytes: 2_400,
         cpu_seconds: 0.01,
         peak_rss_bytes: 64 << 20,
         tcp_busy_us: 30_000,
@@ -62,7 +93,7 @@ pub(crate) fn measured() -> Measured {
             cores: 2,
             mtu: 65_536,
             hosts: "processes on loopback".into(),
-            versions: Versions { twincast: "0.1.0".into(), wire: 1 },
+            versions: Versions { twincast: "0.1.0".into(), wire: 2 },
             git_commit: "unknown".into(),
         },
         dial: vec![dial(0.2), dial(0.3)],
@@ -73,6 +104,7 @@ pub(crate) fn measured() -> Measured {
             machine_busy: 0.95,
             interface_bytes: 35_000_000,
         },
+        faults_done: 0,
         roof: Some(Roof {
             plain_send_bits_per_s: Some(9.5e9),
             server_cpu_ratio: Some(1.25),
@@ -116,6 +148,65 @@ fn a_good_run_has_no_failures_and_adds_up() {
     assert!(result.limited_by.starts_with("machine bound"), "{}", result.limited_by);
 }
 
+/// The same run with a cell flipped that is a message; its counts as they must be, but for `change`.
+fn faulty(change: impl Fn(&mut Totals)) -> RunResult {
+    let mut measured = measured();
+    let fault = Fault { kind: FaultKind::Flip, round: 2, hold_ms: 0 };
+    measured.plan.peers = Peers::Own;
+    measured.plan.warmup = 0;
+    measured.plan.fault = Some(fault);
+    measured.faults_done = 1;
+    let expected = crate::fault::expected::expected(&measured.plan, &fault);
+    measured.play.hosts[0].totals = Totals::default();
+    measured.play.hosts[1].totals = expected;
+    change(&mut measured.play.hosts[1].totals);
+    RunResult::of(measured).unwrap()
+}
+
+#[test]
+fn a_fault_passes_if_it_causes_exactly_what_it_must() {
+    let result = faulty(|_| ());
+    assert_eq!((result.failures.as_slice(), result.totals.tampered), (&[][..], 1));
+    assert!(result.fault.unwrap().as_expected);
+    for (change, said) in [
+        (
+            (|totals| totals.tampered = 0) as fn(&mut Totals),
+            "tampered: 0 counted, and the fault must cause 1",
+        ),
+        (|totals| totals.lost += 1, "lost: 1 counted, and the fault must cause 0"),
+        (|totals| totals.misdelivered += 1, "misdelivered: 1 counted"),
+    ] {
+        let result = faulty(change);
+        assert!(result.failures.iter().any(|failure| failure.starts_with(said)), "{:?}", result.failures);
+        assert!(!result.fault.unwrap().as_expected);
+    }
+}
+
+#[test]
+fn a_fault_that_was_not_done_fails_the_run() {
+    let mut measured = measured();
+    measured.plan.fault = Some(Fault { kind: FaultKind::Drop, round: 2, hold_ms: 0 });
+    let failures = RunResult::of(measured).unwrap().failures;
+    assert!(failures[0].starts_with("the fault was not done: round 2"), "{failures:?}");
+}
+
+#[test]
+fn costs_are_told_for_a_message_and_for_a_delivery() {
+    let result = sample();
+    assert!(result.bytes.iter().all(Bytes::is_exact), "{:?}", result.bytes);
+    assert_eq!(result.bytes.len(), 7);
+    // One recipient each, so that both are the same.
+    assert_eq!(result.cost.message_bytes_in, result.cost.delivered_bytes_in);
+    assert_eq!(result.cost.message_bytes_in, Some(2.0 * (8.0 + 16.0 + 2.0 * 336.0)));
+    assert_eq!(result.format.cell_bytes, [336, 336]);
+    let epoch = result.epochs[0];
+    assert_eq!((epoch.confirm_cells, epoch.key_pairs, epoch.dial.seconds), (16_900, 130, 0.03));
+    let mut off = measured();
+    off.play.hosts[0].messages.up[1] += 1;
+    let off = RunResult::of(off).unwrap();
+    assert!(off.bytes.iter().any(|row| row.part == "rounds" && !row.is_exact()));
+}
+
 #[test]
 fn overlapping_rounds_do_not_count_their_time_twice() {
     let overlapping =
@@ -126,7 +217,7 @@ fn overlapping_rounds_do_not_count_their_time_twice() {
 #[test]
 fn whatever_is_wrong_with_a_run_is_said() {
     type Spoil = fn(&mut Measured);
-    let table: [(&str, Spoil); 16] = [
+    let table: [(&str, Spoil); 20] = [
         ("2 messages were lost", |of| of.play.hosts[1].totals.lost = 2),
         ("1 messages were misdelivered", |of| of.play.hosts[1].totals.misdelivered = 1),
         ("1 messages were altered", |of| of.play.hosts[1].totals.altered = 1),
@@ -141,6 +232,12 @@ fn whatever_is_wrong_with_a_run_is_said() {
         ("50,699 cells arrived and 50,700 were planned", |of| of.play.hosts[0].totals.shares_verified -= 1),
         ("10 cells were not verified", |of| of.play.hosts[0].totals.shares_counted = 10),
         ("host 1 closed 2 rounds of 3", |of| of.play.hosts[1].round_seconds.truncate(2)),
+        ("0 epochs were opened of the 1", |of| of.play.hosts[1].epochs[0].open = false),
+        ("0 epochs were opened of the 1", |of| of.play.hosts[1].epochs.clear()),
+        ("epoch 0: 3 keys were missing", |of| of.play.hosts[0].epochs[0].keys_failed = 3),
+        ("epoch 0: nobody got a key", |of| {
+            of.play.hosts.iter_mut().for_each(|host| host.epochs[0].key_pairs = 0);
+        }),
         ("server 1 did not stop", |of| of.bad_to_stop.push("server 1".into())),
         ("host 0: a complaint", |of| of.play.hosts[0].complaints.push("a complaint".into())),
     ];
@@ -165,7 +262,7 @@ fn a_run_that_only_counts_needs_no_accepted_messages() {
 #[test]
 fn json_and_its_documentation_name_the_same_fields() {
     let mut told = BTreeSet::new();
-    collect("", &serde_json::to_value(sample()).unwrap(), &mut told);
+    collect("", &serde_json::to_value(faulty(|_| ())).unwrap(), &mut told);
     let text = include_str!("../../RESULT.md");
     let documented: BTreeSet<String> = text
         .lines()

@@ -23,6 +23,12 @@ pub(super) fn good_run(arguments: &str) -> Value {
     serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap()
 }
 
+/// A whole number of a result.
+pub(super) fn number(result: &Value, pointer: &str) -> u64 {
+    let value = result.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is there"));
+    value.as_u64().unwrap_or_else(|| panic!("{pointer} is a number: {value}"))
+}
+
 /// What a run said, for a test's failure line.
 pub(super) fn told(output: &Output) -> String {
     format!(

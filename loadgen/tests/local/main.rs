@@ -2,5 +2,7 @@
 
 mod common;
 mod ends;
+mod faults;
+mod formats;
 mod pace;
 mod runs;

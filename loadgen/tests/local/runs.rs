@@ -1,6 +1,6 @@
 //! Whole runs of a group of two tiles and a bit, in every variant, every message accounted for.
 
-use super::common::{good_run, loadgen, told};
+use super::common::{good_run, loadgen, number, told};
 use serde_json::Value;
 
 /// Members: two tiles of 64 and two more. Not a multiple of the hosts, nor of eight.
@@ -8,11 +8,6 @@ const GROUP: u64 = 130;
 
 fn run(arguments: &str) -> Value {
     good_run(&format!("--group {GROUP} --hosts 3 --rounds 2 --no-roof {arguments}"))
-}
-
-fn number(result: &Value, pointer: &str) -> u64 {
-    let value = result.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is there"));
-    value.as_u64().unwrap_or_else(|| panic!("{pointer} is a number: {value}"))
 }
 
 /// The counts that hold in any run that verifies everything.
@@ -147,7 +142,25 @@ fn wrong_usage_exits_2_and_starts_nothing() {
     for (arguments, said) in [
         ("local --group 1", "'--group <N>': give a whole number from 2 to 65,536"),
         ("local --group 3 --hosts 4", "--hosts 4 is more than the 3 members of --group"),
-        ("local --peers everybody", "give self, random, or subset:K"),
+        ("local --peers everybody", "give self, random, subset:K"),
+        (
+            "local --profile paper-xor",
+            "one server alone can find recipients or forge messages (read engine/docs/THREAT_MODEL.md)",
+        ),
+        ("local --frame-bytes 100", "a multiple of 16 from 16 to 65,536"),
+        ("local --insecure-baseline --profile paper-add --frame-bytes 128", "256, or more up to 65,536"),
+        (
+            "local --group 131 --insecure-baseline --profile paper-xor --peers subset:4",
+            "Algorithm 4, which needs an even group",
+        ),
+        (
+            "local --group 130 --insecure-baseline --profile paper-xor --peers subgroup:60%",
+            "78 recipients are more than half of 130",
+        ),
+        ("local --peers many:300", "a member has at most 256"),
+        ("local --epoch-rounds 3 --announce-rounds 9", "give at most 3"),
+        ("local --fault melt@1", "give KIND@ROUND"),
+        ("local --fault flip@9", "from 1 to the last of --rounds, 5"),
         ("local --json /no/such/directory/result.json", "give a file in a directory that exists"),
         ("locl", "local"),
     ] {

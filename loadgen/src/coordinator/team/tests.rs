@@ -111,3 +111,16 @@ fn all_are_told_to_stop_and_waited_for() {
     assert_eq!(both.join().unwrap(), ["\"stop\"\n", "\"stop\"\n"]);
     assert_eq!(team.stop_all().unwrap(), Vec::<String>::new(), "nobody is left");
 }
+
+#[test]
+fn a_peer_that_is_killed_as_part_of_the_run_is_not_waited_for() {
+    let mut team = Team::new().unwrap();
+    let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+    let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
+    let kill = team.killer("host 1".into());
+    kill();
+    far_b.say(r#"{"failed":"what a dying peer says"}"#);
+    drop(far_b);
+    far_a.say(r#"{"progress":{"rounds":5}}"#);
+    assert_eq!(team.gather(&[a, b], "playing", SOON, played).unwrap(), [5]);
+}

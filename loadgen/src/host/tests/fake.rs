@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex};
+use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex, UserId};
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::wire::{
-    Body as _, Deliver, Dial, Dialled, EpochOpen, HEADER_BYTES, Header, Hello, Kind, RoundEnd, RoundSkipped,
-    Submit, Welcome,
+    Body as _, Deliver, Dial, Dialled, EpochOpen, HEADER_BYTES, Header, Hello, Kind, Roster, RoundEnd,
+    RoundSkipped, Submit, Welcome, roster_hash,
 };
 
 const FRAME_BYTES: usize = 288;
@@ -75,6 +75,7 @@ impl Fake {
                 let (_, _, users) = Hello::read(body).expect("a valid HELLO");
                 assert_eq!(users.len(), self.members as usize, "one connection plays everybody");
                 self.say(&self.welcome().frame());
+                self.say(&Roster::frames(Epoch(0), &users));
             }
             Kind::Dial => {
                 let (dial, key) = Dial::parse_prefix(body).expect("a dial");
@@ -114,7 +115,7 @@ impl Fake {
             cell_bytes: (SHARE_BYTES as u32).into(),
             users: self.members.into(),
             purpose: 0.into(),
-            reserved: 0.into(),
+            lost: 0.into(),
         };
         let mut out = Vec::new();
         head.put(cells.len(), &mut out);
@@ -124,6 +125,7 @@ impl Fake {
     }
 
     fn welcome(&self) -> Welcome {
+        let users: Vec<UserId> = (0..self.members).map(UserId).collect();
         Welcome {
             group: 0.into(),
             epoch: 0.into(),
@@ -132,11 +134,20 @@ impl Fake {
             frame_bytes: (FRAME_BYTES as u32).into(),
             share_bytes: (SHARE_BYTES as u32).into(),
             confirm_tile_senders: 0.into(),
+            key_tile_senders: 0.into(),
             round_timeout_ms: 10_000.into(),
+            interval_ms: 0.into(),
+            epoch_rounds: 0.into(),
+            announce_rounds: 0.into(),
             round: 1.into(),
+            roster_hash: roster_hash(GroupId(0), Epoch(0), &users),
             profile: 2,
+            scheme: 0,
+            subgroups_max: 0.into(),
             open: 0,
-            reserved: [0; 6],
+            delivery: 0,
+            linked: 0,
+            reserved: 0,
         }
     }
 }

@@ -1,0 +1,272 @@
+//! What a plan costs in bytes, exactly: every frame of every connection of each server, its header included.
+//!
+//! PROTOCOL.md section 10 and the paper's 5.2 count strings: a server takes two of a sender and sends one to each of
+//! the n members; a dial is one vector per server. [`Strings`] is that. [`Model`] adds what frames take
+//! (`engine/docs/WIRE.md`), and is compared with what hosts measured at their sockets. The link between the servers
+//! is not in it. Of GRANT it has what must come at the least: what has not come yet when dialling ends is asked for
+//! again, and how much that is depends on who was quicker.
+
+mod partitions;
+
+pub use partitions::{PartitionsCost, partitions};
+
+use crate::control::Flow;
+use crate::coordinator::connections;
+use crate::plan::Plan;
+use twincast_protocol::format::{Scheme, ShareFormat};
+use twincast_protocol::ids::ServerSide;
+use twincast_protocol::parts::PartKind;
+use twincast_protocol::wire::{
+    Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello, PartsHead,
+    ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
+};
+use twincast_server::limits::CONFIRM_TILE_BYTES;
+
+/// Senders of a tile of messages.
+const TILE_SENDERS: u64 = 64;
+/// Bytes of a seed.
+const SEED_BYTES: u64 = 32;
+
+/// What clients and each server send each other, all groups together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// HELLO and WELCOME, once.
+    pub attach: Flow,
+    /// Who the members of an epoch are, and that it opens; an epoch after the first is announced as well.
+    pub members: Flow,
+    /// Session keys, and that they are in effect.
+    pub dial: Flow,
+    /// What the servers ask for of confirmations and keys, at the least.
+    pub grants: Flow,
+    /// Bit confirmations.
+    pub confirm: Flow,
+    /// Keys and their replies.
+    pub keys: Flow,
+    /// One round.
+    pub round: Flow,
+}
+
+/// What the paper counts for one message: strings and vectors, no frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strings {
+    /// A sender's session key, to each server.
+    pub dial_bytes: u64,
+    /// What a sender gives each server.
+    pub message_bytes_in: [u64; 2],
+    /// What each server sends to all members.
+    pub message_bytes_out: [u64; 2],
+}
+
+/// What frames are made of.
+struct Sizes {
+    plan: Plan,
+    format: ShareFormat,
+    /// Of each server, all groups together.
+    connections: u64,
+    groups: u64,
+    members: u64,
+    slots: u64,
+}
+
+/// Strings and vectors of one message of a plan.
+///
+/// # Errors
+/// As [`Plan::format`].
+pub fn strings(plan: &Plan) -> Result<Strings, String> {
+    let format = plan.format()?;
+    let cells = ServerSide::BOTH.map(|side| format.cell_bytes(side) as u64);
+    let rows = ServerSide::BOTH.map(|side| format.row_bytes(side) as u64);
+    Ok(Strings {
+        dial_bytes: u64::from(plan.group).div_ceil(8),
+        message_bytes_in: rows,
+        message_bytes_out: cells.map(|cell| cell * u64::from(plan.group)),
+    })
+}
+
+/// The bytes of an epoch of a plan, and of a round in it; `epoch` 0 or any later one. Nobody joins or leaves.
+///
+/// # Errors
+/// As [`Plan::format`].
+pub fn model(plan: &Plan, epoch: u32) -> Result<Model, String> {
+    let sizes = Sizes {
+        format: plan.format()?,
+        connections: connections(plan),
+        groups: plan.groups.into(),
+        members: plan.group.into(),
+        slots: plan.slots.into(),
+        plan: plan.clone(),
+    };
+    let runs = sizes.runs();
+    let all = |of: &dyn Fn(PartKind, u64) -> Flow, is_wanted: fn(PartKind) -> bool| {
+        let wanted = runs.iter().filter(|(kind, _)| is_wanted(*kind));
+        wanted.fold(Flow::default(), |all, (kind, slots)| all + of(*kind, *slots))
+    };
+    let is_confirmation = |kind| kind == PartKind::Confirmation;
+    Ok(Model {
+        attach: sizes.attach(),
+        members: sizes.members(epoch),
+        dial: sizes.dial(),
+        grants: all(&|kind, slots| sizes.grants(kind, slots), |_| true),
+        confirm: all(&|kind, slots| sizes.parts(kind, slots), is_confirmation),
+        keys: all(&|kind, slots| sizes.parts(kind, slots), |kind| kind != PartKind::Confirmation),
+        round: sizes.round(),
+    })
+}
+
+/// A frame of this struct and so many bytes more.
+fn frame<T>(tail_bytes: u64) -> u64 {
+    (HEADER_BYTES + size_of::<T>()) as u64 + tail_bytes
+}
+
+impl Sizes {
+    /// Members of all groups.
+    fn everybody(&self) -> u64 {
+        self.groups * self.members
+    }
+
+    fn dials(&self) -> bool {
+        !matches!(self.format.scheme(), Scheme::OneToMany { .. })
+    }
+
+    fn attach(&self) -> Flow {
+        let up = self.connections * frame::<Hello>(0) + self.everybody() * 4;
+        Flow { up: [up; 2], down: [self.connections * frame::<Welcome>(0); 2] }
+    }
+
+    fn members(&self, epoch: u32) -> Flow {
+        let rosters = self.members.div_ceil(ROSTER_USERS_MAX.into());
+        let announce = if epoch == 0 { 0 } else { frame::<Announce>(0) };
+        let each = announce + rosters * frame::<Roster>(0) + self.members * 4 + frame::<EpochOpen>(0);
+        Flow { up: [0; 2], down: [self.connections * each; 2] }
+    }
+
+    fn dial(&self) -> Flow {
+        if !self.dials() {
+            return Flow::default();
+        }
+        let dials = self.everybody() * self.slots;
+        let up = dials * frame::<Dial>(self.members.div_ceil(8));
+        Flow { up: [up; 2], down: [dials * frame::<Dialled>(0); 2] }
+    }
+
+    /// What members give at the start of an epoch, and for how many slots.
+    fn runs(&self) -> Vec<(PartKind, u64)> {
+        let confirmations = self.plan.confirm.then_some((PartKind::Confirmation, self.slots));
+        let keys = [PartKind::Key, PartKind::KeyReply].map(|kind| self.plan.keys.then_some((kind, 1)));
+        confirmations.into_iter().chain(keys.into_iter().flatten()).collect()
+    }
+
+    /// Parts of one kind in so many slots: from each sender a seed for S1 and a part for each member for S2, to each
+    /// member one from either.
+    fn parts(&self, kind: PartKind, slots: u64) -> Flow {
+        let (senders, part_bytes) = (self.everybody() * slots, kind.bytes() as u64);
+        let heads = self.connections * self.part_tiles(kind) * slots * DELIVER_HEAD_BYTES as u64;
+        Flow {
+            up: [
+                senders * frame::<PartsHead>(SEED_BYTES),
+                senders * frame::<PartsHead>(self.members * part_bytes),
+            ],
+            down: [heads + senders * self.members * part_bytes; 2],
+        }
+    }
+
+    /// A grant for one sender goes to its connection, right after its dial: confirmations, where they can be kept. One
+    /// for a tile goes to all connections, when the tile is due.
+    fn grants(&self, kind: PartKind, slots: u64) -> Flow {
+        let each = self.everybody() * slots;
+        let tiles = self.connections * self.part_tiles(kind) * slots;
+        let is_early = kind == PartKind::Confirmation;
+        let grants =
+            [is_early, is_early && self.plan.box_mib > 0].map(|early| if early { each } else { tiles });
+        Flow { up: [0; 2], down: grants.map(|grants| grants * frame::<Grant>(0)) }
+    }
+
+    /// Tiles of parts in one slot.
+    fn part_tiles(&self, kind: PartKind) -> u64 {
+        self.members.div_ceil(self.part_tile_senders(kind))
+    }
+
+    /// Senders to a tile of parts: a power of two that keeps the tile within a server's limit.
+    fn part_tile_senders(&self, kind: PartKind) -> u64 {
+        let fit = CONFIRM_TILE_BYTES as u64 / (self.members * kind.bytes() as u64);
+        1 << fit.clamp(1, TILE_SENDERS).ilog2()
+    }
+
+    fn round(&self) -> Flow {
+        let choices = if self.dials() { 0 } else { 2 * self.members };
+        let tiles = self.members.div_ceil(TILE_SENDERS) * self.slots;
+        let heads = self.connections * (tiles * DELIVER_HEAD_BYTES as u64 + frame::<RoundEnd>(0));
+        let up = |side| {
+            let row = self.format.row_bytes(side) as u64 * self.slots;
+            self.everybody() * frame::<Submit>(choices + row)
+        };
+        let down = |side| {
+            let cells = self.everybody() * self.members * self.slots;
+            heads + cells * self.format.cell_bytes(side) as u64
+        };
+        Flow { up: ServerSide::BOTH.map(up), down: ServerSide::BOTH.map(down) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{many, plan};
+    use crate::plan::{Peers, ProfileName};
+
+    /// Section 10's table: n * n cells a round, n * n * 64 bytes of confirmations, and 2% of frames at the most.
+    #[test]
+    fn a_round_costs_what_the_protocol_says() {
+        for (group, profile, share) in [
+            (1_000, ProfileName::Compact, 336),
+            (1_000, ProfileName::PaperXor, 771),
+            (2_000, ProfileName::PaperAdd, 772),
+        ] {
+            let frame_bytes = crate::plan::frame_bytes_default(profile);
+            let plan = Plan { group, profile, frame_bytes, ..plan() };
+            let cells = u64::from(group) * u64::from(group);
+            let model = model(&plan, 0).unwrap();
+            assert_eq!(strings(&plan).unwrap().message_bytes_out, [u64::from(group) * share; 2]);
+            assert_eq!(strings(&plan).unwrap().message_bytes_in, [2 * share; 2]);
+            for side in 0..2 {
+                let over = model.round.down[side] - cells * share;
+                assert!(over > 0 && over * 50 < cells * share, "{over} bytes of frames");
+                assert!(model.confirm.down[side] >= cells * 64);
+            }
+            assert_eq!(model.keys, Flow::default());
+        }
+    }
+
+    #[test]
+    fn algorithm_4_costs_s1_a_pair_and_one_to_many_a_half_for_each_subgroup() {
+        let paper = Plan { group: 130, profile: ProfileName::PaperXor, frame_bytes: 256, ..plan() };
+        let pair = Plan { peers: Peers::Subgroup(25), ..paper.clone() };
+        assert_eq!(strings(&pair).unwrap().message_bytes_out, [130 * 1542, 130 * 771]);
+        assert_eq!(strings(&pair).unwrap().message_bytes_in, [4 * 771, 2 * 771]);
+        let dealt = Plan { peers: Peers::Many(many(4, 2, 3)), ..paper };
+        assert_eq!(strings(&dealt).unwrap().message_bytes_in, [2 * 5 * 771; 2]);
+        let model = model(&dealt, 0).unwrap();
+        assert_eq!(model.dial, Flow::default(), "nobody dials what is dealt round by round");
+        assert_eq!(model.round.up, [130 * (8 + 16 + 2 * 130 + 10 * 771); 2]);
+    }
+
+    #[test]
+    fn everything_is_counted_for_a_small_group_by_hand() {
+        let plan = Plan { group: 10, hosts: 2, users_per_connection: 3, slots: 2, keys: true, ..plan() };
+        let model = model(&plan, 0).unwrap();
+        // Two connections of three and one of two for each host: four.
+        assert_eq!(model.attach, Flow { up: [4 * 24 + 40; 2], down: [4 * 104; 2] });
+        assert_eq!(model.members.down, [4 * (8 + 16 + 40 + 8 + 16); 2]);
+        assert_eq!(model.dial, Flow { up: [20 * (8 + 24 + 2); 2], down: [20 * 32; 2] });
+        assert_eq!(model.round.up, [10 * (8 + 16 + 2 * 2 * 336); 2]);
+        assert_eq!(model.round.down, [4 * (2 * 64 + 32) + 200 * 336; 2]);
+        assert_eq!(model.confirm.up, [20 * (8 + 16 + 32), 20 * (8 + 16 + 640)]);
+        assert_eq!(model.confirm.down, [4 * 2 * 64 + 200 * 64; 2]);
+        assert_eq!(model.grants.down, [20 * 32 + 4 * 2 * 32, 4 * 2 * 32 + 4 * 2 * 32]);
+        assert_eq!(model.keys.up, [2 * 10 * 56, 2 * 10 * (24 + 960)]);
+        let boxed = super::model(&Plan { box_mib: 1, ..plan.clone() }, 0).unwrap();
+        assert_eq!(boxed.grants.down, [20 * 32 + 4 * 2 * 32; 2]);
+        let later = super::model(&plan, 3).unwrap();
+        assert_eq!(later.members.down[0] - model.members.down[0], 4 * 56);
+    }
+}
