@@ -1,14 +1,14 @@
-//! The paper profiles beside the compact one: making a message's shares, decoding cells; and the multiplication
-//! mod q that decides the paper's figures, in `num-bigint` against `crypto-bigint`.
+//! The paper profiles beside the compact one: making a message's shares, decoding cells; and the
+//! multiplication mod q that decides the paper's figures, in `num-bigint` against `crypto-bigint`.
 //!
 //! ```text
 //! cargo bench -p twincast-benches --bench paper
 //! ```
 //!
-//! The throughput is in elements: an element is a message split or a cell decoded, so that `1e9 / (elem/s)` is the
-//! time of one in nanoseconds. In a tile every fourth sender has a message for the member that decodes it. The compact
-//! profile decodes several cells abreast, so that a tile of one costs it as much as several; one cell alone is
-//! decoded by `receive::open`.
+//! The throughput is in elements: an element is a message split or a cell decoded, so that `1e9 / (elem/s)`
+//! is the time of one in nanoseconds. In a tile every fourth sender has a message for the member that decodes
+//! it. The compact profile decodes several cells abreast, so that a tile of one costs it as much as several;
+//! one cell alone is decoded by `receive::open`.
 
 use std::hint::black_box;
 
