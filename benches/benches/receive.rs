@@ -19,15 +19,22 @@ use twincast_client::{Client, ClientSettings, Event, Messages, Observer, Outbox,
 use twincast_protocol::codeword;
 use twincast_protocol::context::{Context, Purpose};
 use twincast_protocol::frame::FrameBytes;
-use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex};
+use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::receive::Verdicts;
-use twincast_protocol::wire::{Body, Deliver, Dialled, EpochOpen, RoundEnd, Welcome};
+use twincast_protocol::wire::{Body, Deliver, Dialled, EpochOpen, Roster, RoundEnd, Welcome, roster_hash};
 
 const SIZE: FrameBytes = FrameBytes::DEFAULT;
 const MEMBERS: u32 = 640;
 const ROUNDS: usize = 12;
 const SEED: u64 = 1;
-const SETTINGS: ClientSettings = ClientSettings { group: GroupId(1), epoch: Epoch(0), skew_bytes: 32 << 20 };
+const EPOCH: Epoch = Epoch(0);
+const SETTINGS: ClientSettings = ClientSettings {
+    group: GroupId(1),
+    epoch: Some(EPOCH),
+    join: false,
+    skew_bytes: 32 << 20,
+    accept_baseline: false,
+};
 
 /// Takes everything, wants some of it, counts.
 struct Caller {
@@ -38,7 +45,7 @@ struct Caller {
 }
 
 impl Outbox for Caller {
-    fn recipients(&mut self, _sender: User, _slot: SlotIndex) -> &[MemberIndex] {
+    fn recipients(&mut self, _epoch: Epoch, _sender: User, _slot: SlotIndex) -> &[UserId] {
         &[]
     }
     fn message(&mut self, _round: RoundNumber, _sender: User, _slot: SlotIndex) -> &[u8] {
@@ -79,7 +86,7 @@ fn round(users: u32) -> [Vec<u8>; 2] {
             cell_bytes: (SIZE.share_bytes() as u32).into(),
             users: users.into(),
             purpose: 0.into(),
-            reserved: 0.into(),
+            lost: 0.into(),
         };
         for stream in &mut streams {
             head.put(head.cells_bytes() as usize, stream);
@@ -87,7 +94,7 @@ fn round(users: u32) -> [Vec<u8>; 2] {
         for (user, sender) in (0..users).flat_map(|user| (0..64).map(move |sender| (user, sender))) {
             let context = Context {
                 group: SETTINGS.group,
-                epoch: SETTINGS.epoch,
+                epoch: EPOCH,
                 round: RoundNumber(1),
                 sender: MemberIndex(tile * 64 + sender),
                 slot: SlotIndex(0),
@@ -110,8 +117,8 @@ fn round(users: u32) -> [Vec<u8>; 2] {
 
 /// A client whose epoch is open.
 fn client(users: u32, caller: &mut Caller) -> Client {
-    let members: Vec<MemberIndex> = (0..users).map(MemberIndex).collect();
-    let mut client = Client::new(SETTINGS, members.clone()).expect("users ascend");
+    let roster: Vec<UserId> = (0..MEMBERS).map(UserId).collect();
+    let mut client = Client::new(SETTINGS, roster[..users as usize].to_vec()).expect("users ascend");
     let mut welcome = Welcome {
         group: 1.into(),
         epoch: 0.into(),
@@ -120,14 +127,24 @@ fn client(users: u32, caller: &mut Caller) -> Client {
         frame_bytes: (SIZE.bytes() as u32).into(),
         share_bytes: (SIZE.share_bytes() as u32).into(),
         confirm_tile_senders: 0.into(),
+        key_tile_senders: 0.into(),
         round_timeout_ms: 10_000.into(),
+        interval_ms: 0.into(),
+        epoch_rounds: 0.into(),
+        announce_rounds: 0.into(),
         round: 1.into(),
+        roster_hash: roster_hash(SETTINGS.group, EPOCH, &roster),
         profile: 2,
+        scheme: 0,
+        subgroups_max: 0.into(),
         open: 0,
-        reserved: [0; 6],
+        delivery: 0,
+        linked: 0,
+        reserved: 0,
     }
     .frame()
     .to_vec();
+    welcome.extend_from_slice(&Roster::frames(EPOCH, &roster));
     feed(&mut client, [&welcome.clone(), &welcome], 4096, caller);
     for server in ServerSide::BOTH {
         loop {
@@ -139,10 +156,10 @@ fn client(users: u32, caller: &mut Caller) -> Client {
         }
     }
     welcome.clear();
-    for (id, member) in (1..).zip(&members) {
-        Dialled::new(id, SETTINGS.epoch, *member, SlotIndex(0)).put(0, &mut welcome);
+    for member in (0..users).map(MemberIndex) {
+        Dialled::new(1, EPOCH, member, SlotIndex(0)).put(0, &mut welcome);
     }
-    EpochOpen::new(SETTINGS.epoch, MEMBERS, RoundNumber(1)).put(0, &mut welcome);
+    EpochOpen::new(EPOCH, MEMBERS, RoundNumber(1)).put(0, &mut welcome);
     feed(&mut client, [&welcome.clone(), &welcome], 4096, caller);
     client
 }

@@ -261,7 +261,7 @@ pub struct PlayReport {
     pub attach: Flow,
     /// Submissions, deliveries and ends of rounds.
     pub messages: Flow,
-    /// Errors, and what is fetched.
+    /// Errors, and what belongs to nothing else, since the host's start.
     pub other: Flow,
     /// Every epoch since the host's start.
     pub epochs: Vec<EpochReport>,

@@ -74,7 +74,7 @@ fn refused(
     must_say: &str,
     result: Result<RunResult, RunError>,
 ) -> Result<(bool, String), RunError> {
-    let done = plan.fault.map(|fault| fault.in_words(plan.hosts)).unwrap_or_default();
+    let done = plan.fault.map(|fault| fault.in_words(plan)).unwrap_or_default();
     let (as_expected, caused) = match result {
         Err(RunError::Child { name, what, .. }) => (what.contains(must_say), format!("{name} {what}")),
         Err(other) => return Err(other),

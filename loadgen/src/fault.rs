@@ -13,18 +13,20 @@
 //! | `delay` | S2's cells of the round come late | nothing within the round's time limit, else all `Incomplete` |
 //! | `half-submit` | one user's SUBMIT reaches S1 only | that sender `Absent` for all; `Incomplete` without the link |
 //! | `kill-host` | one host dies as it submits | its members `Absent` for all from then on |
-//! | `swap-half` | S1 hands one user the wrong half of one sender | `Tampered`; a paper profile lets it pass |
+//! | `swap-half` | S1 hands one user the wrong half of one who writes to it | `Tampered`; without confirmed bits, silence |
 
 pub mod expected;
 pub mod proxy;
 
+use crate::plan::Plan;
+use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
 
 /// The group that faults of one cell or one connection are done to.
 pub const GROUP: u32 = 0;
 /// The user whose cells, connection or submission such a fault is about.
 pub const USER: u32 = 0;
-/// The sender whose cell is flipped or swapped.
+/// The sender whose cell is flipped.
 pub const SENDER: u32 = 1;
 /// A stream that is held longer than so many times a round's time limit is too late: a client waits for the limit from
 /// the last byte of any use, and takes some time to make room for all that the other server has sent.
@@ -123,10 +125,22 @@ impl FaultKind {
 }
 
 impl Fault {
-    /// What was done, in one sentence; `host` is the one that was killed.
+    /// The sender whose cell is flipped, or whose wrong half is handed out: that of somebody who writes to the user, if
+    /// anybody does. A paper profile lets the user miss it; whoever it is not for would read it or notice, by chance.
     #[must_use]
-    pub fn in_words(&self, hosts: u32) -> String {
-        let round = self.round;
+    pub fn sender(&self, plan: &Plan) -> u32 {
+        if self.kind != FaultKind::SwapHalf {
+            return SENDER;
+        }
+        let arrivals = Workload::new(plan, GROUP).arrivals(0, self.round);
+        let writes = arrivals.to(USER).iter().find(|arrival| arrival.slot == 0);
+        writes.map_or(SENDER, |arrival| arrival.sender)
+    }
+
+    /// What was done, in one sentence.
+    #[must_use]
+    pub fn in_words(&self, plan: &Plan) -> String {
+        let (round, hosts, sender) = (self.round, plan.hosts, self.sender(plan));
         match self.kind {
             FaultKind::Flip => {
                 format!("round {round}: one bit of S1's cell of sender {SENDER} for user {USER} was flipped")
@@ -149,7 +163,7 @@ impl Fault {
                 format!("round {round}: host {} was killed as it submitted", hosts.saturating_sub(1))
             }
             FaultKind::SwapHalf => {
-                format!("round {round}: S1 handed user {USER} the wrong half of sender {SENDER}")
+                format!("round {round}: S1 handed user {USER} the wrong half of sender {sender}")
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use std::time::Duration;
+use twincast_server::limits::TIMEOUT_MS_MAX;
 
 /// Members of a group.
 pub const GROUP_MIN: u32 = 2;
@@ -70,6 +71,10 @@ pub const LOG_LINES_KEPT: usize = 20;
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for an answer that takes no work.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a server to count what its clients have received.
+pub const COUNTED_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time between two looks at what it has counted.
+pub const COUNTED_RETRY: Duration = Duration::from_millis(5);
 /// Time for a child to stop gracefully before it is killed.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a child to go after its input was closed, when a run is cut short.
@@ -98,12 +103,17 @@ pub fn round_silence_max(plan: &Plan) -> Duration {
     Duration::from_secs(60 + seconds) + dialling
 }
 
-/// The time limit of a round.
+/// The time limit of a round: as generous as the coordinator's, but for what a server takes.
 pub fn round_timeout_ms(plan: &Plan) -> u64 {
     match plan.round_timeout_ms {
-        0 => round_silence_max(plan).as_millis() as u64,
+        0 => (round_silence_max(plan).as_millis() as u64).min(TIMEOUT_MS_MAX - PEER_TIMEOUT_SPARE_MS),
         configured => configured.into(),
     }
+}
+
+/// The time limit of dialling, likewise.
+pub fn dial_timeout_ms(plan: &Plan) -> u64 {
+    (dial_silence_max(plan).as_millis() as u64).min(TIMEOUT_MS_MAX)
 }
 
 /// (sender, recipient, slot) of one round, all groups.

@@ -123,7 +123,8 @@ pub struct Cost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bytes {
-    /// `attach`, `members`, `dial`, `grants`, `confirm`, `keys` (of the first epoch) or `rounds` (the measured ones).
+    /// `attach`, `members`, `dial`, `grants`, `confirm`, `keys` (of the first epoch), `rounds` (the
+    /// measured ones) or `other` (all).
     pub part: String,
     /// What the cost model says.
     pub model: Flow,

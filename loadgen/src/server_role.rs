@@ -1,8 +1,8 @@
 //! The server role: one server in a process of its own, led over the standard streams.
 
 use crate::control::{ServerNews, ServerOrder, ServerReport};
-use crate::fault::{Fault, FaultKind, SENDER, USER};
-use crate::limits::{PEER_TIMEOUT_SPARE_MS, dial_silence_max, round_timeout_ms};
+use crate::fault::{Fault, FaultKind, USER};
+use crate::limits::{PEER_TIMEOUT_SPARE_MS, dial_timeout_ms, round_timeout_ms};
 use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use std::fmt::Write as _;
@@ -56,8 +56,9 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
         let bytes = u64::from(plan.box_mib) << 20;
         put(format!("\n[box]\nfolder = {:?}\nbytes_max = {bytes}\n", folder.display().to_string()));
     }
-    if let (1, Some(Fault { kind: FaultKind::SwapHalf, round, .. })) = (side, plan.fault) {
-        put(format!("\n[fault]\nswap_half = {{ round = {round}, sender = {SENDER}, user = {USER} }}\n"));
+    if let (1, Some(fault @ Fault { kind: FaultKind::SwapHalf, round, .. })) = (side, plan.fault) {
+        let sender = fault.sender(plan);
+        put(format!("\n[fault]\nswap_half = {{ round = {round}, sender = {sender}, user = {USER} }}\n"));
     }
     (0..plan.groups).for_each(|group| put(group_text(plan, group)));
     text
@@ -87,7 +88,7 @@ fn group_text(plan: &Plan, id: u32) -> String {
         put("announce_rounds", &plan.announce_rounds);
     }
     put("round_timeout_ms", &round_timeout_ms(plan));
-    put("dial_timeout_ms", &dial_silence_max(plan).as_millis());
+    put("dial_timeout_ms", &dial_timeout_ms(plan));
     text
 }
 

@@ -65,8 +65,14 @@ impl Client {
     /// Whether it did anything.
     pub(crate) fn catch_up(&mut self, observer: &mut impl Observer) -> bool {
         let Client { streams, sessions, catching_up: Some(catching_up), .. } = self else { return false };
-        let waits = |stream: &Stream| stream.fetching.is_some() || stream.floor == Key::LAST;
-        let Some(session) = sessions.front().filter(|_| !streams.iter().any(waits)) else { return false };
+        let Some(session) = sessions.front() else { return false };
+        // A server that is gone, or in the next epoch already, has no more to say about this one.
+        let waits = |stream: &Stream| {
+            stream.fetching.is_some() || stream.floor == Key::LAST || stream.epoch != session.epoch
+        };
+        if streams.iter().any(waits) {
+            return false;
+        }
         if std::mem::replace(&mut catching_up.asked, true) {
             catching_up.windows.pop_front();
         }
@@ -94,7 +100,12 @@ impl Client {
 
     /// `server` refuses what was fetched last: what the other one sends of it is of no use.
     pub(crate) fn fetch_refused(&mut self, server: ServerSide) {
-        if self.streams[server.index()].fetching.take().is_none() {
+        let stream = &mut self.streams[server.index()];
+        if stream.stale_fetches > 0 {
+            stream.stale_fetches -= 1;
+            return;
+        }
+        if stream.fetching.take().is_none() {
             return;
         }
         let other = &mut self.streams[server.other().index()];

@@ -109,6 +109,8 @@ impl Client {
     /// open; rounds go on from the first that both servers deliver whole. Parts that were on their way to S2 are not
     /// made again. A client that ended with an error stays ended.
     pub fn reconnect(&mut self) {
+        // Epochs may have gone by.
+        self.settings.epoch = None;
         self.streams = ServerSide::BOTH.map(Stream::new);
         for mut session in self.sessions.drain(..) {
             session.reconnect();

@@ -43,7 +43,7 @@ impl Client {
             MESSAGES => None,
             purpose => {
                 let kind = u8::try_from(purpose).ok().and_then(PartKind::from_number);
-                match kind.filter(|kind| group.part_tile_senders(*kind) > 0) {
+                match kind.filter(|kind| group.has_parts(*kind)) {
                     None => return Err(expected(server, "purpose", purpose.into(), MESSAGES.into())),
                     kind => kind,
                 }
@@ -51,7 +51,9 @@ impl Client {
         };
         let (tile_senders, slots, cell_bytes) = match part {
             None => (TILE_SENDERS, group.slots, group.format.cell_bytes(server)),
-            Some(kind) => (group.part_tile_senders(kind), group.part_slots(kind), kind.bytes()),
+            Some(kind) => {
+                (group.part_tile_senders(kind, session.members()), group.part_slots(kind), kind.bytes())
+            }
         };
         let (slot, tile, round) = (deliver.slot.get(), deliver.tile.get(), RoundNumber(deliver.round.get()));
         field(server, KIND, "users", deliver.users.get().into(), session.users.len() as u64)?;
@@ -68,6 +70,9 @@ impl Client {
                 Key::parts(session.epoch, kind, slot, tile)
             }
         };
+        if part.is_none() && stream.open && stream.epoch == session.epoch {
+            stream.leave_out_before(round);
+        }
         let kin = kin(stream, session, key, deliver)?;
         let mut delivery = Delivery {
             key,

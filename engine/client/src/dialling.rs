@@ -58,6 +58,10 @@ impl Client {
     ) -> bool {
         let index = server.index();
         let slots = self.group.map_or(0, |group| group.slots);
+        if self.streams[index].gave_up {
+            // Of an epoch that the server gave up with everything else.
+            return true;
+        }
         let dialling = self.sessions.iter_mut().rev().find(|session| session.opened[index].is_none());
         let Some(session) = dialling else { return false };
         let (slot, user) = (head.slot.get(), session.position_of(head.sender.get()));
@@ -66,7 +70,8 @@ impl Client {
         let Some(dial) = session.dials.get_mut(position) else { return false };
         session.effective -= usize::from(dial.is_effective());
         dial.revoke(server);
-        if dial.secrets().is_some() {
+        // While the other server is away there is no next epoch to dial: it will be announced again.
+        if dial.secrets().is_some() && !session.waits[index] {
             session.redial[index].push_back(position);
         }
         if !std::mem::replace(&mut dial.void, true) {
@@ -87,7 +92,7 @@ impl Client {
         let (frame, session) = (Kind::Grant, &mut self.sessions[position]);
         let number = grant.purpose.get();
         let kind = u8::try_from(number).ok().and_then(PartKind::from_number);
-        let Some(kind) = kind.filter(|kind| group.part_tile_senders(*kind) > 0) else {
+        let Some(kind) = kind.filter(|kind| group.has_parts(*kind)) else {
             let when = "for parts that the group does not have";
             return Err(ClientError::Unexpected { server, kind: frame, when });
         };

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::group::GroupSettings;
 use crate::key::Key;
 use crate::observer::Observer;
+use crate::outbound::Wanted;
 use crate::receiving::Round;
 use crate::session::Session;
 use crate::stream::Stream;
@@ -168,13 +169,19 @@ impl Client {
         let expected = if stream.open { next(stream.epoch) } else { stream.epoch };
         field(server, kind, "epoch", epoch.0.into(), expected.0.into())?;
         let first_round = round_in_bounds(server, "first_round", open.first_round.get())?;
+        let announced = match place {
+            Place::Session(position) => self.sessions[position].first_round,
+            Place::Wait | Place::Drop => None,
+        };
+        field(server, kind, "first_round", first_round.0, announced.unwrap_or(first_round).0)?;
+        let nothing_came = stream.floor <= Key::start(epoch);
         if stream.open && stream.in_step {
-            field(server, kind, "first_round", first_round.0, stream.round.0)?;
+            stream.leave_out_before(first_round);
             if stream.tiles_in_round > 0 {
                 return Err(ClientError::OutOfOrder { server, kind, what: "the last round has not ended" });
             }
+            field(server, kind, "first_round", first_round.0, stream.round.0)?;
         }
-        let nothing_came = stream.floor <= Key::start(epoch);
         stream.epoch = epoch;
         stream.open = true;
         stream.round = first_round;
@@ -212,17 +219,16 @@ impl Client {
         self.catching_up = None;
         self.round = Round::default();
         self.submissions.clear();
-        for stream in &mut self.streams {
-            stream.fetching = None;
-        }
+        self.streams.iter_mut().for_each(Stream::stop_fetching);
     }
 
     /// The epoch in front is open at both servers.
     fn opened(&mut self, observer: &mut impl Observer) {
         let Some(session) = self.sessions.front_mut() else { return };
-        let epoch = session.epoch;
         let begun = self.streams[1].outbound.begun.map(|begun| begun.parts);
-        let half_sent = begun.filter(|parts| parts.epoch == epoch && parts.kind == PartKind::Confirmation);
+        let of_this =
+            |parts: &Wanted| parts.session == session.serial && parts.kind == PartKind::Confirmation;
+        let half_sent = begun.filter(of_this);
         let slots = self.group.map_or(0, |group| group.slots as usize);
         let half_sent = half_sent.map(|parts| parts.position * slots + parts.slot.0 as usize);
         for (position, dial) in session.dials.iter_mut().enumerate() {

@@ -128,6 +128,7 @@ impl Client {
         if stream.epoch != epoch || self.round.number.is_none() && self.catching_up.is_none() {
             return Ok(false);
         }
+        stream.leave_out_before(RoundNumber(over.round));
         if stream.in_step {
             field(server, kind, "round", over.round, stream.round.0)?;
         }
@@ -190,7 +191,7 @@ impl Client {
                 let last = self.sessions.back().map(|session| session.epoch);
                 let stream = &mut self.streams[index];
                 stream.gave_up = true;
-                stream.fetching = None;
+                stream.stop_fetching();
                 stream.floor = Key::end(last.unwrap_or(stream.epoch));
             }
             Some(Code::FetchRange | Code::EpochWrong | Code::EpochNotOpen)

@@ -1,7 +1,7 @@
 //! The group as both servers describe it.
 
 use crate::error::{ClientError, field};
-use crate::limits::{SLOTS_MAX, TILE_SENDERS};
+use crate::limits::{PART_TILE_BYTES, SLOTS_MAX, TILE_SENDERS};
 use crate::roster;
 use std::time::Duration;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
@@ -28,9 +28,9 @@ pub struct GroupSettings {
     pub slots: u32,
     /// How messages become shares.
     pub format: ShareFormat,
-    /// Senders to a tile of confirmations; 0 where the group has none.
+    /// Senders to a tile of confirmations in that epoch; 0 where the group has none.
     pub confirm_tile_senders: u32,
-    /// Senders to a tile of keys and of replies; 0 where members do not exchange keys.
+    /// Senders to a tile of keys and of replies in that epoch; 0 where members do not exchange keys.
     pub key_tile_senders: u32,
     /// How long a round waits for the second server.
     pub round_timeout: Duration,
@@ -42,6 +42,8 @@ pub struct GroupSettings {
     pub announce_rounds: u32,
     /// Whether the servers are linked to each other.
     pub linked: bool,
+    /// Whether tiles of parts are as large as [`PART_TILE_BYTES`] allows, and so follow n from epoch to epoch.
+    pub(crate) fills_tiles: bool,
 }
 
 impl GroupSettings {
@@ -77,10 +79,12 @@ impl GroupSettings {
             ("confirm_tile_senders", welcome.confirm_tile_senders.get()),
             ("key_tile_senders", welcome.key_tile_senders.get()),
         ];
-        for (field, senders) in tile_sizes {
+        let mut fills_tiles = true;
+        for ((field, senders), kind) in tile_sizes.into_iter().zip(PartKind::ALL) {
             if senders != 0 && !(senders.is_power_of_two() && senders <= TILE_SENDERS) {
                 return refuse(field, senders);
             }
+            fills_tiles &= senders == 0 || senders == full_tile_senders(kind, welcome.members.get());
         }
         // A round of one-to-many has one table of choices, and no dial that could be confirmed.
         if let Scheme::OneToMany { .. } = format.scheme() {
@@ -103,6 +107,7 @@ impl GroupSettings {
             epoch_rounds: welcome.epoch_rounds.get(),
             announce_rounds: welcome.announce_rounds.get(),
             linked: welcome.linked == 1,
+            fills_tiles,
         })
     }
 
@@ -130,12 +135,18 @@ impl GroupSettings {
         self.format.message_bytes_max().saturating_sub(around)
     }
 
-    /// Senders to a tile of parts; 0 where the group has no such parts.
-    pub(crate) fn part_tile_senders(&self, kind: PartKind) -> u32 {
-        match kind {
+    /// Whether the group has such parts.
+    pub(crate) fn has_parts(&self, kind: PartKind) -> bool {
+        self.part_tile_senders(kind, 1) != 0
+    }
+
+    /// Senders to a tile of parts in an epoch of so many members; 0 where the group has no such parts.
+    pub(crate) fn part_tile_senders(&self, kind: PartKind, members: u32) -> u32 {
+        let senders = match kind {
             PartKind::Confirmation => self.confirm_tile_senders,
             PartKind::Key | PartKind::KeyReply => self.key_tile_senders,
-        }
+        };
+        if senders == 0 || !self.fills_tiles { senders } else { full_tile_senders(kind, members) }
     }
 
     /// The slots that have parts of this kind.
@@ -163,6 +174,12 @@ impl GroupSettings {
     }
 }
 
+/// The most senders to a tile of parts that keep it within its limit: a power of two, at most 64.
+fn full_tile_senders(kind: PartKind, members: u32) -> u32 {
+    let fit = PART_TILE_BYTES / (u64::from(members.max(1)) * kind.bytes() as u64);
+    1 << fit.clamp(1, TILE_SENDERS.into()).ilog2()
+}
+
 fn read_format(server: ServerSide, welcome: &Welcome) -> Result<ShareFormat, ClientError> {
     let refuse = |field, said: u32| ClientError::Group { server, field, said: said.into() };
     let profile = Profile::from_number(welcome.profile);
@@ -185,12 +202,10 @@ fn read_format(server: ServerSide, welcome: &Welcome) -> Result<ShareFormat, Cli
 type Value = fn(&Welcome) -> u64;
 
 /// What is the same at both servers whatever epoch they are in.
-const SETTINGS: [(&str, Value); 15] = [
+const SETTINGS: [(&str, Value); 13] = [
     ("group", |welcome| welcome.group.get().into()),
     ("slots", |welcome| welcome.slots.get().into()),
     ("frame_bytes", |welcome| welcome.frame_bytes.get().into()),
-    ("confirm_tile_senders", |welcome| welcome.confirm_tile_senders.get().into()),
-    ("key_tile_senders", |welcome| welcome.key_tile_senders.get().into()),
     ("round_timeout_ms", |welcome| welcome.round_timeout_ms.get().into()),
     ("interval_ms", |welcome| welcome.interval_ms.get().into()),
     ("epoch_rounds", |welcome| welcome.epoch_rounds.get().into()),
@@ -201,6 +216,13 @@ const SETTINGS: [(&str, Value); 15] = [
     ("delivery", |welcome| welcome.delivery.into()),
     ("linked", |welcome| welcome.linked.into()),
     ("reserved", |welcome| welcome.reserved.into()),
+];
+
+/// What is the same in one epoch.
+const OF_EPOCH: [(&str, Value); 3] = [
+    ("members", |welcome| welcome.members.get().into()),
+    ("confirm_tile_senders", |welcome| welcome.confirm_tile_senders.get().into()),
+    ("key_tile_senders", |welcome| welcome.key_tile_senders.get().into()),
 ];
 
 /// Refuses two servers that describe different groups. They may be in different epochs for a moment; the members of
@@ -215,7 +237,7 @@ pub(crate) fn compare(welcomes: [&Welcome; 2]) -> Result<(), ClientError> {
     };
     SETTINGS.into_iter().try_for_each(|(field, value)| differ(field, value))?;
     if welcomes[0].epoch == welcomes[1].epoch {
-        differ("members", |welcome| welcome.members.get().into())?;
+        OF_EPOCH.into_iter().try_for_each(|(field, value)| differ(field, value))?;
         roster::compare_hashes(welcomes.map(|welcome| &welcome.roster_hash))?;
     }
     Ok(())

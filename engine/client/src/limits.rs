@@ -32,6 +32,8 @@ pub const SMALL_FRAME_BYTES_MAX: usize = 8 + SMALL_BODY_BYTES_MAX;
 
 /// Bytes of a cell: a pair of shares of the largest frame.
 pub const CELL_BYTES_MAX: u32 = 2 * (65_536 + 1024);
+/// Bytes of a tile of parts at the most.
+pub const PART_TILE_BYTES: u64 = 16 << 20;
 /// Senders of a message tile.
 pub const TILE_SENDERS: u32 = twincast_protocol::receive::TILE_SENDERS as u32;
 

@@ -91,16 +91,29 @@ impl Client {
         moved | end
     }
 
-    /// Closes the round if both servers have ended it, or one has and the other is past it. Whether it did.
+    /// Closes the round if both servers have ended it, or one has and the other is past it, or both have left it out
+    /// without a word. Whether it did.
     pub(crate) fn close_if_ended(&mut self, observer: &mut impl Observer) -> bool {
         let (Some(session), Some(number)) = (self.sessions.front(), self.round.number) else { return false };
-        let ended = self.round.ended;
-        let past = self.streams.each_ref().map(|stream| stream.is_past(session.epoch, number));
-        let over = ended != [None; 2] && (0..2).all(|server| ended[server].is_some() || past[server]);
-        if over {
-            self.close_round(false, false, observer);
+        let (epoch, ended) = (session.epoch, self.round.ended);
+        let past = self.streams.each_ref().map(|stream| stream.is_past(epoch, number));
+        if ended != [None; 2] {
+            let over = (0..2).all(|server| ended[server].is_some() || past[server]);
+            if over {
+                self.close_round(false, false, observer);
+            }
+            return over;
         }
-        over
+        let left_out = self.streams.iter().all(|stream| stream.has_left_out(epoch, number));
+        if left_out {
+            self.close_round(false, true, observer);
+            // However many they left out: there is nothing to tell of each.
+            let [one, two] = self.streams.each_ref().map(|stream| stream.round);
+            let next = one.min(two).max(number.next());
+            self.round = Round::begin(next);
+            self.next_submission = self.next_submission.max(next);
+        }
+        left_out
     }
 
     /// Takes note of a closed connection whose last bytes are used. Whether there was one.

@@ -142,7 +142,8 @@ impl Session {
         let mut cells = 0;
         for read in &self.read[1..] {
             for (_, tile, _) in read.missing(1) {
-                cells += u64::from(tile_range(self.members(), group.key_tile_senders, tile).1);
+                let tile_senders = group.part_tile_senders(read.kind, self.members());
+                cells += u64::from(tile_range(self.members(), tile_senders, tile).1);
             }
         }
         cells * self.users.len() as u64

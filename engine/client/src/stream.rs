@@ -3,7 +3,7 @@
 use crate::error::ClientError;
 use crate::inbound::Inbound;
 use crate::key::{Class, Key};
-use crate::limits::{CELL_BYTES_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
+use crate::limits::{CELL_BYTES_MAX, ROUND_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
 use crate::observer::Tile;
 use crate::outbound::Outbound;
 use crate::roster::Said;
@@ -42,6 +42,8 @@ pub(crate) struct Stream {
     pub(crate) tiles_in_round: u32,
     /// The tiles that are fetched and not there yet.
     pub(crate) fetching: Option<Fetching>,
+    /// FETCHes of an epoch that was over before they got there: their refusals are still to come.
+    pub(crate) stale_fetches: u32,
     /// No more bytes come.
     pub(crate) closed: bool,
 }
@@ -137,6 +139,7 @@ impl Stream {
             delivery: None,
             tiles_in_round: 0,
             fetching: None,
+            stale_fetches: 0,
             closed: false,
         }
     }
@@ -201,6 +204,25 @@ impl Stream {
         self.epoch = epoch;
         self.floor = Key::start(epoch);
         (self.partial, self.tiles_in_round) = (None, 0);
+    }
+
+    /// The epoch that it was asked for parts of is over. All that it answered came before it said so.
+    pub(crate) fn stop_fetching(&mut self) {
+        self.stale_fetches += u32::from(self.fetching.take().is_some());
+    }
+
+    /// It speaks of a round: those before it are left out, if it has not begun one of them. A server that has much to
+    /// catch up with does not speak of each.
+    pub(crate) fn leave_out_before(&mut self, round: RoundNumber) {
+        if self.in_step && round > self.round && round.0 <= ROUND_MAX && self.tiles_in_round == 0 {
+            self.round = round;
+            self.floor = self.floor.max(Key::round(self.epoch, round));
+        }
+    }
+
+    /// Whether it has left out `round` of its epoch without a word, and is still in that epoch.
+    pub(crate) fn has_left_out(&self, epoch: Epoch, round: RoundNumber) -> bool {
+        !self.gave_up && self.epoch == epoch && self.floor != Key::LAST && self.round > round
     }
 
     /// The first round of which it still delivers everything.

@@ -95,7 +95,7 @@ pub(crate) struct TilesRead {
 impl TilesRead {
     /// None of them; there are none where the group has no such parts.
     pub(crate) fn new(kind: PartKind, group: &GroupSettings, members: u32) -> TilesRead {
-        let tiles = match group.part_tile_senders(kind) {
+        let tiles = match group.part_tile_senders(kind, members) {
             0 => 0,
             senders => members.div_ceil(senders),
         };
@@ -160,6 +160,7 @@ mod tests {
             epoch_rounds: 0,
             announce_rounds: 0,
             linked: false,
+            fills_tiles: false,
         }
     }
 

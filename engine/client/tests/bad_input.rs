@@ -309,7 +309,7 @@ fn a_wrong_announcement_is_named() {
     };
     assert_eq!(opens(2, false), Ok(()));
     assert!(matches!(opens(3, false), Err(ClientError::Field { field: "first_round", .. })));
-    assert!(matches!(opens(1, true), Err(ClientError::OutOfOrder { kind: Kind::EpochOpen, .. })));
+    assert!(matches!(opens(2, true), Err(ClientError::OutOfOrder { kind: Kind::EpochOpen, .. })));
 }
 
 #[test]
@@ -404,7 +404,8 @@ fn fields_of_a_delivery_are_checked() {
             error => panic!("{error}"),
         }
     };
-    assert_eq!(named(0, 2), "round");
+    assert_eq!(named(0, 0), "round");
+    assert_eq!(named(7, 0x80), "round");
     assert_eq!(named(8, 0xff), "length"); // a sender beyond the last is present
     assert_eq!(named(16, 9), "epoch");
     assert_eq!(named(20, 1), "slot");
@@ -422,9 +423,15 @@ fn fields_of_a_delivery_are_checked() {
 
 #[test]
 fn ends_of_rounds_are_checked() {
-    let end = later(SHAPE, |server, _| server.end(2, 0));
-    let round = ClientError::Field { server: S1, kind: Kind::RoundEnd, field: "round", said: 2, expected: 1 };
-    assert_eq!(end, round);
+    for wrong in [0, u64::MAX] {
+        let end = later(SHAPE, |server, _| server.end(wrong, 0));
+        let (kind, field) = (Kind::RoundEnd, "round");
+        assert_eq!(end, ClientError::Field { server: S1, kind, field, said: wrong, expected: 1 });
+    }
+    let mut world = World::opened(SHAPE, 1);
+    world.put_both(|server, users| [server.tile(1, 0, 0, users), server.end(2, 0)].concat());
+    let begun = world.players[0].give_all(&mut world.rng, world.now).expect_err("round 1 has begun");
+    assert!(matches!(begun, ClientError::Field { field: "round", said: 2, expected: 1, .. }), "{begun}");
     let end = later(SHAPE, |server, _| server.end(1, 1));
     let tiles = ClientError::Field { server: S1, kind: Kind::RoundEnd, field: "tiles", said: 1, expected: 0 };
     assert_eq!(end, tiles);

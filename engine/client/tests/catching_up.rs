@@ -437,3 +437,77 @@ fn a_server_met_before_it_gives_up_and_one_met_after_are_no_contradiction() {
     assert_eq!(world.players[0].client.epoch(), Some(epoch));
     assert!(world.players[0].record.events.contains(&Event::Dialled { epoch }));
 }
+
+#[test]
+fn a_dial_that_the_servers_number_differently_is_not_used() {
+    let shape = Shape { confirm_tile_senders: 0, ..SHAPE };
+    let mut world = World::opened(shape, 10);
+    world.play(1);
+    let silent = world.players[0].users[1];
+    world.servers[1].keys.get_mut(&(EPOCH.0, silent.0, 1)).expect("dialled").1 ^= 1;
+    replace(&mut world);
+    world.settle();
+    world.submit(2);
+    let submitted: Vec<MemberIndex> =
+        world.players[0].workload.submitted.iter().map(|(_, user)| *user).collect();
+    let others: Vec<MemberIndex> =
+        world.players[0].users.iter().copied().filter(|user| *user != silent).collect();
+    assert_eq!(submitted, others);
+}
+
+#[test]
+fn a_server_met_before_it_opens_and_one_met_after_are_no_contradiction() {
+    let mut world = World::attached(SHAPE, 11);
+    world.exchange_parts(EPOCH);
+    // S1 is in round 1 when the new client comes, S2 opens after that.
+    world.servers[0].open = true;
+    replace(&mut world);
+    world.carry_one(0, ServerSide::One);
+    world.carry_one(0, ServerSide::Two);
+    let users = world.players[0].users.clone();
+    let first = world.servers[0].tile(1, 0, 0, &users);
+    world.players[0].coming[0].extend(first);
+    world.give_all();
+    world.servers[1].open = true;
+    let opens_now = world.servers[1].open(1);
+    world.players[0].coming[1].extend(opens_now);
+    world.give_all();
+    (0..8).for_each(|_| world.settle());
+    let [one, two] = &world.servers;
+    let rest = [(0, 1), (1, 0), (1, 1)].into_iter().flat_map(|(tile, slot)| one.tile(1, tile, slot, &users));
+    world.players[0].coming[0].extend(rest.chain(one.end(1, 4)));
+    world.players[0].coming[1].extend(two.round(1, &users));
+    world.give_all();
+    let player = &world.players[0];
+    assert_eq!(opens(player), [(RoundNumber(2), player.ids.len() as u64 * 140, 0)]);
+    assert!(player.record.verdicts.is_empty(), "a part of round 1 had gone by");
+}
+
+#[test]
+fn parts_that_go_out_while_the_old_epochs_are_fetched_are_fetched_too() {
+    let mut world = World::opened(SHAPE, 12);
+    world.play(1);
+    replace(&mut world);
+    world.carry();
+    world.give_all();
+    // The request for the old epoch's parts gets there after that epoch is over.
+    let requests = ServerSide::BOTH.map(|side| world.players[0].outgoing(side, &mut world.rng));
+    assert_eq!(requests.each_ref().map(Vec::len), [32, 32], "one FETCH");
+    world.players[1].client.submit().expect("round 2");
+    let epoch = Epoch(EPOCH.0 + 1);
+    world.announce_only(epoch, &users(SHAPE), 3);
+    world.put_both(|server, users| server.round(2, users));
+    world.give_all();
+    world.carry();
+    world.give_all();
+    world.switch(epoch, 3);
+    for side in ServerSide::BOTH {
+        let answers = world.servers[side.index()].take(0, &requests[side.index()]);
+        world.players[0].coming[side.index()].extend(answers);
+    }
+    world.give_all();
+    (0..10).for_each(|_| world.settle());
+    let player = &world.players[0];
+    assert_eq!(opens(player), [(RoundNumber(3), player.ids.len() as u64 * 140, 0)]);
+    (3..=4).for_each(|round| world.play(round));
+}

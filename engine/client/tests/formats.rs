@@ -10,6 +10,7 @@ use twincast_client::{
 };
 use twincast_protocol::format::{Profile, Scheme};
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, SlotIndex, UserId};
+use twincast_protocol::parts::PartKind;
 use twincast_protocol::receive::Verdicts;
 use twincast_protocol::sealed::SealKey;
 
@@ -301,4 +302,36 @@ fn callers_who_ask_too_much_of_a_scheme_are_told() {
     assert!(says.contains("more than one message"), "{says}");
     let says = refused(deal, &mut Greedy(vec![(UserId(5), vec![0; 999])], 0));
     assert!(says.contains("does not fit"), "{says}");
+}
+
+#[test]
+fn replies_are_made_once_all_keys_are_read() {
+    let mut world = World::attached(KEYS, 5);
+    let grant = |world: &mut World, kind| {
+        world.put_both(|server, _| server.grants_of(EPOCH, kind));
+        world.settle();
+    };
+    let deliver = |world: &mut World, kind| {
+        world.put_both(|server, users| server.all_parts(EPOCH, kind, users));
+        world.give_all();
+    };
+    grant(&mut world, PartKind::Confirmation);
+    deliver(&mut world, PartKind::Confirmation);
+    grant(&mut world, PartKind::Key);
+    grant(&mut world, PartKind::KeyReply);
+    let replies = |world: &World| {
+        let reply = PartKind::KeyReply.number();
+        world.servers.each_ref().map(|server| server.parts.keys().filter(|key| key.1 == reply).count())
+    };
+    assert_eq!(replies(&world), [0, 0], "nobody knows whom to answer");
+    deliver(&mut world, PartKind::Key);
+    world.settle();
+    assert_eq!(replies(&world), [6, 6]);
+    deliver(&mut world, PartKind::KeyReply);
+    world.open(1);
+    world.play(1);
+    for player in &world.players {
+        let exchanged = |event: &Event| matches!(event, Event::KeysExchanged { failed: 0, .. });
+        assert!(player.record.events.iter().any(exchanged));
+    }
 }

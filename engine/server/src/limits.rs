@@ -39,7 +39,8 @@ pub const PEER_ROUNDS_AHEAD_MAX: u64 = 8;
 pub const ROUNDS_CAUGHT_UP_MAX: u64 = 64;
 /// DIAL frames on a connection for each of its users' slots and each dialled epoch, past which it is a flood.
 pub const DIALS_PER_SLOT_MAX: u64 = 4;
-/// Answers to FETCH on their way to one connection.
+/// Answers to FETCH on their way to one connection. Each user sits on one connection, so those of a whole group are
+/// no more than so many tiles of parts.
 pub const FETCHED_TILES_MAX: usize = 48;
 
 /// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).

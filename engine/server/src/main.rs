@@ -21,10 +21,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// is finished or refused. Logs go to standard error; RUST_LOG=debug shows more. Exit status: 0 stopped, 1 failed,
 /// 2 wrong usage or configuration.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, group = clap::ArgGroup::new("what").required(true))]
 struct Arguments {
     /// Run with this configuration.
-    #[arg(long, value_name = "FILE", group = "what", required = true)]
+    #[arg(long, value_name = "FILE", group = "what")]
     config: Option<PathBuf>,
     /// Print a commented configuration with every default.
     #[arg(long, group = "what")]

@@ -123,8 +123,14 @@ impl Server {
             unix_at_zero: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         });
         let [front_cores, fan_out_cores] = placements(&shared.config);
-        let mut starting =
-            Starting { shared: shared.clone(), executors: vec![], link: None, cores: vec![], pages: None };
+        let mut starting = Starting {
+            shared: shared.clone(),
+            executors: vec![],
+            link: None,
+            cores: vec![],
+            pages: None,
+            stands: false,
+        };
         for (handle, core) in shared.cores.iter().zip(fan_out_cores) {
             starting.cores.push(start_core(handle.clone(), core, &shared)?);
         }
@@ -206,6 +212,9 @@ impl Server {
         if let Some(link) = self.link {
             link.stop();
         }
+        if let Some(boxes) = &self.shared.boxes {
+            boxes.release();
+        }
         let stopped = stop_cores(&self.shared, self.cores);
         if let Some(pages) = self.pages {
             pages.stop();
@@ -227,12 +236,15 @@ struct Starting {
     link: Option<Link>,
     cores: Vec<JoinHandle<()>>,
     pages: Option<Pages>,
+    /// Every step has succeeded.
+    stands: bool,
 }
 
 type Started = (Vec<crate::front::Joiner>, Option<Link>, Vec<JoinHandle<()>>, Option<Pages>);
 
 impl Starting {
     fn done(mut self) -> Started {
+        self.stands = true;
         let executors = std::mem::take(&mut self.executors);
         (executors, self.link.take(), std::mem::take(&mut self.cores), self.pages.take())
     }
@@ -247,6 +259,11 @@ impl Drop for Starting {
         }
         if let Some(link) = self.link.take() {
             link.stop();
+        }
+        if let Some(boxes) = &self.shared.boxes
+            && !self.stands
+        {
+            boxes.release();
         }
         let _ = stop_cores(&self.shared, std::mem::take(&mut self.cores));
         if let Some(pages) = self.pages.take() {

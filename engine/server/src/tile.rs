@@ -219,6 +219,28 @@ impl Tile {
         self.roster = roster;
     }
 
+    /// The same tile, but that `user` gets the other half of sender `sender`: what a server does that cheats.
+    #[cfg(feature = "fault-swap-half")]
+    #[must_use]
+    pub fn with_swapped_half(&self, user: MemberIndex, sender: usize) -> Tile {
+        let user = user.0 as usize;
+        let source = match &self.source {
+            Source::Bit(words) => {
+                let mut words = words.to_vec();
+                words[user] ^= 1 << sender;
+                Source::Bit(words.into())
+            }
+            Source::Choice(choices) => {
+                let mut choices = choices.clone();
+                choices[user * TILE_SENDERS + sender] ^= 1;
+                Source::Choice(choices)
+            }
+            Source::User { members } => Source::User { members: *members },
+        };
+        let (head, roster, bytes) = (self.head, self.roster.clone(), self.bytes.clone());
+        Tile { head, roster, source, cell_bytes: self.cell_bytes, halves: self.halves, bytes }
+    }
+
     /// Says which half of sender `sender` each recipient gets: a u16 (little-endian) for each, below the number of
     /// halves, which the caller has checked.
     ///

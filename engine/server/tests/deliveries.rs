@@ -160,6 +160,31 @@ fn deliveries_have_the_same_sizes_whoever_is_present() {
     assert_eq!(sizes[0][1][0], DELIVER_HEAD_BYTES + 64 * 64);
 }
 
+/// A server that cheats: one member gets the other half of one sender's shares, in one round, and nobody else sees any
+/// difference.
+#[cfg(feature = "fault-swap-half")]
+#[test]
+fn a_server_of_a_test_build_gives_the_wrong_half() {
+    use twincast_server::config::{FaultConfig, SwapHalf};
+    let group = group(1, 70);
+    let mut config = config(vec![group.clone()]);
+    config.fault = FaultConfig { swap_half: Some(SwapHalf { round: 2, sender: 66, user: 5 }) };
+    let server = TestServer::start(config);
+    let mut party = Party::open(server.address(), &group, [(0..5).collect(), vec![5], (6..70).collect()], 1);
+    party.play(1);
+    party.submit(2);
+    party.expect_seat(2, 0);
+    party.expect_seat(2, 2);
+    let client = &mut party.seats[1].client;
+    client.expect(&party.model.deliver(2, 0, 0, &[5]), "the first tile");
+    let (got, honest) = (client.frame("the second tile"), party.model.deliver(2, 1, 0, &[5]));
+    let cell = DELIVER_HEAD_BYTES + 2 * 64;
+    assert_eq!((&got[..cell], &got[cell + 64..]), (&honest[..cell], &honest[cell + 64..]));
+    assert_ne!(got[cell..cell + 64], honest[cell..cell + 64]);
+    client.expect(&party.model.round_end(2), "the round's end");
+    party.play(3);
+}
+
 /// Both servers, real keys, real codewords: what arrives is for whom it was meant, and a dummy for everybody else.
 #[test]
 fn a_message_crosses_both_servers_and_reaches_its_recipients_alone() {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::client::hello_frame;
-use common::model::{confirm_frame, dial_frame, frame, submit_frame};
+use common::model::{confirm_frame, dial_frame, frame, parts_frame, submit_frame};
 use common::{Client, End, Party, TestServer, config, count, group};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -124,7 +124,8 @@ fn a_body_of_the_wrong_length_is_refused() {
     for side in ServerSide::BOTH {
         let mut scene = Scene::with(side, |_| {});
         let parts = 16 + 64 * MEMBERS as usize;
-        for (kind, bytes) in [(0x02, 24 + 1), (0x03, 16 + 32), (0x04, parts), (0x05, submit_bytes()), (0x06, 8), (0x07, 24)]
+        for (kind, bytes) in
+            [(0x02, 24 + 1), (0x03, 16 + 32), (0x04, parts), (0x05, submit_bytes()), (0x06, 8), (0x07, 24)]
         {
             if kind == 0x04 && side == ServerSide::One {
                 continue;
@@ -132,7 +133,7 @@ fn a_body_of_the_wrong_length_is_refused() {
             for bytes in [bytes - 1, bytes + 1, 0] {
                 // The purpose of parts, which comes before their length, is right.
                 let mut body = vec![0; bytes];
-                if kind <= 0x04 && kind >= 0x03 && bytes >= 16 {
+                if (0x03..=0x04).contains(&kind) && bytes >= 16 {
                     body[12] = 1;
                 }
                 scene.refused(true, &frame(kind, &body), Code::LengthWrong);
@@ -270,6 +271,42 @@ fn a_hello_for_an_unknown_group_is_refused() {
         scene.refused(false, &hello_frame(ServerSide::One, group, &[OFFENDER]), Code::GroupUnknown);
     }
     scene.end();
+}
+
+#[test]
+fn reserved_bytes_and_flags_that_are_neither_are_refused() {
+    for side in ServerSide::BOTH {
+        let mut scene = Scene::with(side, |_| {});
+        let mut hello = hello_frame(side, 7, &[OFFENDER]);
+        for (at, value) in [(9, 2), (10, 1), (11, 0x80)] {
+            hello[8 + at] = value;
+            scene.refused(false, &hello, Code::ReservedSet);
+            hello[8 + at] = 0;
+        }
+        let mut dial = dial_frame(1, 0, OFFENDER, 0, &[0]);
+        dial[8 + 20] = 1;
+        let mut submit = submit_frame(1, OFFENDER, &[0; 128]);
+        submit[8 + 12] = 2;
+        let leave = frame(0x06, &[OFFENDER as u8, 0, 0, 0, 1, 0, 0, 0]);
+        let mut fetch = frame(0x07, &[0; 24]);
+        fetch[8 + 23] = 1;
+        for bytes in [dial, submit, leave, fetch] {
+            scene.refused(true, &bytes, Code::ReservedSet);
+        }
+        scene.end();
+    }
+}
+
+#[test]
+fn parts_of_no_purpose_are_refused() {
+    for (side, kind, bytes) in [(ServerSide::One, 0x03, 32), (ServerSide::Two, 0x04, 64 * MEMBERS as usize)] {
+        let mut scene = Scene::with(side, |_| {});
+        for purpose in [0, 4, 256 + 1, u32::MAX] {
+            let parts = parts_frame(kind, 0, OFFENDER, 0, purpose, &vec![0; bytes]);
+            scene.refused(true, &parts, Code::PartsForm);
+        }
+        scene.end();
+    }
 }
 
 #[test]

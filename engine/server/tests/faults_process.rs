@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 use twincast_protocol::ids::ServerSide;
 use twincast_protocol::wire::Code;
-use twincast_server::config::{Config, EXAMPLE, GroupConfig};
+use twincast_server::config::{BoxConfig, Config, EXAMPLE, GroupConfig, LinkConfig};
 use twincast_server::{Server, StartError};
 
 const S1: ServerSide = ServerSide::One;
@@ -133,6 +133,50 @@ fn an_address_that_is_taken_is_a_clear_error() {
     refuses("", "--config", &text(|config| config.metrics_listen = Some(address)), 1, &says);
 }
 
+#[test]
+fn a_link_that_cannot_be_is_a_clear_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    let linked = |side, link: LinkConfig| {
+        text(|config| {
+            config.side = side;
+            config.link = Some(link.clone());
+        })
+    };
+    let (listen, connect) = (Some(address), None);
+    let s2_end = LinkConfig { listen, connect, peer_timeout_ms: 300 };
+    let says = [&format!("cannot listen on {address}"), "choose another address"];
+    refuses("", "--config", &linked(2, s2_end.clone()), 1, &says);
+    // The wrong end for its side, and a link to itself.
+    refuses("", "--config", &linked(1, s2_end), 2, &["side = 1", "link.connect"]);
+    let to_itself = text(|config| {
+        config.listen = address;
+        config.link = Some(LinkConfig { listen: None, connect: Some(address), peer_timeout_ms: 300 });
+    });
+    refuses("", "--config", &to_itself, 2, &["link.connect", "own listen", "other server's link"]);
+}
+
+#[test]
+fn a_box_that_cannot_be_is_a_clear_error_at_s2_and_nothing_to_s1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing");
+    let with = |side, folder: &std::path::Path| {
+        let parts_box = Some(BoxConfig { folder: folder.into(), bytes_max: 1 << 20 });
+        let mut config = config(vec![group(1, 2)]);
+        (config.side, config.parts_box) = (side, parts_box);
+        config
+    };
+    refuses("", "--config", &with(2, &missing).to_toml(), 1, &["missing", "mkdir -m 700", "box.folder"]);
+    let first = Server::start(with(2, folder.path())).expect("the folder is there");
+    refuses("", "--config", &with(2, folder.path()).to_toml(), 1, &["in use", "a folder of its own"]);
+    first.stop().expect("it stops");
+    // It is free again; and S1 does not look at it.
+    for config in [with(2, folder.path()), with(1, &missing)] {
+        let server = Server::start(config).expect("the folder is free, or not used");
+        server.stop().expect("it stops");
+    }
+}
+
 /// Nothing of a server that could not start is left: its pages' address is free again.
 #[test]
 fn a_server_that_could_not_start_leaves_nothing_running() {
@@ -177,9 +221,12 @@ fn the_pages_answer_and_count_what_happened() {
     party.seats[0].client.send(&[2, 0x77, 0, 0, 0, 0, 0, 0]);
     party.take(0).expect_closed(Code::KindUnknown);
     party.play(2);
-    for (row, value) in
-        [("twincast_connections", 1), ("twincast_cut_frames_total", 1), ("twincast_rounds_sealed_total", 2)]
-    {
+    for (row, value) in [
+        ("twincast_connections", 1),
+        ("twincast_cut_frames_total", 1),
+        ("twincast_rounds_sealed_total", 2),
+        ("twincast_group_round{group=\"1\"}", 3),
+    ] {
         wait_until(row, || metric(pages, row) == value);
     }
     for (row, value) in [
@@ -187,6 +234,9 @@ fn the_pages_answer_and_count_what_happened() {
         ("twincast_accept_errors_total", 0),
         ("twincast_dials_total", 3),
         ("twincast_parts_total", 3),
+        ("twincast_epochs_opened_total", 1),
+        ("twincast_group_epoch{group=\"1\"}", 0),
+        ("twincast_link_up", 0),
         ("twincast_submissions_total", 4),
         ("twincast_tiles_sealed_total", 3),
         ("twincast_rounds_skipped_total", 0),

@@ -4,14 +4,15 @@
 mod common;
 
 use common::pair::{PEER_TIMEOUT_MS, Servers, s1_end, s2_end};
-use common::{Client, NEVER_MS, Pair, Party, TestServer, config, count, group, wait_until};
+use common::{Client, NEVER_MS, Pair, Party, Process, TestServer, config, count, group, wait_until};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, ServerSide, SlotIndex};
 use twincast_protocol::wire::link::{HeldDial, LinkFrame};
-use twincast_protocol::wire::{Code, Kind};
+use twincast_protocol::wire::{Code, EPOCH_ANY, Kind};
 use twincast_server::config::{Config, GroupConfig, LinkConfig};
 
 fn two_sets() -> Vec<Vec<u32>> {
@@ -101,24 +102,33 @@ fn a_word_that_does_not_come_is_waited_for_and_then_done_without() {
     assert_eq!(servers.counts(|metrics| &metrics.tiles_unagreed), [6, 0]);
 }
 
-/// S2 goes, once between two rounds and once while S1 waits for its word: S1 goes on at once and says so.
+/// S2 dies, once between two rounds and once while S1 waits for its word: S1 goes on at once and says so.
 #[test]
 fn without_the_other_server_rounds_go_on_and_say_that_they_are_not_agreed() {
     for in_mid_round in [false, true] {
-        let mut servers = Servers::linked_with(config(vec![shape()]), patient);
-        let mut pair = servers.parties(&shape(), &two_sets(), 5);
+        let _permit = common::Permit::wait_for(2);
+        let mut base = Config { side: 2, link: Some(s2_end()), ..config(vec![shape()]) };
+        patient(&mut base);
+        let mut second = Process::start_permitted(&base);
+        let mut base = Config { link: Some(s1_end(second.link.unwrap())), ..config(vec![shape()]) };
+        patient(&mut base);
+        let server = TestServer::start_permitted(base);
+        let mut one = Party::attach(server.address(), &shape(), two_sets(), 5);
+        let mut two = Party::new(second.address, &shape(), ServerSide::Two, 6);
+        for users in two_sets() {
+            two.join(users);
+        }
+        let mut pair = Pair([one, two]);
         pair.open();
         pair.play(1);
-        let [mut one, two] = pair.0;
+        [one, two] = pair.0;
         if in_mid_round {
             one.submit(2);
         }
-        // Its members stay until it is gone: were they gone first, it would say that they are absent.
-        servers.both[1] = None;
-        drop(two);
+        second.signal(Signal::KILL);
+        second.end();
         if !in_mid_round {
-            let metrics = servers.get(ServerSide::One).metrics();
-            wait_until("the link's end", || count(&metrics.link_up) == 0);
+            wait_until("the link's end", || count(&server.metrics().link_up) == 0);
             one.submit(2);
         }
         one.model.unagreed.insert(2, 6);
@@ -127,10 +137,51 @@ fn without_the_other_server_rounds_go_on_and_say_that_they_are_not_agreed() {
             one.model.unagreed.insert(round, 6);
             one.play(round);
         }
-        let metrics = servers.get(ServerSide::One).metrics();
-        assert_eq!(count(&metrics.tiles_unagreed), 4 * 6);
-        assert_eq!(count(&metrics.rounds_sealed), 5);
+        drop(two);
+        assert_eq!(count(&server.metrics().tiles_unagreed), 4 * 6);
+        assert_eq!(count(&server.metrics().rounds_sealed), 5);
     }
+}
+
+/// S1 stops while a round is open: it still gets S2's word for it, and everybody the agreed round, before the end. S2
+/// goes on alone.
+#[test]
+fn a_stop_waits_for_the_other_servers_word() {
+    let _permit = common::Permit::wait_for(2);
+    let mut base = Config { side: 2, link: Some(s2_end()), ..config(vec![shape()]) };
+    patient(&mut base);
+    let second = TestServer::start_permitted(base);
+    let mut base = Config { link: Some(s1_end(second.link_address().unwrap())), ..config(vec![shape()]) };
+    patient(&mut base);
+    let mut first = Process::start_permitted(&base);
+    let mut waiting = Client::connect(first.address);
+    let parties = [(first.address, ServerSide::One), (second.address(), ServerSide::Two)];
+    let mut pair = Pair(parties.map(|(address, side)| {
+        let mut party = Party::new(address, &shape(), side, 10);
+        for users in two_sets() {
+            party.join(users);
+        }
+        party
+    }));
+    pair.open();
+    pair.play(1);
+    let [one, two] = &mut pair.0;
+    one.submit_surely(2, 0);
+    first.signal(Signal::TERM);
+    waiting.expect_closed(Code::ShuttingDown);
+    one.submit_seat(2, 1);
+    two.submit(2);
+    pair.expect(2);
+    let [mut one, mut two] = pair.0;
+    for seat in &mut one.seats {
+        seat.client.expect_closed(Code::ShuttingDown);
+    }
+    drop((one, waiting));
+    assert_eq!(first.end().0.code(), Some(0));
+    wait_until("the link's end", || count(&second.metrics().link_up) == 0);
+    two.model.unagreed.insert(3, 6);
+    two.play(3);
+    assert_eq!(count(&second.metrics().tiles_unagreed), 6);
 }
 
 /// Groups are served by several executors, each with settings of its own, over one link.
@@ -244,9 +295,9 @@ fn a_server_that_lost_its_epoch_and_the_other_one_dial_another() {
     two.model = two.model.next_epoch(one.model.epoch, (0..130).collect(), first);
     // It comes to the same epoch by itself, a moment later perhaps.
     wait_until("the same epoch", || {
-        let (client, welcome) = Client::attach(two.address, ServerSide::Two, 4, &[0]);
-        drop(client);
-        welcome.epoch.get() == one.model.epoch
+        let mut client = Client::connect(two.address);
+        client.send(&common::client::hello_frame_for(ServerSide::Two, 4, EPOCH_ANY, false, &[0]));
+        client.welcome().epoch.get() == one.model.epoch
     });
     for users in two_sets() {
         two.join(users);
@@ -290,7 +341,8 @@ fn servers_in_different_epochs_give_theirs_up_and_dial_another() {
     one.seats[0].client.expect_error(Code::EpochWrong, 0, 0, 0);
     // Nonsense about that epoch costs the link, not the server.
     let mut nonsense = Vec::new();
-    LinkFrame::Held(GroupId(4), Epoch(8), vec![HeldDial::new(1, MemberIndex(130), SlotIndex(0))]).put(&mut nonsense);
+    LinkFrame::Held(GroupId(4), Epoch(8), vec![HeldDial::new(1, MemberIndex(130), SlotIndex(0))])
+        .put(&mut nonsense);
     socket.write_all(&nonsense).unwrap();
     assert_eq!(socket.read_to_end(&mut Vec::new()).map_err(|error| error.kind()).unwrap_or(0), 0);
     wait_until("the link's end", || count(&server.metrics().link_up) == 0);

@@ -6,7 +6,9 @@ use crate::limits::{
 };
 use crate::plan::Plan;
 use crate::process::{hard_limit, memlock_is_counted};
+use crate::server_role::{Ends, config_text};
 use rustix::process::Resource;
+use twincast_server::config::{Config, ConfigError};
 
 /// Refuses a plan that this machine's limits are too low for.
 ///
@@ -15,6 +17,7 @@ use rustix::process::Resource;
 pub(super) fn check(plan: &Plan) -> Result<(), RunError> {
     memlock(plan, hard_limit(Resource::Memlock), memlock_is_counted())
         .and_then(|()| descriptors(plan, hard_limit(Resource::Nofile)))
+        .and_then(|()| servers(plan))
         .map_err(RunError::Usage)
 }
 
@@ -48,6 +51,18 @@ fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
          {need}` as root, or give a larger --users-per-connection",
         connections(plan)
     ))
+}
+
+/// What a server would not take: groups that need more memory than it allows.
+fn servers(plan: &Plan) -> Result<(), String> {
+    let text = config_text(plan, &Ends { side: 2, link: None, parts_box: None });
+    let refused = |error: ConfigError| {
+        format!(
+            "a server refuses these groups: {error}; give a smaller --group, fewer --groups or --slots, a smaller \
+                 --frame-bytes, or fewer recipients and less noise with --peers many:K"
+        )
+    };
+    Config::from_toml(&text).map(drop).map_err(refused)
 }
 
 /// Connections of each server at the start.
@@ -85,6 +100,16 @@ mod tests {
             memlock(&plan(), 512 << 10, false),
             Ok(()),
             "whoever may lock any amount needs one share a process"
+        );
+    }
+
+    #[test]
+    fn groups_that_no_server_takes_are_refused_before_the_start() {
+        assert_eq!(servers(&plan()), Ok(()));
+        let sentence = servers(&Plan { group: 60_000, slots: 8, ..plan() }).unwrap_err();
+        assert!(
+            sentence.contains("group_memory_bytes_max") && sentence.contains("a smaller --group"),
+            "{sentence}"
         );
     }
 

@@ -8,7 +8,9 @@ use crate::control::{DialReport, HostNews, HostOrder, PlayReport, ServerNews, Se
 use crate::environment::{MachineTime, loopback_bytes};
 use crate::fault::FaultKind;
 use crate::fault::proxy::Proxy;
-use crate::limits::{START_TIMEOUT, dial_silence_max, pairs, round_silence_max};
+use crate::limits::{
+    COUNTED_RETRY, COUNTED_TIMEOUT, START_TIMEOUT, dial_silence_max, pairs, round_silence_max,
+};
 use crate::plan::Plan;
 use crate::server_role::{Ends, config_text};
 use std::net::SocketAddr;
@@ -92,8 +94,9 @@ impl Stage {
         let wall_seconds = start.elapsed().as_secs_f64();
         let machine_busy = machine.busy_since();
         let interface_bytes = loopback_bytes().saturating_sub(interface);
-        let after = self.server_reports(team)?;
-        let servers = [growth(&before[0], &after[0]), growth(&before[1], &after[1])];
+        let received =
+            [0, 1].map(|server| hosts.iter().map(|host: &PlayReport| host.bytes_in[server]).sum::<u64>());
+        let servers = self.grown(team, &before, received)?;
         Ok(Play { hosts, servers, wall_seconds, machine_busy, interface_bytes })
     }
 
@@ -113,6 +116,26 @@ impl Stage {
     /// Connections of each server.
     pub(crate) fn connections(&self) -> u64 {
         machine::connections(&self.plan)
+    }
+
+    /// What the servers' counters grew by: asked again, for a while, until they count all that hosts have received. A
+    /// server learns from the kernel that bytes were sent, and on a busy machine that takes longer than the bytes.
+    fn grown(
+        &self,
+        team: &mut Team,
+        before: &[ServerReport],
+        received: [u64; 2],
+    ) -> Result<[ServerReport; 2], RunError> {
+        let deadline = Instant::now() + COUNTED_TIMEOUT;
+        loop {
+            let after = self.server_reports(team)?;
+            let grown = [0, 1].map(|server| growth(&before[server], &after[server]));
+            let counted = grown.iter().zip(received).all(|(grown, received)| grown.egress_bytes >= received);
+            if counted || Instant::now() >= deadline {
+                return Ok(grown);
+            }
+            std::thread::sleep(COUNTED_RETRY);
+        }
     }
 
     fn server_reports(&self, team: &mut Team) -> Result<Vec<ServerReport>, RunError> {

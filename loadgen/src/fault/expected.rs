@@ -1,6 +1,6 @@
 //! Every verdict that a fault must cause, worked out from the plan alone.
 
-use super::{Fault, FaultKind, GROUP, LATE_FACTOR, SENDER, USER};
+use super::{Fault, FaultKind, GROUP, LATE_FACTOR, USER};
 use crate::control::Totals;
 use crate::plan::Plan;
 use crate::workload::Workload;
@@ -23,9 +23,10 @@ pub fn expected(plan: &Plan, fault: &Fault) -> Totals {
     let mut totals = Totals::default();
     for group in 0..plan.groups {
         let workload = Workload::new(plan, group);
+        let case = Case { plan, fault, workload: &workload, group, sender: fault.sender(plan) };
         for round in u64::from(plan.warmup) + 1..=plan.all_rounds() {
             let judged = (0..plan.group).filter(|user| !is_victim(plan, fault, *user));
-            judged.for_each(|user| count(plan, fault, &workload, (group, round, user), &mut totals));
+            judged.for_each(|user| count(&case, round, user, &mut totals));
         }
     }
     totals
@@ -36,18 +37,24 @@ fn is_victim(plan: &Plan, fault: &Fault, user: u32) -> bool {
     fault.kind == FaultKind::KillHost && user % plan.hosts == plan.hosts - 1
 }
 
-fn count(
-    plan: &Plan,
-    fault: &Fault,
-    workload: &Workload,
-    (group, round, user): (u32, u64, u32),
-    totals: &mut Totals,
-) {
+/// One group of a run with a fault.
+struct Case<'a> {
+    plan: &'a Plan,
+    fault: &'a Fault,
+    workload: &'a Workload,
+    group: u32,
+    /// Whose cell is flipped or swapped.
+    sender: u32,
+}
+
+/// Counts what one user sees of one round, and sends in it.
+fn count(case: &Case<'_>, round: u64, user: u32, totals: &mut Totals) {
+    let Case { plan, workload, .. } = *case;
     let arrivals = workload.arrivals(0, round);
     totals.messages_sent += workload.pairs_of_round(round);
     let cells = u64::from(plan.group) * u64::from(plan.slots);
     let to_user = arrivals.to(user).len() as u64;
-    if !touches(plan, fault, group, round, user) {
+    if !touches(case, round, user) {
         totals.accepted += to_user;
         totals.ignored += cells - to_user;
         totals.shares_verified += cells;
@@ -55,7 +62,7 @@ fn count(
     }
     for (slot, sender) in (0..plan.slots).flat_map(|slot| (0..plan.group).map(move |sender| (slot, sender))) {
         let is_for_user = arrivals.which(user, slot, sender).is_some();
-        let effect = effect(plan, fault, slot, sender);
+        let effect = effect(case, slot, sender);
         let read = matches!(effect, Effect::None | Effect::Tampered | Effect::Swapped);
         totals.shares_verified += u64::from(read);
         totals.lost += u64::from(is_for_user && effect != Effect::None);
@@ -71,7 +78,8 @@ fn count(
 }
 
 /// Whether any cell of a user in a round is not what it should be.
-fn touches(plan: &Plan, fault: &Fault, group: u32, round: u64, user: u32) -> bool {
+fn touches(case: &Case<'_>, round: u64, user: u32) -> bool {
+    let Case { plan, fault, group, .. } = *case;
     let here = round == fault.round;
     match fault.kind {
         FaultKind::Flip | FaultKind::SwapHalf => here && group == GROUP && user == USER,
@@ -85,9 +93,10 @@ fn touches(plan: &Plan, fault: &Fault, group: u32, round: u64, user: u32) -> boo
 }
 
 /// What becomes of a sender's cell for a user whom the fault touches.
-fn effect(plan: &Plan, fault: &Fault, slot: u32, sender: u32) -> Effect {
+fn effect(case: &Case<'_>, slot: u32, sender: u32) -> Effect {
+    let Case { plan, fault, .. } = *case;
     let first_tile = slot == 0 && sender < 64;
-    let cell = slot == 0 && sender == SENDER;
+    let cell = slot == 0 && sender == case.sender;
     match fault.kind {
         FaultKind::Flip if cell => Effect::Tampered,
         FaultKind::Drop if first_tile => Effect::Incomplete,
@@ -147,8 +156,10 @@ mod tests {
         );
         let all = of(FaultKind::Flip, |plan, _| plan.peers = Peers::Subset(130));
         assert_eq!((all.tampered, all.lost, all.accepted), (1, 1, CELLS - 1));
-        let swapped = of(FaultKind::SwapHalf, |plan, _| plan.confirm = false);
-        assert_eq!((swapped.tampered, swapped.misdelivered, swapped.lost), (0, 1, 0));
+        let swapped = of(FaultKind::SwapHalf, |_, _| ());
+        assert_eq!((swapped.tampered, swapped.misdelivered, swapped.lost), (1, 0, 1));
+        let read = of(FaultKind::SwapHalf, |plan, _| (plan.confirm, plan.peers) = (false, Peers::Subset(0)));
+        assert_eq!((read.tampered, read.misdelivered, read.lost), (0, 1, 0));
         let missed = of(FaultKind::SwapHalf, |plan, _| {
             (plan.confirm, plan.peers) = (false, Peers::Subset(130));
         });

@@ -67,11 +67,10 @@ pub(super) fn costs(table: &mut Table, result: &RunResult) {
         figures.push(word.into());
         table.row(&format!("  {}", row.part), &figures);
     }
-    let links = result.servers.iter().map(|server| traffic(server.link_bytes));
+    let links: Vec<String> = result.servers.iter().map(|server| traffic(server.link_bytes)).collect();
     table.line(&format!(
-        "Between the servers in the rounds, beside these: {} to S2, {} to S1.",
-        links.clone().next().unwrap_or_default(),
-        links.last().unwrap_or_default()
+        "Link between the servers, sent by each in the rounds, beside these: {}.",
+        links.join(", ")
     ));
 }
 

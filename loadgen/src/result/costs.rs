@@ -71,5 +71,6 @@ pub(super) fn bytes(plan: &Plan, hosts: &[PlayReport], epochs: &[EpochReport]) -
         row("confirm", model.confirm, first.confirm.bytes),
         row("keys", model.keys, first.keys.bytes),
         row("rounds", rounds, sum(|host| host.messages)),
+        row("other", Flow::default(), sum(|host| host.other)),
     ])
 }

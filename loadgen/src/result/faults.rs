@@ -12,7 +12,7 @@ pub(super) fn result(plan: &Plan, totals: &Totals, done: u64) -> Option<FaultRes
     let expected = expected(plan, &fault);
     let times = if fault.kind == FaultKind::SwapHalf { 1 } else { done };
     Some(FaultResult {
-        done: fault.in_words(plan.hosts),
+        done: fault.in_words(plan),
         times,
         expected,
         as_expected: times > 0 && *totals == expected,

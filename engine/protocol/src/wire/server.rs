@@ -95,7 +95,7 @@ pub struct Grant {
 pub struct EpochOpen {
     /// The epoch that runs from now on.
     pub epoch: U32,
-    /// Members with at least one effective dial.
+    /// Members all of whose slots have an effective dial.
     pub members_dialled: U32,
     /// Its first round.
     pub first_round: U64,

@@ -199,7 +199,12 @@ impl GroupConfig {
         };
         within("interval_ms", self.interval_ms, interval_least, interval_most)?;
         if self.epoch_rounds != 0 {
-            within("epoch_rounds", self.epoch_rounds.into(), ANNOUNCE_ROUNDS_MIN.into(), u64::from(u32::MAX))?;
+            within(
+                "epoch_rounds",
+                self.epoch_rounds.into(),
+                ANNOUNCE_ROUNDS_MIN.into(),
+                u64::from(u32::MAX),
+            )?;
             let most = self.epoch_rounds.into();
             within("announce_rounds", self.announce_rounds.into(), ANNOUNCE_ROUNDS_MIN.into(), most)?;
         }
@@ -215,5 +220,101 @@ impl GroupConfig {
         })?;
         let members = format.check_members(self.members);
         members.map_err(|error| bounds(&key("members"), self.members, error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl Fn(&mut GroupConfig)) -> String {
+        let mut config = GroupConfig::new(3, 10);
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named_with_its_group() {
+        let one_to_many = |subgroups| {
+            move |config: &mut GroupConfig| {
+                config.scheme = SchemeName::OneToMany;
+                config.subgroups_max = subgroups;
+            }
+        };
+        let timed = |interval_ms| {
+            move |config: &mut GroupConfig| {
+                config.round_mode = RoundMode::Timed;
+                config.interval_ms = interval_ms;
+            }
+        };
+        for (error, key) in [
+            (refused(|config| config.members = 1), "members"),
+            (refused(|config| config.members_max = 9), "members_max"),
+            (refused(|config| config.profile = "paper".into()), "profile"),
+            (refused(|config| config.frame_bytes = 300), "frame_bytes"),
+            (
+                refused(|config| {
+                    config.profile = "paper-xor".into();
+                    config.frame_bytes = 255;
+                }),
+                "frame_bytes",
+            ),
+            (refused(|config| config.subgroups_max = 2), "subgroups_max"),
+            (refused(one_to_many(0)), "subgroups_max"),
+            (refused(one_to_many(u16::MAX)), "subgroups_max"),
+            (refused(one_to_many(11)), "members"),
+            (
+                refused(|config| {
+                    config.scheme = SchemeName::Algorithm4;
+                    config.members = 11;
+                }),
+                "members",
+            ),
+            (refused(|config| config.interval_ms = 100), "interval_ms"),
+            (refused(timed(0)), "interval_ms"),
+            (refused(|config| config.epoch_rounds = 1), "epoch_rounds"),
+            (
+                refused(|config| {
+                    config.epoch_rounds = 5;
+                    config.announce_rounds = 6;
+                }),
+                "announce_rounds",
+            ),
+            (refused(|config| config.round_timeout_ms = 0), "round_timeout_ms"),
+            (refused(|config| config.dial_timeout_ms = TIMEOUT_MS_MAX + 1), "dial_timeout_ms"),
+        ] {
+            assert!(error.starts_with(&format!("groups[id = 3].{key} = ")), "{error}");
+        }
+        assert!(GroupConfig::new(3, 10).check().is_ok());
+    }
+
+    #[test]
+    fn every_setting_shows_in_the_hash() {
+        let hash = |change: fn(&mut GroupConfig)| {
+            let mut config = GroupConfig::new(3, 10);
+            change(&mut config);
+            config.hash()
+        };
+        let changes: [fn(&mut GroupConfig); 17] = [
+            |_| {},
+            |config| config.id = 4,
+            |config| config.members = 12,
+            |config| config.members_max = 12,
+            |config| config.profile = "paper-xor".into(),
+            |config| config.scheme = SchemeName::Algorithm4,
+            |config| config.subgroups_max = 1,
+            |config| config.frame_bytes = 16,
+            |config| config.slots = 2,
+            |config| config.confirm = false,
+            |config| config.keys = true,
+            |config| config.round_mode = RoundMode::Timed,
+            |config| config.interval_ms = 1,
+            |config| config.epoch_rounds = 9,
+            |config| config.announce_rounds = 9,
+            |config| config.round_timeout_ms = 9,
+            |config| config.dial_timeout_ms = 9,
+        ];
+        let hashes: std::collections::HashSet<_> = changes.into_iter().map(hash).collect();
+        assert_eq!(hashes.len(), 17);
     }
 }

@@ -50,7 +50,8 @@ fn naive(item: &Item, users: &[UserId]) -> Vec<u8> {
         Item::Frame(_, bytes) => bytes.to_vec(),
         Item::Tile(tile) => {
             let ids = tile.roster().ids();
-            let users: Vec<_> = users.iter().filter_map(|user| ids.iter().position(|id| id == user)).collect();
+            let users: Vec<_> =
+                users.iter().filter_map(|user| ids.iter().position(|id| id == user)).collect();
             if users.is_empty() {
                 return Vec::new();
             }

@@ -18,6 +18,8 @@ impl Executor {
                 }
                 Output::Deliver(tile) => {
                     metrics.tiles_sealed.fetch_add(1, Relaxed);
+                    #[cfg(feature = "fault-swap-half")]
+                    let tile = self.cheat(tile);
                     self.post_all(|| CoreMessage::Shared(group, Item::Tile(tile.clone())));
                 }
                 Output::Close(connection, code) => {
@@ -57,6 +59,20 @@ impl Executor {
                     counter.fetch_add(times.into(), Relaxed);
                 }
             }
+        }
+    }
+
+    /// Gives one member the wrong half of one sender's shares, if that is asked for.
+    #[cfg(feature = "fault-swap-half")]
+    fn cheat(&self, tile: std::sync::Arc<crate::tile::Tile>) -> std::sync::Arc<crate::tile::Tile> {
+        use twincast_protocol::ids::MemberIndex;
+        let Some(swap) = self.shared.config.fault.swap_half else { return tile };
+        let head = tile.head();
+        let sender = swap.sender.checked_sub(head.first_sender.0).map(|sender| sender as usize);
+        let sender = sender.filter(|&sender| sender < head.senders && head.round.0 == swap.round);
+        match sender.filter(|_| tile.is_message() && (swap.user as usize) < tile.roster().members()) {
+            Some(sender) => tile.with_swapped_half(MemberIndex(swap.user), sender).into(),
+            None => tile,
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Dials {
     mine: Vec<Option<u64>>,
     theirs: Vec<Option<u64>>,
     effective: FixedBitSet,
+    /// Places whose sender was told that the dial there is effective.
+    told: FixedBitSet,
     /// Members all of whose slots are effective.
     whole: FixedBitSet,
     /// Places whose dials the other server has not been told.
@@ -46,6 +48,7 @@ impl Dials {
             mine: vec![None; slots * members],
             theirs: if linked { vec![None; slots * members] } else { Vec::new() },
             effective: FixedBitSet::with_capacity(slots * members),
+            told: FixedBitSet::with_capacity(slots * members),
             whole: FixedBitSet::with_capacity(members),
             unreported: Vec::new(),
         }
@@ -72,10 +75,12 @@ impl Dials {
         if self.linked {
             self.unreported.push(place as u32);
         }
-        Ok(self.settle(place))
+        let effective = self.settle(place);
+        self.told.set(place, effective);
+        Ok(effective)
     }
 
-    /// The other server holds this dial. Returns it if that makes it effective.
+    /// The other server holds this dial. Returns it if it is effective and its sender was not told so.
     pub(super) fn peer_has(&mut self, held: &HeldDial) -> Result<Option<Dialling>, Code> {
         let (sender, slot) = (held.sender.get() as usize, held.slot.get() as usize);
         if sender >= self.members || slot >= self.slots {
@@ -83,8 +88,7 @@ impl Dials {
         }
         let place = self.place(sender, slot);
         self.theirs[place] = Some(held.dial_id.get());
-        let was = self.effective.contains(place);
-        let newly = self.settle(place) && !was;
+        let newly = self.settle(place) && !self.told.put(place);
         Ok(newly.then_some(Dialling { sender, slot, dial_id: held.dial_id.get() }))
     }
 
@@ -104,6 +108,15 @@ impl Dials {
             Some(HeldDial::new(dial_id, MemberIndex(sender), SlotIndex(slot)))
         });
         dials.collect()
+    }
+
+    /// The link is a new one, and the other server may have given up what it said: it says anew what it holds.
+    pub(super) fn forget_peer(&mut self) {
+        self.theirs.fill(None);
+        if self.linked {
+            self.effective.clear();
+            self.whole.clear();
+        }
     }
 
     /// Everything that is held is to be told: the link is a new one.
@@ -240,6 +253,17 @@ mod tests {
         assert_eq!(two.close(), [dial(0, 0, 1)]);
         assert_eq!(one.slot_word(0, 0, 2), 0);
         assert_eq!(two.slot_word(0, 0, 2), 0);
+    }
+
+    #[test]
+    fn what_was_said_over_an_older_link_does_not_count() {
+        let mut dials = Dials::new(2, 1, true);
+        dials.put(dial(0, 0, 1), &[0]).unwrap();
+        assert!(dials.peer_has(&held(1, 0, 0)).unwrap().is_some());
+        dials.forget_peer();
+        assert!(!dials.is_dialled(0));
+        assert_eq!(dials.peer_has(&held(1, 0, 0)), Ok(None), "its sender knows");
+        assert!(dials.is_dialled(0));
     }
 
     #[test]

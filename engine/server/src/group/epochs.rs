@@ -1,11 +1,12 @@
 //! When an epoch is announced, closed, opened or given up.
 
 use super::epoch::{Coming, Running, Stage};
+use super::greeting::{announcement, roster_frames};
 use super::membership::fit;
 use super::parts::{Given, PartsPhase};
 use super::peer::Link;
 use super::rounds::{Circumstances, Rounds};
-use super::{Counted, Group, Output, announcement, connection_of, roster_frames};
+use super::{Counted, Group, Output, connection_of};
 use crate::roster::Roster;
 use crate::tile::TilePool;
 use std::collections::BTreeSet;
@@ -49,6 +50,7 @@ impl Group {
             words: &self.words,
             link_up: self.link == Link::Up,
             now,
+            stopping: self.stopping,
             lagging_users: self.lagging_users,
         };
         let ended = running.rounds.advance(&with, out);
@@ -272,16 +274,16 @@ impl Group {
             // Nobody is there to whom it matters.
             return false;
         }
-        let patience = match self.link {
+        let patience = match (self.link, coming.unanswered) {
             // S1's time to dial may have begun later than here, by a round.
-            Link::Up if !leads => {
+            (Link::Up, _) if !leads => {
                 ended + self.shape.dial_timeout + self.shape.round_timeout + 2 * self.shape.peer_timeout
             }
             // S2 may be about to announce it anew: what it heard of dials may be of another change.
-            Link::Up if let Some(since) = coming.unanswered => ended.max(since) + self.shape.peer_timeout,
+            (Link::Up, Some(since)) => ended.max(since) + self.shape.peer_timeout,
             // Nobody could send in it.
-            Link::Up | Link::Alone if nobody_dialled => ended + self.shape.dial_timeout,
-            Link::Up | Link::Alone => {
+            (Link::Up | Link::Alone, _) if nobody_dialled => ended + self.shape.dial_timeout,
+            (Link::Up | Link::Alone, _) => {
                 let all_dialled = coming.attached.is_subset(coming.dials.members_dialled());
                 if !all_dialled && now < ended + self.shape.dial_timeout {
                     return false;
@@ -289,8 +291,8 @@ impl Group {
                 self.close(now, out);
                 return true;
             }
-            Link::Down { since } => ended.max(since) + self.shape.peer_timeout,
-            Link::Refused => ended,
+            (Link::Down { since }, _) => ended.max(since) + self.shape.peer_timeout,
+            (Link::Refused, _) => ended,
         };
         if now < patience {
             return false;
@@ -322,6 +324,15 @@ impl Group {
             if let Some(connection) = connection_of(&self.seats, &coming.roster, dial.sender) {
                 let frame = Code::DialHalf.frame(dial.sender as u32, dial.slot as u32, 0);
                 out.push(Output::To(connection, frame));
+            }
+        }
+        if coming.dials.members_dialled().is_clear() && !self.shape.chooses_per_round() {
+            // Nobody could send in it. Both servers see that alike, and do the same.
+            if self.running.is_some() {
+                self.give_up(out);
+            } else {
+                let (next, first) = (coming.epoch().0.saturating_add(1), coming.first);
+                self.reset(Epoch(next), first, now, out);
             }
         }
     }

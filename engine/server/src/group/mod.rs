@@ -14,11 +14,13 @@
 //! | `membership` | who sits where, and what change of members is possible |
 //! | `epochs` | when an epoch is announced, closed, opened or given up |
 //! | `peer` | what the other server says |
+//! | `greeting`, `fetch` | what a connection is told, and what it asks for later |
 
 mod dials;
 mod epoch;
 mod epochs;
 mod fetch;
+mod greeting;
 mod keys;
 mod membership;
 mod output;
@@ -34,6 +36,7 @@ mod words;
 pub use output::{ConnectionId, Counted, Output, Refusal, SealedRound};
 pub use shape::Shape;
 
+use crate::limits::DIALS_PER_SLOT_MAX;
 use crate::parts_box::PartsBox;
 use crate::roster::Roster;
 use crate::tile::TilePool;
@@ -45,18 +48,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Kept, Whose};
-use twincast_protocol::context::Purpose;
-use twincast_protocol::format::Scheme;
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, UserId};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::link::{Change, LinkGroup};
-use twincast_protocol::wire::{
-    Announce, Body, Code, Dial, Dialled, EPOCH_ANY, Grant, Leave, PartsHead, Roster as RosterFrame, Submit,
-    Welcome,
-};
+use twincast_protocol::wire::{Code, Dial, EPOCH_ANY, Leave, PartsHead, Submit};
 use words::PeerWords;
-
-use crate::limits::DIALS_PER_SLOT_MAX;
 
 /// One group on one server.
 #[derive(Debug)]
@@ -277,8 +273,7 @@ impl Group {
         if coming.is_settled() || self.shape.chooses_per_round() {
             return Err(refuse(Code::DialClosed));
         }
-        let dialling =
-            Dialling { sender: sender as usize, slot: slot as usize, dial_id: dial.dial_id.get() };
+        let dialling = Dialling { sender: sender as usize, slot: slot as usize, dial_id: dial.dial_id.get() };
         let effective = coming.dials.put(dialling, key).map_err(refuse)?;
         let whose = Whose { kind: PartKind::Confirmation, slot: slot as usize, sender: sender as usize };
         if coming.store.has(whose.kind, whose.slot) {
@@ -317,7 +312,8 @@ impl Group {
     pub fn parts_bytes(&mut self, head: &PartsHead, at: usize, bytes: &[u8]) {
         let Some((coming, whose)) = coming_parts(&mut self.coming, head) else { return };
         let end = at.checked_add(bytes.len());
-        if coming.store.is_given(whose) || end.is_none_or(|end| end > coming.roster.members() * whose.kind.bytes())
+        if coming.store.is_given(whose)
+            || end.is_none_or(|end| end > coming.roster.members() * whose.kind.bytes())
         {
             return;
         }
@@ -500,119 +496,6 @@ impl Group {
         }
     }
 
-    /// WELCOME and what a new connection needs to know beside it.
-    fn greet(&mut self, connection: ConnectionId, users: &[UserId], out: &mut Vec<Output>) {
-        let mut say = |frame| out.push(Output::To(connection, frame));
-        say(self.welcome().frame());
-        say(roster_frames(self.roster()));
-        if let (Some(_), Some(coming)) = (&self.running, &self.coming) {
-            say(announcement(coming).frame());
-            say(roster_frames(&coming.roster));
-        }
-        let running = self.running.iter().map(|running| (&running.roster, &running.dials));
-        let coming = self.coming.iter().map(|coming| (&coming.roster, &coming.dials));
-        for (roster, dials) in running.chain(coming) {
-            for index in roster.indices(users) {
-                let effective =
-                    (0..self.shape.slots).filter_map(|slot| dials.effective(index.0 as usize, slot));
-                effective.for_each(|dial| say(dialled(roster.epoch(), &dial)));
-            }
-        }
-        let Some(coming) = &self.coming else { return };
-        if let Stage::Parts(phase) = &coming.stage {
-            // Whoever comes while parts are wanted is told which.
-            phase.grants().iter().for_each(|grant| say(grant.frame()));
-            return;
-        }
-        for index in coming.roster.clone().indices(users) {
-            for slot in 0..self.shape.slots {
-                self.grant_early(index.0 as usize, slot, out);
-            }
-        }
-    }
-
-    fn welcome(&self) -> Welcome {
-        let (shape, roster) = (&self.shape, self.roster());
-        let tile_senders = |has: bool, kind| {
-            let senders = if has { shape.part_tile_senders(kind, roster.members()) } else { 0 };
-            (senders as u32).into()
-        };
-        let first = self.coming.as_ref().map_or(RoundNumber::FIRST, |coming| coming.first);
-        let round = self.running.as_ref().map_or(first, |running| running.rounds.open());
-        Welcome {
-            group: shape.group.0.into(),
-            epoch: roster.epoch().0.into(),
-            members: (roster.members() as u32).into(),
-            slots: (shape.slots as u32).into(),
-            frame_bytes: (shape.format.frame_bytes() as u32).into(),
-            share_bytes: (shape.cell_bytes() as u32).into(),
-            confirm_tile_senders: tile_senders(shape.confirm, PartKind::Confirmation),
-            key_tile_senders: tile_senders(shape.keys, PartKind::Key),
-            round_timeout_ms: (shape.round_timeout.as_millis() as u32).into(),
-            interval_ms: (shape.interval.as_millis() as u32).into(),
-            epoch_rounds: (shape.epoch_rounds as u32).into(),
-            announce_rounds: (shape.announce_rounds as u32).into(),
-            round: round.0.into(),
-            roster_hash: *roster.hash(),
-            profile: shape.format.profile().number(),
-            scheme: match shape.format.scheme() {
-                Scheme::Plain => 0,
-                Scheme::Algorithm4 => 1,
-                Scheme::OneToMany { .. } => 2,
-            },
-            subgroups_max: match shape.format.scheme() {
-                Scheme::OneToMany { subgroups_max } => subgroups_max.into(),
-                Scheme::Plain | Scheme::Algorithm4 => 0.into(),
-            },
-            open: u8::from(self.running.is_some()),
-            delivery: 0,
-            linked: u8::from(shape.linked),
-            reserved: 0,
-        }
-    }
-
-    /// Tells a sender that its dial is effective, and what parts can be given at once.
-    fn confirm_dial(&mut self, dial: Dialling, out: &mut Vec<Output>) {
-        let Some(coming) = &self.coming else { return };
-        if let Some(connection) = connection_of(&self.seats, &coming.roster, dial.sender) {
-            out.push(Output::To(connection, dialled(coming.epoch(), &dial)));
-            self.grant_early(dial.sender, dial.slot, out);
-        }
-    }
-
-    /// Grants the confirmations of an effective dial before dialling is over, where they can be kept: its sender may
-    /// be gone by then.
-    fn grant_early(&mut self, sender: usize, slot: usize, out: &mut Vec<Output>) {
-        let Some(coming) = &mut self.coming else { return };
-        let whose = Whose { kind: PartKind::Confirmation, slot, sender };
-        if !self.shape.confirm
-            || coming.dials.effective(sender, slot).is_none()
-            || coming.store.is_given(whose)
-            || matches!(coming.stage, Stage::Parts(_))
-        {
-            return;
-        }
-        let Some(connection) = connection_of(&self.seats, &coming.roster, sender) else { return };
-        if self.shape.side == ServerSide::Two {
-            match coming.store.reserve(whose, &mut self.kept) {
-                Ok(true) => {}
-                // Without a box they are granted when dialling is over, as is what finds no room.
-                Ok(false) if self.kept.is_none() => return,
-                full => {
-                    let counted = if full.is_ok() { Counted::BoxFull } else { Counted::BoxFailed };
-                    out.push(Output::Count(counted, 1));
-                    let frame = Code::BoxFull.frame(sender as u32, slot as u32, 0);
-                    out.push(Output::To(connection, frame));
-                    return;
-                }
-            }
-        }
-        let slot = SlotIndex(slot as u32);
-        let grant =
-            Grant::new(Purpose::Confirmation, coming.epoch(), slot, MemberIndex(sender as u32), 1);
-        out.push(Output::To(connection, grant.frame()));
-    }
-
     /// Whether parts of the connection can be taken now, in whatever form.
     fn check_parts(&self, connection: ConnectionId, head: &PartsHead) -> Result<Whose, Code> {
         let coming = self.coming.as_ref().filter(|coming| coming.epoch().0 == head.epoch.get());
@@ -643,10 +526,7 @@ impl Group {
 }
 
 /// The group's state for what a peer names, if that is of the epoch that comes.
-fn coming_parts<'a>(
-    coming: &'a mut Option<Coming>,
-    head: &PartsHead,
-) -> Option<(&'a mut Coming, Whose)> {
+fn coming_parts<'a>(coming: &'a mut Option<Coming>, head: &PartsHead) -> Option<(&'a mut Coming, Whose)> {
     let coming = coming.as_mut().filter(|coming| coming.epoch().0 == head.epoch.get())?;
     let (slot, sender) = (head.slot.get() as usize, head.sender.get() as usize);
     let whose = Whose { kind: part_kind(head)?, slot, sender };
@@ -663,12 +543,7 @@ fn refuse_parts(head: &PartsHead, code: Code) -> Refusal {
 }
 
 /// Whether the connection attached the member with this index.
-fn check_sender(
-    seats: &Seats,
-    roster: &Roster,
-    connection: ConnectionId,
-    sender: u32,
-) -> Result<(), Code> {
+fn check_sender(seats: &Seats, roster: &Roster, connection: ConnectionId, sender: u32) -> Result<(), Code> {
     let user = roster.user(MemberIndex(sender)).ok_or(Code::NotAttached)?;
     if seats.connection_of(user) != Some(connection) {
         return Err(Code::NotAttached);
@@ -678,22 +553,4 @@ fn check_sender(
 
 fn connection_of(seats: &Seats, roster: &Roster, sender: usize) -> Option<ConnectionId> {
     seats.connection_of(roster.user(MemberIndex(sender as u32))?)
-}
-
-fn dialled(epoch: Epoch, dial: &Dialling) -> bytes::Bytes {
-    let Dialling { sender, slot, dial_id } = *dial;
-    Dialled::new(dial_id, epoch, MemberIndex(sender as u32), SlotIndex(slot as u32)).frame()
-}
-
-fn announcement(coming: &Coming) -> Announce {
-    Announce {
-        epoch: coming.epoch().0.into(),
-        members: (coming.roster.members() as u32).into(),
-        first_round: coming.first.0.into(),
-        roster_hash: *coming.roster.hash(),
-    }
-}
-
-fn roster_frames(roster: &Roster) -> bytes::Bytes {
-    RosterFrame::frames(roster.epoch(), roster.ids())
 }

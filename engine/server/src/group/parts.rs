@@ -167,8 +167,7 @@ impl PartsPhase {
         self.next = 0;
         let Some(&Run { kind, senders, .. }) = self.runs.front() else { return };
         let members = self.roster.members();
-        self.pool =
-            TilePool::new(CONFIRM_TILES_BUFFERED, || Tile::for_parts(senders, members, kind.bytes()));
+        self.pool = TilePool::new(CONFIRM_TILES_BUFFERED, || Tile::for_parts(senders, members, kind.bytes()));
     }
 
     /// Takes further tiles into the window: fills what is kept, grants what is missing.

@@ -71,7 +71,8 @@ impl Group {
             return;
         };
         self.link = Link::Up;
-        let (epoch, round) = (mine.epoch.get().max(theirs.epoch.get()), mine.round.get().max(theirs.round.get()));
+        let (epoch, round) =
+            (mine.epoch.get().max(theirs.epoch.get()), mine.round.get().max(theirs.round.get()));
         let dialling = self.coming.as_ref().is_some_and(|coming| !coming.is_settled());
         if theirs.epoch != mine.epoch {
             self.reset(Epoch(epoch + 1), RoundNumber(round + 1), now, out);
@@ -164,6 +165,7 @@ impl Group {
             out.push(Output::Peer(LinkFrame::Propose(coming.change.clone())));
             coming.unanswered = Some(now);
         }
+        coming.dials.forget_peer();
         coming.dials.report_all();
         let closing = match &mut coming.stage {
             Stage::Closing { deadline } => {
@@ -221,16 +223,19 @@ impl Group {
         if change.first_round.0 > ROUND_MAX {
             return Err(Code::EpochMismatch);
         }
-        if let Some(coming) = &self.coming {
+        if let Some(coming) = &mut self.coming {
             if coming.asked.as_ref() == Some(&change) || coming.change == change {
-                // Said again over a new link.
+                // Said again over a new link. S1 may not have known what the dials were for that it was told of.
                 out.push(Output::Peer(LinkFrame::Agree(coming.change.clone())));
+                coming.dials.report_all();
+                self.report_dials(out);
                 return Ok(());
             }
             self.drop_coming(out);
         }
         let open = self.running.as_ref().map_or(0, |running| running.rounds.open().0);
-        let asked = |user| change.joins.binary_search(&user).is_ok() || change.leaves.binary_search(&user).is_ok();
+        let asked =
+            |user| change.joins.binary_search(&user).is_ok() || change.leaves.binary_search(&user).is_ok();
         let (joins, leaves) = self.change_of(&roster, asked);
         // The open round and the next one may have submissions here.
         let first_round = RoundNumber(change.first_round.0.max(open + 2));

@@ -48,6 +48,8 @@ pub(super) struct Circumstances<'a> {
     /// The link is up: the other server's words can come.
     pub(super) link_up: bool,
     pub(super) now: Duration,
+    /// The server stops: no further round begins.
+    pub(super) stopping: bool,
     /// Users of the group who are more than two whole rounds behind.
     pub(super) lagging_users: u32,
 }
@@ -259,7 +261,7 @@ impl Rounds {
 
     /// Whether the round has begun here or at the other server, or goes by the clock.
     fn is_begun(&mut self, with: &Circumstances<'_>) -> bool {
-        if with.words.has_begun(self.open.number) {
+        if with.words.has_begun(self.open.number) && !with.stopping {
             self.open.begun_at.get_or_insert(with.now);
         }
         self.begun() || self.shape.round_mode == RoundMode::Timed
@@ -270,7 +272,8 @@ impl Rounds {
         match self.shape.round_mode {
             RoundMode::Lockstep => {
                 let begun = self.open.begun_at.expect("it has begun");
-                with.waited_for.is_subset(&self.open.submitted) || with.now >= begun + self.shape.round_timeout
+                with.waited_for.is_subset(&self.open.submitted)
+                    || with.now >= begun + self.shape.round_timeout
             }
             // Once the other server has sealed it, further submissions would be half ones.
             RoundMode::Timed => {

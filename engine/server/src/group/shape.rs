@@ -146,9 +146,8 @@ impl Shape {
         let choices = if self.chooses_per_round() { n * TILE_SENDERS as u64 * 2 } else { 0 };
         let tile = TILE_SENDERS as u64 * self.row_bytes() as u64 + choices;
         let tiles = ROUNDS_BUFFERED as u64 * self.tiles(self.members_max) as u64 * slots * tile;
-        let part_tile = |kind: PartKind| {
-            self.part_tile_senders(kind, self.members_max) as u64 * n * kind.bytes() as u64
-        };
+        let part_tile =
+            |kind: PartKind| self.part_tile_senders(kind, self.members_max) as u64 * n * kind.bytes() as u64;
         let parts = self.part_runs().iter().map(|(kind, _)| part_tile(*kind)).max().unwrap_or(0);
         keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts
     }

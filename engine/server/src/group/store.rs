@@ -168,7 +168,8 @@ impl PartsStore {
     }
 
     fn row(&self, kind: PartKind, slot: usize) -> usize {
-        let before = self.runs.iter().take_while(|(run, _)| *run != kind).map(|(_, slots)| slots).sum::<usize>();
+        let before =
+            self.runs.iter().take_while(|(run, _)| *run != kind).map(|(_, slots)| slots).sum::<usize>();
         before + slot
     }
 }

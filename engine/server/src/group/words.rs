@@ -66,7 +66,9 @@ impl PeerWords {
 
     /// Rounds before this one are over.
     pub(super) fn forget_before(&mut self, round: RoundNumber) {
-        self.rounds = self.rounds.split_off(&round.0);
+        while self.rounds.first_key_value().is_some_and(|(known, _)| *known < round.0) {
+            self.rounds.pop_first();
+        }
     }
 }
 

@@ -94,7 +94,7 @@ pub struct BoxFolder {
     side: ServerSide,
     bytes_max: u64,
     /// Locked, so that no other server of this side uses the folder.
-    _lock: File,
+    lock: File,
 }
 
 impl BoxFolder {
@@ -116,17 +116,30 @@ impl BoxFolder {
             TryLockError::WouldBlock => BoxError::InUse { folder: name(), side: side.index() + 1 },
             TryLockError::Error(error) => wrong(error),
         })?;
-        for entry in std::fs::read_dir(path).map_err(wrong)? {
-            let entry = entry.map_err(wrong)?;
-            let file_name = entry.file_name();
-            let ours = file_name
+        let folder = BoxFolder { path: path.to_owned(), side, bytes_max, lock };
+        folder.clear().map_err(wrong)?;
+        Ok(folder)
+    }
+
+    /// Removes all boxes, and leaves the folder to other servers. For a server that has stopped.
+    pub fn release(&self) {
+        if let Err(error) = self.clear().and_then(|()| self.lock.unlock()) {
+            tracing::warn!(folder = %self.path.display(), %error, "boxes of a server that has stopped stay");
+        }
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let ours = entry
+                .file_name()
                 .to_str()
-                .is_some_and(|file| file.starts_with(&prefix(side)) && file.ends_with(ENDING));
+                .is_some_and(|file| file.starts_with(&prefix(self.side)) && file.ends_with(ENDING));
             if ours {
-                std::fs::remove_file(entry.path()).map_err(wrong)?;
+                std::fs::remove_file(entry.path())?;
             }
         }
-        Ok(BoxFolder { path: path.to_owned(), side, bytes_max, _lock: lock })
+        Ok(())
     }
 
     /// The box of a group.

@@ -176,9 +176,11 @@ fn a_folder_that_is_not_there_or_in_use_is_a_clear_error() {
     let missing = directory.path().join("missing");
     let error = BoxFolder::open(&missing, S2, 1).unwrap_err().to_string();
     assert!(error.contains("missing") && error.contains("mkdir"), "{error}");
-    let _folder = BoxFolder::open(directory.path(), S2, 1).unwrap();
+    let folder = BoxFolder::open(directory.path(), S2, 1).unwrap();
     let error = BoxFolder::open(directory.path(), S2, 1).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
+    folder.release();
+    assert!(BoxFolder::open(directory.path(), S2, 1).is_ok());
     assert!(BoxFolder::open(directory.path(), ServerSide::One, 1).is_ok());
 }
 

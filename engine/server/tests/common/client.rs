@@ -215,7 +215,13 @@ pub(crate) fn hello_frame(side: ServerSide, group: u32, users: &[u32]) -> Vec<u8
 }
 
 /// HELLO.
-pub(crate) fn hello_frame_for(side: ServerSide, group: u32, epoch: Epoch, join: bool, users: &[u32]) -> Vec<u8> {
+pub(crate) fn hello_frame_for(
+    side: ServerSide,
+    group: u32,
+    epoch: Epoch,
+    join: bool,
+    users: &[u32],
+) -> Vec<u8> {
     let users: Vec<UserId> = users.iter().copied().map(UserId).collect();
     Hello::frame(GroupId(group), epoch, side, join, &users)
 }

@@ -100,7 +100,7 @@ impl Pair {
     /// The members of one pair of connections do.
     pub(crate) fn dial_seat(&mut self, seat: usize) {
         self.each(|party| party.send_dials(seat));
-        self.each(|party| party.expect_dialled(seat));
+        self.each(|party| party.expect_dialled_sometime(seat));
     }
 
     /// All dial, and the epoch opens. The group has no parts.

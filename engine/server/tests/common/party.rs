@@ -81,7 +81,14 @@ pub(crate) struct Party {
 impl Party {
     /// A party that nobody has joined.
     pub(crate) fn new(address: SocketAddr, group: &GroupConfig, side: ServerSide, seed: u64) -> Party {
-        Party { model: Model::new(group, side, seed), next: None, side, seats: Vec::new(), welcome: None, address }
+        Party {
+            model: Model::new(group, side, seed),
+            next: None,
+            side,
+            seats: Vec::new(),
+            welcome: None,
+            address,
+        }
     }
 
     /// Members at S1, one connection for each of these sets, all attached.
@@ -191,6 +198,21 @@ impl Party {
                 let dialled = self.model.dialled(sender, slot);
                 self.seats[seat].expect(&dialled, &what);
             }
+        }
+    }
+
+    /// They are told so, in any order: a linked server answers when it hears that the other one has the dial.
+    pub(crate) fn expect_dialled_sometime(&mut self, seat: usize) {
+        let what = self.what(seat, "a dial's answer");
+        let senders = self.model.indices(&self.seats[seat].users);
+        let slots = 0..self.model.slots as u32;
+        let all = senders.into_iter().flat_map(|sender| slots.clone().map(move |slot| (sender, slot)));
+        let mut expected: Vec<_> = all.map(|(sender, slot)| self.model.dialled(sender, slot)).collect();
+        expected.sort();
+        let mut got: Vec<_> = expected.iter().map(|_| self.seats[seat].frame(&what)).collect();
+        got.sort();
+        for (got, expected) in got.iter().zip(&expected) {
+            same(got, expected, &what);
         }
     }
 

@@ -18,10 +18,12 @@ const BINARY: &str = env!("CARGO_BIN_EXE_twincast-server");
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where S1 connects, of an S2 that is linked.
+    pub(crate) link: Option<SocketAddr>,
     pub(crate) metrics: Option<SocketAddr>,
     stderr: Option<JoinHandle<String>>,
     _directory: TempDir,
-    _permit: Permit,
+    _permit: Option<Permit>,
 }
 
 impl Process {
@@ -32,7 +34,15 @@ impl Process {
 
     /// The same, by a shell that first does `limits`.
     pub(crate) fn start_within(limits: &str, config: &Config) -> Process {
-        let permit = Permit::wait();
+        Process::start_with(limits, config, Some(Permit::wait()))
+    }
+
+    /// The same, for who has leave already.
+    pub(crate) fn start_permitted(config: &Config) -> Process {
+        Process::start_with("", config, None)
+    }
+
+    fn start_with(limits: &str, config: &Config, permit: Option<Permit>) -> Process {
         let (directory, path) = write(&config.to_toml());
         let mut child = shell(limits, "--config", &path)
             .stdout(Stdio::piped())
@@ -45,12 +55,14 @@ impl Process {
             line.strip_prefix(start).unwrap_or_else(|| panic!("{line}")).to_owned()
         };
         let address = line("listening on ").parse().expect("an address");
+        let listens = config.link.as_ref().is_some_and(|link| link.listen.is_some());
+        let link = listens.then(|| line("link on ").parse().expect("an address"));
         let metrics = config.metrics_listen.map(|_| {
             let url = line("metrics on http://");
             url.trim_end_matches("/metrics").parse().expect("an address")
         });
         let stderr = Some(collect(child.stderr.take().expect("it was asked for")));
-        Process { child, address, metrics, stderr, _directory: directory, _permit: permit }
+        Process { child, address, link, metrics, stderr, _directory: directory, _permit: permit }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -228,10 +228,11 @@ impl LocalArgs {
                 fault.hold_ms, fault.round
             ));
         }
-        let plain = !self.profile.is_paper()
-            || matches!(self.peers, Peers::Own | Peers::Random | Peers::Subset(..=1));
-        if fault.kind == FaultKind::SwapHalf && !plain {
-            return Err("--fault swap-half is for halves of a plain dial; give --peers self or random".into());
+        let has_recipient = !self.profile.is_paper() || matches!(self.peers, Peers::Own | Peers::Random);
+        if fault.kind == FaultKind::SwapHalf && !has_recipient {
+            return Err("--fault swap-half in a paper profile needs one recipient of each message, for whom its effect is \
+                        certain; give --peers self or random"
+                .into());
         }
         Ok(())
     }

@@ -137,7 +137,9 @@ fn who_attaches_while_two_epochs_are_known_hears_of_both() {
 fn a_dial_flood_is_refused_and_counts_anew_for_each_epoch() {
     let mut bench = Bench::running_as(&changing());
     let flood = |bench: &mut Bench, epoch| {
-        (0..5 * N).map(|_| bench.dial(A, epoch, 0, 9, &[])).position(|dialled| dialled == Err(Code::DialFlood))
+        (0..5 * N)
+            .map(|_| bench.dial(A, epoch, 0, 9, &[]))
+            .position(|dialled| dialled == Err(Code::DialFlood))
     };
     // One dial of each member was for the running epoch.
     assert_eq!(flood(&mut bench, 0), Some(3 * N as usize));

@@ -495,3 +495,40 @@ fn what_the_other_server_must_not_say_closes_the_link() {
     let earlier = LinkFrame::Agree(Change { first_round: RoundNumber(1), ..change(1, &[], &[]) });
     assert_eq!(side.group.peer(earlier, PEER_TIMEOUT, &mut side.out), Err(Code::EpochMismatch));
 }
+
+#[test]
+fn a_server_that_stops_finishes_its_round_and_begins_none_for_its_peer() {
+    let mut pair = Pair::running(&linked());
+    pair.submit(1, 0, 1);
+    pair.sides[1].group.stop();
+    assert!(!pair.sides[1].group.is_drained());
+    pair.wait(seconds(2));
+    assert!(pair.sides[1].group.is_drained());
+    // S1 goes on to seal what S2 takes nothing for.
+    pair.sides[0].play(2..=2);
+    pair.wait(millis(50));
+    assert!(pair.sides[1].group.is_drained());
+}
+
+#[test]
+fn what_a_server_said_before_it_lost_its_state_makes_no_dial_effective() {
+    let mut pair = Pair::new(&linked());
+    pair.connect();
+    pair.attach(A, users(0..N));
+    pair.dial_all(0, 6..7);
+    assert!(pair.sides[0].kinds_to(A).contains(&Kind::Dialled));
+    pair.cut();
+    let shape = *pair.sides[1].group.shape();
+    pair.sides[1] = Bench::of(shape, None);
+    pair.sides[1].attach(A, users(0..N)).unwrap();
+    pair.connect();
+    pair.pump();
+    pair.dial_all(0, 0..5);
+    pair.wait(seconds(6));
+    assert_eq!(pair.rounds(), [1, 1]);
+    for (side, told) in pair.sides.iter_mut().zip([vec![Code::DialHalf], vec![]]) {
+        assert_eq!(side.codes_to(A), told);
+        assert_eq!(side.submit(A, 6, 1), Err(Code::NotDialled));
+        assert_eq!(side.submit(A, 4, 1), Ok(()));
+    }
+}

@@ -2,8 +2,8 @@
 
 mod epochs;
 mod linked;
-mod parts;
 mod pair;
+mod parts;
 mod random;
 mod rounds;
 mod simulation;
@@ -17,8 +17,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::collections::HashMap;
 use std::io;
-use twincast_protocol::ids::GroupId;
-use twincast_protocol::wire::{ErrorFrame, Fetch, HEADER_BYTES, Header, Kind};
+use twincast_protocol::context::Purpose;
+use twincast_protocol::ids::{GroupId, SlotIndex};
+use twincast_protocol::wire::{Announce, Body, ErrorFrame, Fetch, Grant, HEADER_BYTES, Header, Kind};
 
 const N: u32 = 130;
 const A: ConnectionId = ConnectionId(1);

@@ -226,13 +226,16 @@ fn who_comes_late_fetches_from_seeds_what_was_delivered() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(8);
     let mut given = Vec::new();
     for slot in 0..2 {
-        given.push((0..N).map(|sender| give(&mut bench, &confirmation(sender, slot), &mut rng)).collect::<Vec<_>>());
+        given.push(
+            (0..N).map(|sender| give(&mut bench, &confirmation(sender, slot), &mut rng)).collect::<Vec<_>>(),
+        );
     }
     bench.attach(B, users(50..51)).unwrap();
     bench.out.clear();
     bench.group.fetch(B, &fetch(PartKind::Confirmation, 1, 1, 2), &mut bench.out).unwrap();
     let answers = fetched(&bench, B);
-    let heads: Vec<_> = answers.iter().map(|(head, _)| (head.tile.get(), head.slot.get(), head.lost.get())).collect();
+    let heads: Vec<_> =
+        answers.iter().map(|(head, _)| (head.tile.get(), head.slot.get(), head.lost.get())).collect();
     assert_eq!(heads, [(1, 1, 0), (2, 1, 0)]);
     for (index, cell) in answers.iter().flat_map(|(_, cells)| cells.chunks(64)).enumerate() {
         assert_eq!(cell, &given[1][64 + index][50 * 64..][..64]);

@@ -1,0 +1,94 @@
+//! What joins the two servers, and what S2 keeps for members who are away.
+
+use super::{Config, ConfigError, bounds};
+use crate::limits::{BOX_BYTES_DEFAULT, PEER_TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use twincast_protocol::ids::ServerSide;
+
+/// The connection to the other server: S1 makes it, S2 takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkConfig {
+    /// S2: where S1 connects. Port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+    /// S1: where S2 listens for it.
+    pub connect: Option<SocketAddr>,
+    /// How long a sealed round waits for the other server's word.
+    #[serde(default = "peer_timeout_default")]
+    pub peer_timeout_ms: u64,
+}
+
+/// Where S2 keeps parts. S1 may have it, so that both configurations are alike, and does not use it: seeds are small,
+/// and stay in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoxConfig {
+    /// A folder of this server's own, which exists.
+    pub folder: PathBuf,
+    /// The most bytes of a box, for each group and epoch.
+    #[serde(default = "box_bytes_default")]
+    pub bytes_max: u64,
+}
+
+/// What a test build does wrong.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultConfig {
+    /// One member gets the other half of one sender's shares.
+    pub swap_half: Option<SwapHalf>,
+}
+
+/// Who gets the wrong half, of whom, and when.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapHalf {
+    /// The round.
+    pub round: u64,
+    /// The sender's member index.
+    pub sender: u32,
+    /// The recipient's member index.
+    pub user: u32,
+}
+
+pub(super) fn peer_timeout_default() -> u64 {
+    PEER_TIMEOUT_MS_DEFAULT
+}
+
+pub(super) fn box_bytes_default() -> u64 {
+    BOX_BYTES_DEFAULT
+}
+
+impl Config {
+    /// Checks that the link has the end of this side, and leads elsewhere.
+    pub(super) fn check_link(&self) -> Result<(), ConfigError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let side = self.side;
+        let (does, needs, forbids, there, other) = match self.server_side() {
+            ServerSide::One => ("connects", "connect", "listen", link.connect, link.listen),
+            ServerSide::Two => ("listens", "listen", "connect", link.listen, link.connect),
+        };
+        let (Some(address), None) = (there, other) else {
+            return Err(ConfigError::LinkEnd { side, does, needs, forbids });
+        };
+        let timeout = link.peer_timeout_ms;
+        if !(1..=TIMEOUT_MS_MAX).contains(&timeout) {
+            return Err(bounds("link.peer_timeout_ms", timeout, format!("1 to {TIMEOUT_MS_MAX}")));
+        }
+        // Several listeners may have port 0, which is none yet; to connect to it leads nowhere.
+        if address.port() == 0 {
+            if needs == "connect" {
+                return Err(bounds("link.connect", address, "the port on which S2 listens".into()));
+            }
+            return Ok(());
+        }
+        let own = [("listen", Some(self.listen)), ("metrics_listen", self.metrics_listen)];
+        match own.into_iter().find(|(_, own)| *own == Some(address)) {
+            Some((own, _)) => Err(ConfigError::LinkSelf { key: needs, address, own }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Every key is known, every bound is named, and the example is whole.
+
+use super::peers::{box_bytes_default, peer_timeout_default};
+use super::*;
+
+fn minimal() -> String {
+    "side = 1\nlisten = \"127.0.0.1:0\"\n[[groups]]\nid = 0\nmembers = 10\n".into()
+}
+
+#[test]
+fn the_example_is_valid_and_shows_every_default() {
+    let example = Config::from_toml(EXAMPLE).unwrap();
+    assert_eq!(example.front, Front::default());
+    assert_eq!(example.fan_out, FanOut::default());
+    assert_eq!(example.limits, Limits::default());
+    assert_eq!(example.link.unwrap().peer_timeout_ms, peer_timeout_default());
+    assert_eq!(example.parts_box.unwrap().bytes_max, box_bytes_default());
+    assert!(!example.insecure_baseline);
+    assert_eq!(example.groups, [GroupConfig::new(0, 1_000)]);
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    fn keys(value: &toml::Value, into: &mut Vec<String>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    into.push(key.clone());
+                    keys(value, into);
+                }
+            }
+            toml::Value::Array(list) => list.iter().for_each(|value| keys(value, into)),
+            _ => {}
+        }
+    }
+    let mut whole = Config::from_toml(EXAMPLE).unwrap();
+    whole.link.as_mut().unwrap().listen = Some(whole.listen);
+    let mut all = Vec::new();
+    keys(&toml::Value::try_from(&whole).unwrap(), &mut all);
+    assert!(all.len() > 40, "{all:?}");
+    for key in all.iter().filter(|key| *key != "fault") {
+        let shown = EXAMPLE.lines().any(|line| {
+            let line = line.trim_start_matches("# ");
+            line.starts_with(&format!("{key} = "))
+                || line == format!("[{key}]")
+                || line == format!("[[{key}]]")
+        });
+        assert!(shown, "{key}");
+    }
+}
+
+#[test]
+fn the_link_has_the_end_of_its_side_and_leads_elsewhere() {
+    let with = |side: u8, link: &str| {
+        let head =
+            format!("side = {side}\nlisten = \"127.0.0.1:7701\"\nmetrics_listen = \"127.0.0.1:7791\"\n");
+        Config::from_toml(&format!("{head}[link]\n{link}\n[[groups]]\nid = 0\nmembers = 10\n"))
+    };
+    let (connect, listen) = ("connect = \"127.0.0.1:7712\"", "listen = \"127.0.0.1:7712\"");
+    assert_eq!(with(1, connect).unwrap().shape(&GroupConfig::new(0, 10)).peer_timeout.as_millis(), 2_000);
+    assert!(with(2, listen).unwrap().shape(&GroupConfig::new(0, 10)).linked);
+    assert!(with(2, "listen = \"127.0.0.1:0\"").is_ok());
+    for (side, link) in [
+        (1, listen.to_owned()),
+        (2, connect.to_owned()),
+        (1, String::new()),
+        (2, format!("{connect}\n{listen}")),
+    ] {
+        let error = with(side, &link).unwrap_err();
+        assert!(matches!(error, ConfigError::LinkEnd { .. }), "{link}: {error}");
+    }
+    for (side, link) in [(1, "connect = \"127.0.0.1:7701\""), (2, "listen = \"127.0.0.1:7791\"")] {
+        let error = with(side, link).unwrap_err();
+        assert!(matches!(error, ConfigError::LinkSelf { .. }), "{link}: {error}");
+        assert!(error.to_string().contains("own"), "{error}");
+    }
+    for (link, key) in [
+        ("connect = \"127.0.0.1:0\"".to_owned(), "link.connect"),
+        (format!("{connect}\npeer_timeout_ms = 0"), "link.peer_timeout_ms"),
+        (format!("{connect}\ncolour = 0"), "colour"),
+    ] {
+        let error = with(1, &link).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn a_paper_profile_is_refused_in_one_sentence_unless_asked_for() {
+    for profile in ["paper-xor", "paper-add"] {
+        let keys = format!("members = 10\nprofile = \"{profile}\"\nframe_bytes = 256");
+        let text = minimal().replace("members = 10", &keys);
+        let error = Config::from_toml(&text).unwrap_err().to_string();
+        for part in [profile, "find recipients", "THREAT_MODEL.md", "--insecure-baseline"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(error.matches(". ").count(), 0, "one sentence: {error}");
+        assert!(Config::from_toml_with(&text, true).unwrap().insecure_baseline);
+        assert!(Config::from_toml(&format!("insecure_baseline = true\n{text}")).is_ok());
+    }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let mut config = Config::from_toml(&minimal()).unwrap();
+    config.fan_out.cores = Cores::List(vec![1]);
+    config.front.cores = Cores::Named(CoresNamed::None);
+    config.link = Some(LinkConfig {
+        listen: None,
+        connect: Some(SocketAddr::from(([10, 0, 0, 2], 7_712))),
+        peer_timeout_ms: 300,
+    });
+    config.parts_box = Some(BoxConfig { folder: "/tmp/box".into(), bytes_max: 4_096 });
+    assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    for text in [
+        format!("colour = 1\n{}", minimal()),
+        format!("{}colour = 1\n", minimal()),
+        format!("{}[limits]\ncolour = 1\n", minimal()),
+        format!("{}[fan_out]\ncolour = 1\n", minimal()),
+        format!("{}[box]\nfolder = \"/tmp\"\ncolour = 1\n", minimal()),
+    ] {
+        let error = Config::from_toml(&text).unwrap_err().to_string();
+        assert!(error.contains("colour"), "{error}");
+    }
+}
+
+#[test]
+fn a_value_out_of_bounds_is_named_with_its_bounds() {
+    for (change, key) in [
+        ("members = 10|members = 1", "members"),
+        ("members = 10|members = 70000", "members"),
+        ("members = 10|members = 10\nslots = 0", "slots"),
+        ("members = 10|members = 10\nframe_bytes = 300", "frame_bytes"),
+        ("members = 10|members = 10\nround_timeout_ms = 0", "round_timeout_ms"),
+        ("members = 10|members = 65536\nslots = 256", "group_memory_bytes_max"),
+        ("[[groups]]|[box]\nfolder = \"/tmp\"\nbytes_max = 40\n[[groups]]", "box.bytes_max"),
+        ("side = 1|side = 3", "side"),
+        ("[[groups]]|[fan_out]\nslabs = 1\n[[groups]]", "fan_out.slabs"),
+        ("[[groups]]|[fan_out]\nslab_bytes = 70001\n[[groups]]", "fan_out.slab_bytes"),
+        ("[[groups]]|[fan_out]\nthreads = 2\ncores = [1]\n[[groups]]", "fan_out.cores"),
+        ("[[groups]]|[limits]\nconnections_max = 0\n[[groups]]", "limits.connections_max"),
+        ("[[groups]]|[[groups]]\nid = 0\nmembers = 5\n[[groups]]", "id"),
+    ] {
+        let (from, to) = change.split_once('|').unwrap();
+        let text = minimal().replace(from, to);
+        let error = Config::from_toml(&text).unwrap_err();
+        assert!(matches!(error, ConfigError::Bounds { .. }), "{error}");
+        assert!(error.to_string().contains(key), "{error}");
+    }
+}
