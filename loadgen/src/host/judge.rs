@@ -34,8 +34,13 @@ pub(super) struct Judge {
     first_user: u32,
     /// How many users the connection has.
     users: usize,
+    /// Members of the group.
+    members: u32,
+    /// Whether each round has recipients of its own, and a sender several messages in one slot.
+    is_dealt: bool,
     /// Whose rounds the table is of ([`Workload::drawing`]).
     drawing: Option<(u32, u64)>,
+    /// Of the round, where it is dealt.
     arrivals: Rc<Arrivals>,
     /// Who writes to whom: for (slot, tile, user), users innermost, a word with a bit for each sender of the tile.
     senders: Vec<u64>,
@@ -57,6 +62,8 @@ impl Judge {
             padded: plan.profile.is_paper(),
             first_user: 0,
             users,
+            members: plan.group,
+            is_dealt: plan.dealt().is_some(),
             drawing: None,
             arrivals: Rc::default(),
             senders: Vec::new(),
@@ -89,13 +96,27 @@ impl Judge {
         }
         self.drawing = Some(drawing);
         self.first_user = first_user;
-        self.arrivals = self.workload.arrivals(epoch, round);
         self.senders.clear();
         self.senders.resize(self.slots * self.tiles * self.users, 0);
-        for (position, member) in members {
-            for arrival in self.arrivals.to(member) {
-                let tile = arrival.slot as usize * self.tiles + arrival.sender as usize / 64;
-                self.senders[tile * self.users + position] |= 1 << (arrival.sender % 64);
+        if self.is_dealt {
+            self.arrivals = self.workload.arrivals(epoch, round);
+            for (position, member) in members {
+                for arrival in self.arrivals.to(member) {
+                    note(&mut self.senders, (self.tiles, self.users), arrival.slot, arrival.sender, position);
+                }
+            }
+            return;
+        }
+        // Sets of recipients may be large: they are drawn one at a time, and only bits are kept.
+        let mut positions = vec![None; self.members as usize];
+        members.for_each(|(position, member)| positions[member as usize] = Some(position));
+        let mut recipients = Vec::new();
+        for (slot, sender) in
+            (0..self.slots as u32).flat_map(|slot| (0..self.members).map(move |sender| (slot, sender)))
+        {
+            self.workload.recipients(epoch, sender, slot, &mut recipients);
+            for position in recipients.iter().filter_map(|member| positions[*member as usize]) {
+                note(&mut self.senders, (self.tiles, self.users), slot, sender, position);
             }
         }
     }
@@ -166,7 +187,7 @@ impl Judge {
             let is_for_user = expected >> position & 1 == 1;
             let sender = tile.first_sender.0 + position;
             let bytes = messages.get(position as usize);
-            let which = self.arrivals.which(user.member.0, tile.slot.0, sender).unwrap_or(tile.slot.0);
+            let which = self.which(tile, user, sender);
             self.workload.message(tile.round.0, self.first_user + sender, which, &mut self.message);
             match (is_for_user, self.is_message(bytes)) {
                 (true, true) => {
@@ -201,6 +222,12 @@ impl Judge {
         for position in bits(verdicts.tampered & !expected) {
             self.complain(tile, user, tile.first_sender.0 + position, "got tampered cells");
         }
+    }
+
+    /// Which message of the sender it is.
+    fn which(&self, tile: &Tile, user: User, sender: u32) -> u32 {
+        let dealt = self.is_dealt.then(|| self.arrivals.which(user.member.0, tile.slot.0, sender));
+        dealt.flatten().unwrap_or(tile.slot.0)
     }
 
     /// Both servers left the round out: everything that should have come is lost.
@@ -244,6 +271,12 @@ impl Judge {
             None => false,
         }
     }
+}
+
+/// Sets the bit of a sender for the user at a position.
+fn note(senders: &mut [u64], (tiles, users): (usize, usize), slot: u32, sender: u32, position: usize) {
+    let tile = slot as usize * tiles + sender as usize / 64;
+    senders[tile * users + position] |= 1 << (sender % 64);
 }
 
 fn count(mask: u64) -> u64 {

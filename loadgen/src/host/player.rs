@@ -341,6 +341,8 @@ impl Observer for Player {
                     ));
                 }
                 self.open = Some((epoch, first_round));
+                // Drawn now, and not while the round is timed.
+                self.begin(epoch, first_round);
                 self.shared.meter.borrow_mut().opened(epoch.0, confirmed, failed);
                 self.shared.wake_main();
             }
