@@ -47,7 +47,7 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     if plan.linked {
         let end = match (side, ends.link) {
             (1, Some(address)) => format!("connect = \"{address}\""),
-            _ => "listen = \"127.0.0.1:0\"".to_owned(),
+            _ => "listen = \"127.0.0.1:0\"\npeer = \"127.0.0.1\"".to_owned(),
         };
         let peer_timeout_ms = round_timeout_ms(plan) + PEER_TIMEOUT_SPARE_MS;
         put(format!("\n[link]\n{end}\npeer_timeout_ms = {peer_timeout_ms}\n"));
