@@ -182,7 +182,7 @@ impl Client {
         let index = server.index();
         match Code::from_number(head.code.get()) {
             Some(Code::DialHalf) if self.dial_void(server, head, observer) => return,
-            Some(Code::PeerAbsent) => {
+            Some(Code::PeerAbsent | Code::EpochGivenUp) => {
                 if let Some(next) = self.sessions.get_mut(1) {
                     next.waits[index] = true;
                 }

@@ -225,8 +225,15 @@ const OF_EPOCH: [(&str, Value); 3] = [
     ("key_tile_senders", |welcome| welcome.key_tile_senders.get().into()),
 ];
 
-/// Refuses two servers that describe different groups. They may be in different epochs for a moment; the members of
-/// one epoch are the same.
+/// Senders to a tile of parts, and a kind of parts whose tiles have so many.
+const TILE_SIZES: [(&str, PartKind, Value); 2] = [
+    ("confirm_tile_senders", PartKind::Confirmation, |welcome| welcome.confirm_tile_senders.get().into()),
+    ("key_tile_senders", PartKind::Key, |welcome| welcome.key_tile_senders.get().into()),
+];
+
+/// Refuses two servers that describe different groups. They may be in different epochs for a moment, each with its
+/// members, and the size of a tile of parts may follow their number; whether the group has such parts, and whether
+/// their tiles do, is the same in every epoch. The members of one epoch are the same.
 pub(crate) fn compare(welcomes: [&Welcome; 2]) -> Result<(), ClientError> {
     let differ = |field, value: Value| {
         let said = welcomes.map(value);
@@ -238,7 +245,87 @@ pub(crate) fn compare(welcomes: [&Welcome; 2]) -> Result<(), ClientError> {
     SETTINGS.into_iter().try_for_each(|(field, value)| differ(field, value))?;
     if welcomes[0].epoch == welcomes[1].epoch {
         OF_EPOCH.into_iter().try_for_each(|(field, value)| differ(field, value))?;
-        roster::compare_hashes(welcomes.map(|welcome| &welcome.roster_hash))?;
+        return roster::compare_hashes(welcomes.map(|welcome| &welcome.roster_hash));
+    }
+    for (field, kind, senders) in TILE_SIZES {
+        let said = welcomes.map(senders);
+        let follow = welcomes.iter().zip(said).all(|(welcome, senders)| {
+            senders != 0 && senders == full_tile_senders(kind, welcome.members.get()).into()
+        });
+        if !follow && said[0] != said[1] {
+            return Err(ClientError::ServersDiffer { field, said });
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twincast_protocol::wire::Body;
+
+    fn welcome(epoch: u32, members: u32) -> Welcome {
+        let mut welcome = Welcome::parse(&[0; size_of::<Welcome>()]).unwrap();
+        (welcome.epoch, welcome.members, welcome.slots) = (epoch.into(), members.into(), 1.into());
+        for (_, kind, senders) in TILE_SIZES {
+            let full = full_tile_senders(kind, members);
+            match kind {
+                PartKind::Confirmation => welcome.confirm_tile_senders = full.into(),
+                _ => welcome.key_tile_senders = full.into(),
+            }
+            assert_eq!(senders(&welcome), full.into());
+        }
+        welcome.roster_hash = [epoch as u8; 32];
+        welcome
+    }
+
+    /// So many members that tiles of an epoch are larger than those of the next.
+    const MEMBERS: [u32; 2] = [4_000, 9_000];
+
+    #[test]
+    fn servers_in_different_epochs_differ_in_what_follows_the_members_and_in_nothing_else() {
+        let [mut one, mut two] = [0, 1].map(|epoch| welcome(epoch, MEMBERS[epoch as usize]));
+        assert_ne!(one.confirm_tile_senders, two.confirm_tile_senders);
+        assert_eq!(compare([&one, &two]), Ok(()));
+        // Tiles that follow no number are the same in every epoch.
+        (one.key_tile_senders, two.key_tile_senders) = (4.into(), 4.into());
+        assert_eq!(compare([&one, &two]), Ok(()));
+        (one.key_tile_senders, two.key_tile_senders) = (0.into(), 0.into());
+        assert_eq!(compare([&one, &two]), Ok(()));
+    }
+
+    #[test]
+    fn a_lie_of_one_of_two_servers_in_different_epochs_is_named() {
+        type Lie = fn(&mut Welcome);
+        let lies: [(&str, Lie); 17] = [
+            ("group", |w| w.group = 1.into()),
+            ("slots", |w| w.slots = 2.into()),
+            ("frame_bytes", |w| w.frame_bytes = 64.into()),
+            ("round_timeout_ms", |w| w.round_timeout_ms = 4.into()),
+            ("interval_ms", |w| w.interval_ms = 4.into()),
+            ("epoch_rounds", |w| w.epoch_rounds = 4.into()),
+            ("announce_rounds", |w| w.announce_rounds = 4.into()),
+            ("profile", |w| w.profile = 1),
+            ("scheme", |w| w.scheme = 1),
+            ("subgroups_max", |w| w.subgroups_max = 3.into()),
+            ("delivery", |w| w.delivery = 1),
+            ("linked", |w| w.linked = 1),
+            ("reserved", |w| w.reserved = 1),
+            ("confirm_tile_senders", |w| w.confirm_tile_senders = 0.into()),
+            ("confirm_tile_senders", |w| w.confirm_tile_senders = 2.into()),
+            ("key_tile_senders", |w| w.key_tile_senders = 0.into()),
+            ("key_tile_senders", |w| w.key_tile_senders = 64.into()),
+        ];
+        for (name, lie) in lies {
+            for liar in 0..2 {
+                let mut both = [0, 1].map(|epoch| welcome(epoch, MEMBERS[epoch as usize]));
+                lie(&mut both[liar]);
+                let error = compare([&both[0], &both[1]]).expect_err(name);
+                assert!(
+                    matches!(error, ClientError::ServersDiffer { field, .. } if field == name),
+                    "{name}: {error}"
+                );
+            }
+        }
+    }
 }

@@ -218,6 +218,14 @@ pub enum ConfigError {
         /// The key that it must not have.
         forbids: &'static str,
     },
+    /// S2 does not say who may link to it, or S1 says what only S2 may.
+    #[error("link: side = {side} {does} link.peer: S2 has there the IP address that S1 connects from")]
+    LinkPeer {
+        /// Which server this is.
+        side: u8,
+        /// What it does with the key.
+        does: &'static str,
+    },
     /// The link would lead to this server itself.
     #[error(
         "link.{key} = {address} is this server's own {own}: it has to be an address of the other server's link"
@@ -357,6 +365,19 @@ impl Config {
     #[must_use]
     pub fn group_memory_bytes(&self) -> u64 {
         self.groups.iter().map(|group| self.shape(group).memory_bytes()).sum()
+    }
+
+    /// Bytes of disk that boxes of all groups together take at the most; none where this server keeps no parts.
+    /// `box.bytes_max` is for each group and epoch, and the next epoch's parts come while one runs: the disk has to
+    /// hold both, unless a group has fewer parts than that.
+    #[must_use]
+    pub fn box_disk_bytes(&self) -> Option<u64> {
+        let parts_box = self.parts_box.as_ref().filter(|_| self.server_side() == ServerSide::Two)?;
+        let of_group = |group: &GroupConfig| {
+            let shape = self.shape(group);
+            shape.epochs_at_a_time() * shape.box_bytes().min(parts_box.bytes_max)
+        };
+        Some(self.groups.iter().map(of_group).sum())
     }
 
     /// What each fan-out thread's egress is set up with.

@@ -1,6 +1,8 @@
 //! Every limit of the server, named once. What a peer sends is checked against these; what the server sizes at
 //! start is sized by them.
 
+use twincast_protocol::wire::DELIVER_HEAD_BYTES;
+
 /// Senders to a tile of messages: the bits of a select word.
 pub const TILE_SENDERS: usize = 64;
 
@@ -37,11 +39,22 @@ pub const INTERVAL_MS_MIN: u64 = 2 * TICK_MS;
 pub const PEER_ROUNDS_AHEAD_MAX: u64 = 8;
 /// Rounds that a server says that it leaves out to be where the other one is; those before them it passes over.
 pub const ROUNDS_CAUGHT_UP_MAX: u64 = 64;
+/// Rounds that two servers may be apart beyond an epoch's length when they agree on the next one. Where they are
+/// further apart a new link brings them together first.
+pub const ROUNDS_APART_MAX: u64 = 1_024;
 /// DIAL frames on a connection for each of its users' slots and each dialled epoch, past which it is a flood.
 pub const DIALS_PER_SLOT_MAX: u64 = 4;
-/// Answers to FETCH on their way to one connection. Each user sits on one connection, so those of a whole group are
-/// no more than so many tiles of parts.
+/// The same for each slot of a member over all connections: more, for who loses its connection dials anew.
+pub const MEMBER_DIALS_PER_SLOT_MAX: u64 = 64;
+/// Tiles that a connection has asked for with FETCH and that are not answered, or on their way to it.
 pub const FETCHED_TILES_MAX: usize = 48;
+/// Bytes of parts that a front executor makes for FETCH before everything else has its turn.
+pub const FETCH_BYTES_PER_TURN: usize = 1 << 20;
+/// Bytes of answers to FETCH that are made and not sent, for each user of a connection: some tiles. Each user sits on
+/// one connection; a group has twice as much for all of them, for the sake of connections that are being closed.
+pub const FETCHED_USER_BYTES_MAX: usize = 16 << 10;
+/// The same for a whole connection.
+pub const FETCHED_BYTES_MAX: usize = 33 << 20;
 
 /// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).
 pub const CONFIRM_TILE_BYTES: usize = 16 << 20;
@@ -105,6 +118,11 @@ const _: () = assert!(
     FETCHED_TILES_MAX >= 2 * twincast_protocol::wire::FETCH_TILES_MAX as usize,
     "who has read a window may ask for the next before this server knows"
 );
+const _: () = assert!(
+    FETCHED_USER_BYTES_MAX >= 2 * (TILE_SENDERS * 96 + DELIVER_HEAD_BYTES)
+        && FETCHED_BYTES_MAX >= 2 * (CONFIRM_TILE_BYTES + DELIVER_HEAD_BYTES),
+    "one answer is made while one is on its way"
+);
 const _: () = assert!(READ_BYTES >= 4096, "the fixed part of every frame fits into one read");
 
 /// Bytes at the start of a box's file.
@@ -122,8 +140,10 @@ pub const LINK_QUEUE_MAX: usize = 1 << 16;
 pub const LINK_SEND_BYTES: usize = 256 << 10;
 /// Bytes of the link that are read at a time.
 pub const LINK_READ_BYTES: usize = 64 << 10;
-/// Connections to S2's link address that have not said LINK_HELLO; the oldest goes for a further one.
+/// Connections from S1's address to S2's link that have not said LINK_HELLO; the oldest goes for a further one.
 pub const LINK_STRANGERS_MAX: usize = 8;
+/// How often the log says at the most that connections from other addresses came to it.
+pub const LINK_STRANGERS_LOG_MS: u64 = 60_000;
 /// Time for the other server to answer a connection with LINK_HELLO.
 pub const LINK_HELLO_TIMEOUT_MS: u64 = 5_000;
 /// Time between two tries to connect to the other server: at first, and at the most.

@@ -56,11 +56,15 @@ fn main() -> ExitCode {
         }
     };
     if arguments.check.is_some() {
-        let needed = config.group_memory_bytes() as f64 / f64::from(1 << 20);
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let disk = config.box_disk_bytes();
+        let disk = disk.map(|bytes| format!(", and at most {:.1} MiB on the disk of box.folder", mib(bytes)));
         println!(
-            "{}: good; {} group(s), at most {needed:.1} MiB for them",
+            "{}: good; {} group(s), at most {:.1} MiB for them{}",
             path.display(),
-            config.groups.len()
+            config.groups.len(),
+            mib(config.group_memory_bytes()),
+            disk.unwrap_or_default()
         );
         return ExitCode::SUCCESS;
     }

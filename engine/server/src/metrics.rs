@@ -78,6 +78,8 @@ counters! {
     link_up: "gauge";
     /// Times that the link came up.
     link_ups: "counter";
+    /// Connections to the link's address that came from elsewhere than the other server's, and were dropped.
+    link_strangers: "counter";
     /// Frames from the other server.
     link_frames_in: "counter";
     /// Frames to the other server.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
-use twincast_protocol::ids::{GroupId, ServerSide};
+use twincast_protocol::ids::GroupId;
 use twincast_ring::RingError;
 
 /// How soon a message for a full queue is tried again.
@@ -287,8 +287,26 @@ fn stop_cores(shared: &Shared, threads: Vec<JoinHandle<()>>) -> io::Result<()> {
 /// The folder for the boxes of S2's groups. S1 keeps seeds, and needs none.
 fn boxes(config: &Config) -> Result<Option<Arc<BoxFolder>>, BoxError> {
     let side = config.server_side();
-    let config = config.parts_box.as_ref().filter(|_| side == ServerSide::Two);
-    config.map(|config| BoxFolder::open(&config.folder, side, config.bytes_max).map(Arc::new)).transpose()
+    let (Some(parts_box), Some(needed)) = (&config.parts_box, config.box_disk_bytes()) else {
+        return Ok(None);
+    };
+    let folder = BoxFolder::open(&parts_box.folder, side, parts_box.bytes_max)?;
+    let (free, needed_mib) = (folder.free_bytes(), needed.div_ceil(1 << 20));
+    let free_mib = free.map(|free| free >> 20);
+    tracing::info!(
+        needed_mib,
+        free_mib,
+        "disk of box.folder, at most: two epochs of each group where it has more"
+    );
+    if free.is_some_and(|free| free < needed) {
+        tracing::warn!(
+            needed_mib,
+            free_mib,
+            "the disk of box.folder may become full, and later senders' parts would not be kept: make room, or lower \
+             box.bytes_max"
+        );
+    }
+    Ok(Some(Arc::new(folder)))
 }
 
 fn start_link(shared: &Arc<Shared>) -> Result<Option<Link>, StartError> {

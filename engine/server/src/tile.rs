@@ -9,21 +9,64 @@
 use crate::limits::TILE_SENDERS;
 use crate::roster::Roster;
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::Arc;
 use twincast_protocol::context::Purpose;
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::{Body, DELIVER_HEAD_BYTES, Deliver};
 use zerocopy::IntoBytes;
+use zeroize::{Zeroize, Zeroizing};
+
+/// The select words of a tile, a word for each recipient: session keys, transposed. All tiles of an epoch share them,
+/// and the last one wipes them.
+#[derive(Clone)]
+pub struct SelectWords(Arc<Words>);
+
+struct Words(Box<[u64]>);
+
+impl SelectWords {
+    /// Takes the words over, without a copy where the vector has no spare room.
+    #[must_use]
+    pub fn new(words: Vec<u64>) -> SelectWords {
+        SelectWords(Arc::new(Words(words.into_boxed_slice())))
+    }
+}
+
+impl FromIterator<u64> for SelectWords {
+    fn from_iter<I: IntoIterator<Item = u64>>(words: I) -> SelectWords {
+        SelectWords::new(words.into_iter().collect())
+    }
+}
+
+impl Deref for SelectWords {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0.0
+    }
+}
+
+impl std::fmt::Debug for SelectWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SelectWords").field("recipients", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 /// What a recipient's cell of a sender is taken by.
 #[derive(Clone)]
 enum Source {
     /// Bit `s` of word `u` chooses the half of sender `s` that recipient `u` gets.
-    Bit(Arc<[u64]>),
+    Bit(SelectWords),
     /// Word `s` of row `u` is the half of sender `s` that recipient `u` gets, of as many as a sender has: 64 words
     /// a row.
-    Choice(Box<[u16]>),
+    Choice(Zeroizing<Box<[u16]>>),
     /// Each of so many recipients has a part of its own.
     User { members: usize },
 }
@@ -65,14 +108,14 @@ impl Tile {
     /// An unused tile for messages of two halves a sender, `cell_bytes` each.
     #[must_use]
     pub fn for_messages(cell_bytes: usize) -> Tile {
-        Tile::new(Source::Bit(Arc::new([])), cell_bytes, 2, 2 * TILE_SENDERS * cell_bytes)
+        Tile::new(Source::Bit(SelectWords::new(Vec::new())), cell_bytes, 2, 2 * TILE_SENDERS * cell_bytes)
     }
 
     /// An unused tile for messages of `halves` halves a sender, of which each of at most `members` recipients is
     /// given one by a choice word.
     #[must_use]
     pub fn for_choices(halves: usize, members: usize, cell_bytes: usize) -> Tile {
-        let choices = vec![0; members * TILE_SENDERS].into();
+        let choices = Zeroizing::new(vec![0; members * TILE_SENDERS].into());
         Tile::new(Source::Choice(choices), cell_bytes, halves, halves * TILE_SENDERS * cell_bytes)
     }
 
@@ -199,7 +242,7 @@ impl Tile {
     ///
     /// # Panics
     /// If it is one for parts.
-    pub fn begin_messages(&mut self, head: TileHead, roster: Arc<Roster>, select: Arc<[u64]>) {
+    pub fn begin_messages(&mut self, head: TileHead, roster: Arc<Roster>, select: SelectWords) {
         match &mut self.source {
             Source::Bit(words) => *words = select,
             Source::Choice(_) => {}
@@ -228,7 +271,7 @@ impl Tile {
             Source::Bit(words) => {
                 let mut words = words.to_vec();
                 words[user] ^= 1 << sender;
-                Source::Bit(words.into())
+                Source::Bit(SelectWords::new(words))
             }
             Source::Choice(choices) => {
                 let mut choices = choices.clone();
@@ -269,6 +312,15 @@ impl Tile {
     /// Forgets which tile it was: nobody is present any more.
     pub fn clear(&mut self) {
         self.head = TileHead::UNUSED;
+    }
+
+    /// Wipes what chose the halves: its epoch is over.
+    pub fn forget_choices(&mut self) {
+        match &mut self.source {
+            Source::Bit(words) => *words = SelectWords::new(Vec::new()),
+            Source::Choice(choices) => choices.zeroize(),
+            Source::User { .. } => {}
+        }
     }
 
     /// Leaves only those senders present who are in `word`.
@@ -370,6 +422,11 @@ impl TilePool {
         self.tiles.push_back(tile);
     }
 
+    /// Wipes what chose the halves in the tiles that nobody else holds: their epoch is over.
+    pub fn forget_choices(&mut self) {
+        self.tiles.iter_mut().filter_map(Arc::get_mut).for_each(Tile::forget_choices);
+    }
+
     /// Whether there are `count` tiles that nobody else holds.
     #[must_use]
     pub fn has_free(&self, count: usize) -> bool {
@@ -395,6 +452,29 @@ mod tests {
 
     fn head(senders: usize) -> TileHead {
         TileHead { round: RoundNumber(3), senders, ..TileHead::UNUSED }
+    }
+
+    #[test]
+    fn what_chose_the_halves_goes_with_its_epoch() {
+        let words: SelectWords = (0..130).collect();
+        let mut pool = TilePool::new(2, || Tile::for_messages(64));
+        for _ in 0..2 {
+            let mut tile = pool.take().unwrap();
+            unsealed(&mut tile).begin_messages(head(64), roster(), words.clone());
+            pool.give(tile);
+        }
+        let held = pool.tiles[0].clone();
+        assert_eq!(Arc::strong_count(&words.0), 3);
+        pool.forget_choices();
+        assert_eq!(Arc::strong_count(&words.0), 2, "a reader has the other tile");
+        drop(held);
+        pool.forget_choices();
+        assert_eq!(Arc::strong_count(&words.0), 1);
+
+        let mut tile = Tile::for_choices(4, 3, 16);
+        tile.choose(5, &[1, 0, 2, 0, 3, 0]);
+        tile.forget_choices();
+        assert!(matches!(&tile.source, Source::Choice(choices) if choices.iter().all(|word| *word == 0)));
     }
 
     /// What `gather` is to write, one cell after the other.
@@ -438,7 +518,7 @@ mod tests {
                         (0..MEMBERS).flat_map(|_| rng.random_range(0_u16..6).to_le_bytes()).collect();
                     tile.choose(sender, &words);
                 }
-                tile.begin_messages(head(senders), roster(), Arc::new([]));
+                tile.begin_messages(head(senders), roster(), SelectWords::new(Vec::new()));
                 tile
             }
             Kind::Bits => {

@@ -90,6 +90,13 @@ fn what_is_checked_and_good_is_said_to_be() {
     let (code, stdout, stderr) = run_to_end("", "--check", &text(|_| {}));
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("good") && stdout.contains("1 group"), "{stdout}");
+    let with_box = text(|config| {
+        config.side = 2;
+        config.parts_box = Some(BoxConfig { folder: "/tmp".into(), bytes_max: 1 << 20 });
+    });
+    let (code, stdout, stderr) = run_to_end("", "--check", &with_box);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("on the disk of box.folder"), "{stdout}");
     let (code, stdout, _) = run_to_end("set -- --print-config;", "--check", "");
     assert_eq!((code, stdout.as_str()), (Some(0), EXAMPLE));
 }
@@ -144,14 +151,15 @@ fn a_link_that_cannot_be_is_a_clear_error() {
         })
     };
     let (listen, connect) = (Some(address), None);
-    let s2_end = LinkConfig { listen, connect, peer_timeout_ms: 300 };
+    let s2_end = LinkConfig { listen, peer: Some(address.ip()), connect, peer_timeout_ms: 300 };
     let says = [&format!("cannot listen on {address}"), "choose another address"];
     refuses("", "--config", &linked(2, s2_end.clone()), 1, &says);
     // The wrong end for its side, and a link to itself.
     refuses("", "--config", &linked(1, s2_end), 2, &["side = 1", "link.connect"]);
     let to_itself = text(|config| {
         config.listen = address;
-        config.link = Some(LinkConfig { listen: None, connect: Some(address), peer_timeout_ms: 300 });
+        let connect = Some(address);
+        config.link = Some(LinkConfig { listen: None, peer: None, connect, peer_timeout_ms: 300 });
     });
     refuses("", "--config", &to_itself, 2, &["link.connect", "own listen", "other server's link"]);
 }

@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::client::{error_frame, kind};
-use common::model::{confirm_frame, skipped_frame};
+use common::client::{error_frame, hello_frame_for, kind};
+use common::model::{confirm_frame, leave_frame, skipped_frame};
 use common::{Client, End, NEVER_MS, Party, TestServer, config, count, group, wait_until};
 use std::time::Duration;
-use twincast_protocol::wire::{Code, Kind};
+use twincast_protocol::ids::ServerSide;
+use twincast_protocol::wire::{Code, EPOCH_ANY, Kind};
 use twincast_server::config::GroupConfig;
 
 /// 800 members: 600 on a connection that reads, and 200 with a connection each that stop reading. The rounds of the
@@ -132,6 +133,34 @@ fn one_that_trickles_is_closed_when_it_lags_and_not_before() {
     }
     let (end, last) = party.take(1).drain();
     assert_eq!((end, kind(&last.expect("a frame"))), (End::Whole, Kind::Error));
+    assert_eq!(count(&server.metrics().rounds_skipped), 0);
+}
+
+/// A user who only asks to become one of the members, with as many numbers as there is room for, and reads nothing: it
+/// is closed, and costs the members no round.
+#[test]
+fn who_is_no_member_and_lags_is_closed_whatever_it_says() {
+    let shape = GroupConfig { members_max: 40, ..group(1, 10) };
+    let server = TestServer::start(config(vec![shape.clone()]));
+    let mut party = Party::attach(server.address(), &shape, [(0..10).collect()], 1);
+    party.dial();
+    party.expect_open();
+    let mut stranger = Client::connect_narrow(server.address());
+    let many: Vec<u32> = (1_000..1_030).collect();
+    stranger.send(&hello_frame_for(ServerSide::One, 1, EPOCH_ANY, true, &many));
+    // More answers than its sockets hold: what belongs to a round waits behind them.
+    let answers = 4_000;
+    (0..answers).for_each(|_| stranger.send(&leave_frame(0)));
+    wait_until("all answers", || server.metrics().refusals(Code::NotAttached) == answers);
+    let mut round = 0;
+    while server.counters().slow_readers_closed == 0 {
+        round += 1;
+        assert!(round < 30, "it was not found to lag");
+        party.play(round);
+    }
+    assert!(round > 3, "closed in round {round}");
+    server.wait_for_connections(1);
+    (round + 1..round + 9).for_each(|round| party.play(round));
     assert_eq!(count(&server.metrics().rounds_skipped), 0);
 }
 

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::client::error_frame;
 use common::model::CONFIRMATION;
 use common::{Client, Party, TestServer, config, count, group, wait_until};
 use twincast_protocol::ids::ServerSide;
@@ -67,9 +68,18 @@ fn a_round_that_somebody_misses_does_not_shorten_the_next() {
     // Some ticks of the server later.
     std::thread::sleep(std::time::Duration::from_millis(50));
     party.submit_seat(2, 1);
-    party.submit_seat(2, 2);
+    // Nobody waits for the one that was missing, until it submits again.
     party.expect(2);
-    assert_eq!(party.model.senders(2), 3);
+    assert_eq!(party.model.senders(2), 2);
+    party.submit_seat(2, 2);
+    let sealed = error_frame(Code::RoundSealed, 2, u32::MAX, 2);
+    party.seats[2].expect(&sealed, "a submission that is late");
+    party.model.forget(2, 2);
+    party.submit_seat(3, 0);
+    party.submit_seat(3, 1);
+    party.submit_seat(3, 2);
+    party.expect(3);
+    assert_eq!(party.model.senders(3), 3);
 }
 
 #[test]

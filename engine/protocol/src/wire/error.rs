@@ -132,6 +132,8 @@ codes! {
     /// The two servers have different settings or members for the group: it is not served.
     SettingsDiffer = 53, "settings_differ", true,
         "the two servers have different settings for the group: their operators have to mend it";
+    /// The epoch that was announced cannot be had: the running one goes on.
+    EpochGivenUp = 54, "epoch_given_up", false, "the announced epoch is given up: the running one goes on";
 }
 
 impl Code {

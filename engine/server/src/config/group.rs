@@ -8,6 +8,9 @@ use twincast_protocol::error::ProtocolError;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::frame::FrameBytes;
 
+/// The paper's frame.
+const PAPER_FRAME_BYTES: u32 = 256;
+
 /// One group. Both servers must have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,8 +32,8 @@ pub struct GroupConfig {
     #[serde(default)]
     pub subgroups_max: u16,
     /// Bytes of a frame, F. Compact: a multiple of 16; a message may have 3 bytes less. Paper profiles: 256, or more
-    /// for longer messages that are authenticated by their hash.
-    #[serde(default = "frame_bytes_default")]
+    /// for longer messages that are authenticated by their hash. 0: the profile's own, 288 or 256.
+    #[serde(default)]
     pub frame_bytes: u32,
     /// Messages that each member sends in a round, K.
     #[serde(default = "slots_default")]
@@ -101,10 +104,6 @@ fn profile_default() -> String {
     Profile::Compact.to_string()
 }
 
-pub(super) fn frame_bytes_default() -> u32 {
-    FrameBytes::DEFAULT.bytes() as u32
-}
-
 fn slots_default() -> u32 {
     1
 }
@@ -136,7 +135,7 @@ impl GroupConfig {
             profile: profile_default(),
             scheme: SchemeName::Plain,
             subgroups_max: 0,
-            frame_bytes: frame_bytes_default(),
+            frame_bytes: FrameBytes::DEFAULT.bytes() as u32,
             slots: slots_default(),
             confirm: confirm_default(),
             keys: false,
@@ -166,13 +165,24 @@ impl GroupConfig {
             SchemeName::Algorithm4 => Scheme::Algorithm4,
             SchemeName::OneToMany => Scheme::OneToMany { subgroups_max: self.subgroups_max },
         };
-        ShareFormat::new(self.profile.parse()?, self.frame_bytes, scheme)
+        ShareFormat::new(self.profile.parse()?, self.frame_bytes_own(), scheme)
+    }
+
+    /// Bytes of a frame, the profile's own where none are configured.
+    #[must_use]
+    pub fn frame_bytes_own(&self) -> u32 {
+        match (self.frame_bytes, self.profile.parse()) {
+            (0, Ok(Profile::Compact)) => FrameBytes::DEFAULT.bytes() as u32,
+            (0, Ok(_)) => PAPER_FRAME_BYTES,
+            (bytes, _) => bytes,
+        }
     }
 
     /// A hash over all of it: two servers whose hashes differ do not serve the same group.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        let canonical = toml::to_string(self).expect("every value has a form in TOML");
+        let resolved = GroupConfig { frame_bytes: self.frame_bytes_own(), ..self.clone() };
+        let canonical = toml::to_string(&resolved).expect("every value has a form in TOML");
         Sha256::new_with_prefix(b"twincast/settings/v1").chain_update(canonical).finalize().into()
     }
 
@@ -286,6 +296,19 @@ mod tests {
             assert!(error.starts_with(&format!("groups[id = 3].{key} = ")), "{error}");
         }
         assert!(GroupConfig::new(3, 10).check().is_ok());
+    }
+
+    #[test]
+    fn a_frame_has_the_profiles_own_bytes_unless_configured() {
+        for (profile, bytes) in [("compact", 288), ("paper-xor", 256), ("paper-add", 256)] {
+            let read: GroupConfig =
+                toml::from_str(&format!("id = 3\nmembers = 10\nprofile = \"{profile}\"")).unwrap();
+            read.check().unwrap();
+            assert_eq!(read.format().unwrap().frame_bytes(), bytes, "{profile}");
+            let named =
+                GroupConfig { profile: profile.into(), frame_bytes: bytes as u32, ..GroupConfig::new(3, 10) };
+            assert_eq!(read.hash(), named.hash(), "{profile}");
+        }
     }
 
     #[test]

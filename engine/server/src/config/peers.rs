@@ -3,7 +3,7 @@
 use super::{Config, ConfigError, bounds};
 use crate::limits::{BOX_BYTES_DEFAULT, PEER_TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use twincast_protocol::ids::ServerSide;
 
@@ -13,6 +13,8 @@ use twincast_protocol::ids::ServerSide;
 pub struct LinkConfig {
     /// S2: where S1 connects. Port 0 takes a free one.
     pub listen: Option<SocketAddr>,
+    /// S2: the address that S1 connects from, as S2 sees it. Whoever comes from another one is not listened to.
+    pub peer: Option<IpAddr>,
     /// S1: where S2 listens for it.
     pub connect: Option<SocketAddr>,
     /// How long a sealed round waits for the other server's word.
@@ -74,6 +76,13 @@ impl Config {
         let (Some(address), None) = (there, other) else {
             return Err(ConfigError::LinkEnd { side, does, needs, forbids });
         };
+        let wanted = self.server_side() == ServerSide::Two;
+        if link.peer.is_some() != wanted {
+            return Err(ConfigError::LinkPeer { side, does: if wanted { "needs" } else { "must not have" } });
+        }
+        if let Some(peer) = link.peer.filter(IpAddr::is_unspecified) {
+            return Err(bounds("link.peer", peer, "the one address that S1 connects from".into()));
+        }
         let timeout = link.peer_timeout_ms;
         if !(1..=TIMEOUT_MS_MAX).contains(&timeout) {
             return Err(bounds("link.peer_timeout_ms", timeout, format!("1 to {TIMEOUT_MS_MAX}")));

@@ -34,7 +34,8 @@ fn the_example_shows_every_key() {
         }
     }
     let mut whole = Config::from_toml(EXAMPLE).unwrap();
-    whole.link.as_mut().unwrap().listen = Some(whole.listen);
+    let link = whole.link.as_mut().unwrap();
+    (link.listen, link.peer) = (Some(whole.listen), Some(whole.listen.ip()));
     let mut all = Vec::new();
     keys(&toml::Value::try_from(&whole).unwrap(), &mut all);
     assert!(all.len() > 40, "{all:?}");
@@ -56,10 +57,17 @@ fn the_link_has_the_end_of_its_side_and_leads_elsewhere() {
             format!("side = {side}\nlisten = \"127.0.0.1:7701\"\nmetrics_listen = \"127.0.0.1:7791\"\n");
         Config::from_toml(&format!("{head}[link]\n{link}\n[[groups]]\nid = 0\nmembers = 10\n"))
     };
-    let (connect, listen) = ("connect = \"127.0.0.1:7712\"", "listen = \"127.0.0.1:7712\"");
+    let (connect, only_listen) = ("connect = \"127.0.0.1:7712\"", "listen = \"127.0.0.1:7712\"");
+    let peer = "peer = \"127.0.0.1\"";
+    let listen = &format!("{only_listen}\n{peer}");
     assert_eq!(with(1, connect).unwrap().shape(&GroupConfig::new(0, 10)).peer_timeout.as_millis(), 2_000);
     assert!(with(2, listen).unwrap().shape(&GroupConfig::new(0, 10)).linked);
-    assert!(with(2, "listen = \"127.0.0.1:0\"").is_ok());
+    assert!(with(2, &format!("listen = \"127.0.0.1:0\"\n{peer}")).is_ok());
+    for (side, link) in [(2, only_listen.to_owned()), (1, format!("{connect}\n{peer}"))] {
+        let error = with(side, &link).unwrap_err();
+        assert!(matches!(error, ConfigError::LinkPeer { .. }), "{link}: {error}");
+        assert!(error.to_string().contains("link.peer"), "{error}");
+    }
     for (side, link) in [
         (1, listen.to_owned()),
         (2, connect.to_owned()),
@@ -69,11 +77,15 @@ fn the_link_has_the_end_of_its_side_and_leads_elsewhere() {
         let error = with(side, &link).unwrap_err();
         assert!(matches!(error, ConfigError::LinkEnd { .. }), "{link}: {error}");
     }
-    for (side, link) in [(1, "connect = \"127.0.0.1:7701\""), (2, "listen = \"127.0.0.1:7791\"")] {
+    for (side, link) in
+        [(1, "connect = \"127.0.0.1:7701\""), (2, &format!("listen = \"127.0.0.1:7791\"\n{peer}"))]
+    {
         let error = with(side, link).unwrap_err();
         assert!(matches!(error, ConfigError::LinkSelf { .. }), "{link}: {error}");
         assert!(error.to_string().contains("own"), "{error}");
     }
+    let error = with(2, &format!("{only_listen}\npeer = \"0.0.0.0\"")).unwrap_err().to_string();
+    assert!(error.contains("link.peer"), "{error}");
     for (link, key) in [
         ("connect = \"127.0.0.1:0\"".to_owned(), "link.connect"),
         (format!("{connect}\npeer_timeout_ms = 0"), "link.peer_timeout_ms"),
@@ -106,11 +118,33 @@ fn what_is_written_is_read_back() {
     config.front.cores = Cores::Named(CoresNamed::None);
     config.link = Some(LinkConfig {
         listen: None,
+        peer: None,
         connect: Some(SocketAddr::from(([10, 0, 0, 2], 7_712))),
         peer_timeout_ms: 300,
     });
     config.parts_box = Some(BoxConfig { folder: "/tmp/box".into(), bytes_max: 4_096 });
     assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+}
+
+#[test]
+fn the_disk_has_to_hold_two_epochs_of_every_group_at_s2() {
+    let with = |side: u8, text: &str| {
+        let text = minimal().replace("side = 1", &format!("side = {side}")) + text;
+        Config::from_toml(&text).unwrap().box_disk_bytes()
+    };
+    let parts_box = |bytes_max: u64| format!("[box]\nfolder = \"/tmp/box\"\nbytes_max = {bytes_max}\n");
+    // Ten members with one slot; the epoch has no end.
+    let all = 24 + 10 * (10 * 64 + 24);
+    assert_eq!(with(2, &parts_box(1 << 30)), Some(all));
+    assert_eq!(with(2, &parts_box(100)), Some(100));
+    assert_eq!(with(2, ""), None);
+    assert_eq!(with(1, &parts_box(100)), None, "S1 keeps seeds");
+    let ends = "epoch_rounds = 9\n";
+    assert_eq!(with(2, &format!("{ends}{}", parts_box(1 << 30))), Some(2 * all));
+    let more = "[[groups]]\nid = 1\nmembers = 5\nslots = 3\nconfirm = false\n";
+    assert_eq!(with(2, &format!("{ends}{more}{}", parts_box(100))), Some(200), "no parts, no box");
+    let keys = format!("{ends}{more}keys = true\n{}", parts_box(1 << 30));
+    assert_eq!(with(2, &keys), Some(2 * all + 24 + 5 * 2 * (5 * 96 + 24)));
 }
 
 #[test]

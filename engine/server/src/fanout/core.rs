@@ -5,6 +5,7 @@ use super::log::{Item, Log};
 use crate::front::{FrontHandle, FrontMessage};
 use crate::group::ConnectionId;
 use crate::limits::{CORE_QUEUE_MAX, FLUSH_TIMEOUT_MS, PRIVATE_FRAMES_MAX, ROUNDS_LATE_MAX};
+use crate::roster::Roster;
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 use std::cell::RefCell;
@@ -79,7 +80,7 @@ pub struct CoreHandle {
     doorbell: Doorbell,
     /// Users that this core's connections play: what a new connection is placed by.
     pub users: AtomicU64,
-    /// By group: users who were more than two rounds behind when the last round was sealed.
+    /// By group: members who were more than two rounds behind when the last round was sealed.
     lagging: HashMap<GroupId, AtomicU32>,
 }
 
@@ -107,7 +108,7 @@ impl CoreHandle {
         sent
     }
 
-    /// Users of the group who lag on this core.
+    /// Members of the group who lag on this core.
     #[must_use]
     pub fn lagging(&self, group: GroupId) -> u32 {
         self.lagging.get(&group).map_or(0, |users| users.load(Relaxed))
@@ -129,6 +130,8 @@ struct Audience {
     log: Rc<RefCell<Log>>,
     /// Those that are not closing.
     connections: HashMap<ConnectionId, ConnectionKey>,
+    /// The members of the newest epoch of which a tile came: who lags is counted among them.
+    roster: Option<Arc<Roster>>,
 }
 
 /// One fan-out core.
@@ -208,14 +211,7 @@ impl Core {
             CoreMessage::Shared(group, item) => self.share(group, item),
             CoreMessage::CloseLagging(group) => {
                 for (connection, _) in self.lagging(group) {
-                    self.slow_readers_closed += 1;
-                    tracing::warn!(
-                        connection = connection.0,
-                        group = group.0,
-                        "closed: more than two rounds behind"
-                    );
-                    let last = Code::SlowReader.frame(u32::MAX, u32::MAX, 0);
-                    self.close(connection, End::Now, Some(last));
+                    self.close_lagging(group, connection);
                 }
             }
             CoreMessage::Close(connection, last) => self.close(connection, End::Now, last),
@@ -273,24 +269,42 @@ impl Core {
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
         // Readers are judged when a round ends, and a round ends with a frame.
         let ends_a_round = matches!(&item, Item::Frame(round, _) if *round != RoundNumber::DIAL);
+        if let Item::Tile(tile) = &item {
+            audience.roster = Some(tile.roster().clone());
+        }
         audience.log.borrow_mut().push(item);
         for &key in audience.connections.values() {
             self.egress.wake(key);
         }
         if ends_a_round {
-            let users = self.lagging(group).iter().map(|(_, users)| *users as u32).sum();
-            self.handle.lagging[&group].store(users, Relaxed);
+            let mut members = 0;
+            for (connection, played) in self.lagging(group) {
+                members += played as u32;
+                if played == 0 {
+                    // No round is left out for those who take no part in it, however many they say that they are.
+                    self.close_lagging(group, connection);
+                }
+            }
+            self.handle.lagging[&group].store(members, Relaxed);
         }
     }
 
-    /// The group's connections that are too far behind, and how many users each plays.
+    /// The group's connections that are too far behind, and how many members of its epoch each plays.
     fn lagging(&mut self, group: GroupId) -> Vec<(ConnectionId, usize)> {
-        let egress = &mut self.egress;
-        let behind = self.audiences[&group].connections.iter().filter_map(|(&connection, &key)| {
+        let (egress, audience) = (&mut self.egress, &self.audiences[&group]);
+        let behind = audience.connections.iter().filter_map(|(&connection, &key)| {
             let cursor = egress.source_mut(key)?;
-            (cursor.rounds_behind() > ROUNDS_LATE_MAX).then_some((connection, cursor.users()))
+            let members = |roster: &Arc<Roster>| cursor.members_of(roster);
+            (cursor.rounds_behind() > ROUNDS_LATE_MAX)
+                .then(|| (connection, audience.roster.as_ref().map_or(0, members)))
         });
         behind.collect()
+    }
+
+    fn close_lagging(&mut self, group: GroupId, connection: ConnectionId) {
+        self.slow_readers_closed += 1;
+        tracing::warn!(connection = connection.0, group = group.0, "closed: more than two rounds behind");
+        self.close(connection, End::Now, Some(Code::SlowReader.frame(u32::MAX, u32::MAX, 0)));
     }
 
     fn close(&mut self, connection: ConnectionId, end: End, last: Option<Bytes>) {

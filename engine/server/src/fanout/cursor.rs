@@ -88,6 +88,11 @@ impl Cursor {
         self.users.len()
     }
 
+    /// How many of its users are members of an epoch.
+    pub(super) fn members_of(&self, roster: &Roster) -> usize {
+        self.users.iter().filter(|&&user| roster.index_of(user).is_some()).count()
+    }
+
     /// How many whole rounds it is behind the newest.
     pub(super) fn rounds_behind(&self) -> u64 {
         self.log.borrow().rounds_behind(self.unsent)

@@ -6,7 +6,7 @@ use super::reader;
 use crate::config::Config;
 use crate::fanout::{CoreHandle, CoreMessage};
 use crate::group::{ConnectionId, Group, Output, Refusal};
-use crate::limits::{BACKLOG_MAX, FLUSH_TIMEOUT_MS, TICK_MS};
+use crate::limits::{BACKLOG_MAX, FETCH_BYTES_PER_TURN, FLUSH_TIMEOUT_MS, TICK_MS};
 use crate::link::{LinkHandle, SessionId, ToLink};
 use crate::metrics::Metrics;
 use crate::parts_box::{BoxFolder, PartsBox};
@@ -162,9 +162,11 @@ impl Executor {
             .expect("a server has a core");
         let socket = OwnedFd::from(adopted.socket.try_clone()?);
         let kept = adopted.socket.try_clone()?;
-        self.shared.cores[core].users.fetch_add(users.len() as u64, Relaxed);
+        // What is said of others is not kept.
+        let seated = self.groups[&group].seats_for(users, join);
+        self.shared.cores[core].users.fetch_add(seated.len() as u64, Relaxed);
         let front = self.index;
-        self.post(core, CoreMessage::Add { connection, group, socket, users: users.clone(), front });
+        self.post(core, CoreMessage::Add { connection, group, socket, users: seated, front });
         let connected =
             Connected { group, core, socket: kept, closing: false, reader_done: false, core_done: false };
         self.connections.insert(connection, connected);
@@ -268,8 +270,14 @@ impl Executor {
     fn tick(&mut self) -> bool {
         self.flush_backlog();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        // Those who fetch share what is made in a turn.
+        let fetching = self.groups.values().filter(|group| group.has_fetches()).count();
+        let budget = FETCH_BYTES_PER_TURN.div_ceil(fetching.max(1));
         for id in groups {
-            self.act(id, |group, now, lagging, out| group.tick(now, lagging, out));
+            self.act(id, |group, now, lagging, out| {
+                group.tick(now, lagging, out);
+                group.answer_fetches(budget, out);
+            });
             let group = &self.groups[&id];
             self.shared.metrics.stands(id, group.epoch(), group.open_round());
         }
@@ -314,7 +322,11 @@ impl Executor {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in groups {
             let theirs = theirs.get(&id.0).copied();
-            self.act(id, |group, now, _, out| group.link_up(theirs, now, out));
+            if let Err(code) = self.act(id, |group, now, _, out| group.link_up(theirs, now, out))
+                && let Some(link) = &self.shared.link
+            {
+                link.send(ToLink::Refused(session, id, code));
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::executor::{Executor, Handle, Shared};
 use super::frames::{Buffer, Lengths, Next};
 use super::net::{Ear, give_way, within};
 use super::queue::{Adopted, FrontMessage};
-use crate::group::{ConnectionId, Refusal};
+use crate::group::{ConnectionId, Refusal, Upload};
 use crate::limits::{FLUSH_TIMEOUT_MS, READ_BYTES, READS_PER_TURN, STRANGER_BYTES};
 use crate::metrics::Metrics;
 use rustix::net::{SendFlags, send};
@@ -128,11 +128,10 @@ async fn turn_away(shared: &Shared, socket: &TcpStream, ear: &mut Ear, code: Cod
 
 /// A PARTS body that is coming in.
 struct Parts {
-    head: PartsHead,
     at: usize,
     bytes: usize,
-    /// Not refused: the group takes them.
-    wanted: bool,
+    /// What the group takes them for, unless it refused them.
+    upload: Option<Upload>,
 }
 
 /// Serves a connection of this executor until its peer sends no more.
@@ -306,21 +305,21 @@ impl Executor {
             return Err(Refusal::of_form(Code::LengthWrong));
         }
         let begun = self.act(group, |group, _, _, _| group.parts_begin(connection, &head));
-        let wanted = begun.as_ref().is_ok_and(|&expected| expected == bytes);
-        Ok((Parts { head, at: 0, bytes, wanted }, begun.err()))
+        let upload = begun.as_ref().ok().copied().filter(|upload| upload.bytes == bytes);
+        Ok((Parts { at: 0, bytes, upload }, begun.err()))
     }
 
     /// Takes what is there of a PARTS body. Returns whether that was the end of it.
     fn take_parts(&mut self, group: GroupId, buffer: &mut Buffer, parts: &mut Parts) -> bool {
         let piece = buffer.take_piece(parts.bytes - parts.at);
-        let Parts { head, at, bytes, wanted } = *parts;
+        let Parts { at, bytes, upload } = *parts;
         parts.at += piece.len();
         let whole = parts.at == bytes;
-        if wanted {
+        if let Some(upload) = upload {
             let state = self.groups.get_mut(&group).expect("a connection's group is this executor's");
-            state.parts_bytes(&head, at, piece);
+            state.parts_bytes(&upload, at, piece);
             if whole {
-                self.act(group, |group, now, _, out| group.parts_end(&head, now, out));
+                self.act(group, |group, now, _, out| group.parts_end(&upload, now, out));
                 self.shared.metrics.parts.fetch_add(1, Relaxed);
             }
         }

@@ -6,8 +6,10 @@
 //! a sender whose dial reached one server only.
 
 use super::keys::SessionKeys;
+use super::store::Whose;
 use fixedbitset::FixedBitSet;
 use twincast_protocol::ids::{MemberIndex, SlotIndex};
+use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::HeldDial;
 
@@ -155,6 +157,12 @@ impl Dials {
         let place = self.place(sender, slot);
         let dial_id = self.mine.get(place).copied().flatten()?;
         self.effective.contains(place).then_some(Dialling { sender, slot, dial_id })
+    }
+
+    /// The dial that parts belong to: none where they belong to all dials of their sender.
+    pub(super) fn dial_id(&self, whose: Whose) -> Option<u64> {
+        let place = self.place(whose.sender, whose.slot);
+        self.mine.get(place).copied().flatten().filter(|_| whose.kind == PartKind::Confirmation)
     }
 
     pub(super) fn all_dialled(&self) -> bool {

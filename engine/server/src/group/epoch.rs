@@ -28,6 +28,8 @@ pub(super) enum Stage {
 /// An epoch that comes.
 #[derive(Debug)]
 pub(super) struct Coming {
+    /// No other one of the group has it: an epoch that is dialled anew may have the number and not the members.
+    pub(super) serial: u64,
     pub(super) roster: Arc<Roster>,
     pub(super) first: RoundNumber,
     /// What was agreed, to say it again.
@@ -40,11 +42,15 @@ pub(super) struct Coming {
     pub(super) store: PartsStore,
     /// Members that are attached.
     pub(super) attached: FixedBitSet,
+    /// DIAL frames of each member, over whichever connections.
+    pub(super) dial_frames: Vec<u64>,
+    /// Since when it is dialled.
+    pub(super) announced: Duration,
     pub(super) stage: Stage,
 }
 
 impl Coming {
-    pub(super) fn new(shape: &Shape, roster: Arc<Roster>, change: Change) -> Coming {
+    pub(super) fn new(shape: &Shape, serial: u64, roster: Arc<Roster>, change: Change) -> Coming {
         let members = roster.members();
         let dials = if shape.chooses_per_round() {
             Dials::none(members)
@@ -52,6 +58,7 @@ impl Coming {
             Dials::new(members, shape.slots, shape.linked)
         };
         Coming {
+            serial,
             first: change.first_round,
             change,
             asked: None,
@@ -59,6 +66,8 @@ impl Coming {
             dials,
             store: PartsStore::new(shape, &roster),
             attached: FixedBitSet::with_capacity(members),
+            dial_frames: vec![0; members],
+            announced: Duration::ZERO,
             roster,
             stage: Stage::Dialling { deadline: None },
         }
@@ -81,7 +90,8 @@ pub(super) struct Running {
     pub(super) dials: Dials,
     pub(super) store: PartsStore,
     /// Members whom a round in lockstep waits for: attached since before the epoch opened, or since then and have
-    /// submitted; and all slots dialled.
+    /// submitted; and all slots dialled. Whoever missed a round until its time limit is not waited for until it
+    /// submits again: one who is silent costs the others one round's time, and not that of every round.
     pub(super) waited_for: FixedBitSet,
     pub(super) rounds: Rounds,
     /// The round with which the next epoch is to begin, where this server decides.

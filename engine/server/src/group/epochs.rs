@@ -4,7 +4,7 @@ use super::epoch::{Coming, Running, Stage};
 use super::greeting::{announcement, roster_frames};
 use super::membership::fit;
 use super::parts::{Given, PartsPhase};
-use super::peer::Link;
+use super::peer::{Link, epoch_after};
 use super::rounds::{Circumstances, Rounds};
 use super::{Counted, Group, Output, connection_of};
 use crate::roster::Roster;
@@ -55,6 +55,9 @@ impl Group {
         };
         let ended = running.rounds.advance(&with, out);
         self.words.forget_before(running.rounds.open());
+        if let Some(given_up) = running.rounds.take_given_up() {
+            running.waited_for.difference_with(&given_up);
+        }
         if running.rounds.at_end() {
             running.ended_at.get_or_insert(now);
         } else {
@@ -96,12 +99,12 @@ impl Group {
             }
             return false;
         }
-        let Some(epoch) = running.epoch().0.checked_add(1) else { return false };
+        let Some(epoch) = epoch_after(running.epoch()) else { return false };
         // The open round and the next one may have submissions.
         let first_round = RoundNumber(planned.0.max(open.0 + 2));
         let roster = running.roster.clone();
         let (joins, leaves) = self.change_of(&roster, |_| true);
-        let change = Change { group: self.shape.group, epoch: Epoch(epoch), first_round, joins, leaves };
+        let change = Change { group: self.shape.group, epoch, first_round, joins, leaves };
         if self.link == Link::Up {
             out.push(Output::Peer(LinkFrame::Propose(change.clone())));
             self.proposed = Some(change);
@@ -140,10 +143,16 @@ impl Group {
         out.push(Output::Count(Counted::Joined, change.joins.len() as u32));
         out.push(Output::Count(Counted::Left, change.leaves.len() as u32));
         let roster = Roster::new(self.shape.group, change.epoch, ids.into_iter().collect());
-        self.begin_dialling(Coming::new(&self.shape, roster, change), now, out);
+        self.begin_dialling(roster, change, now, out);
     }
 
-    fn begin_dialling(&mut self, mut coming: Coming, now: Duration, out: &mut Vec<Output>) {
+    fn new_coming(&mut self, roster: Arc<Roster>, change: Change, now: Duration) -> Coming {
+        self.serial += 1;
+        Coming { announced: now, ..Coming::new(&self.shape, self.serial, roster, change) }
+    }
+
+    fn begin_dialling(&mut self, roster: Arc<Roster>, change: Change, now: Duration, out: &mut Vec<Output>) {
+        let mut coming = self.new_coming(roster, change, now);
         for (_, seat) in self.seats.iter() {
             for index in coming.roster.indices(&seat.users) {
                 coming.attached.insert(index.0 as usize);
@@ -181,12 +190,12 @@ impl Group {
                     return false;
                 }
                 // S2 may have closed, and may open the epoch: who gives it up must not take up its number again.
+                out.push(all(Code::PeerAbsent));
                 if self.running.is_some() {
                     self.give_up(out);
                 } else {
                     let (epoch, first) = (coming.epoch(), coming.first);
-                    out.push(all(Code::PeerAbsent));
-                    self.reset(Epoch(epoch.0.saturating_add(1)), first, now, out);
+                    self.reset(epoch_after(epoch).unwrap_or(epoch), first, now, out);
                 }
                 true
             }
@@ -252,9 +261,10 @@ impl Group {
         }
         // No dial can take effect without the other server: dialling starts over.
         out.push(all(Code::PeerAbsent));
-        let change = coming.change.clone();
-        let mut again = Coming::new(&self.shape, coming.roster.clone(), change);
-        again.attached = coming.attached.clone();
+        let (roster, change, attached) =
+            (coming.roster.clone(), coming.change.clone(), coming.attached.clone());
+        let mut again = self.new_coming(roster, change, now);
+        again.attached = attached;
         for member in again.attached.ones().filter(|_| self.shape.chooses_per_round()) {
             again.dials.count_as_dialled(member);
         }
@@ -266,7 +276,7 @@ impl Group {
     }
 
     /// Dialling of the next epoch, once the last round is over: until everybody who is there has dialled, or the time
-    /// is over.
+    /// since the announcement is over, so that rounds stop for no longer than what is left of it.
     fn dial_next(&mut self, ended: Duration, leads: bool, now: Duration, out: &mut Vec<Output>) -> bool {
         let coming = self.coming.as_mut().expect("it is dialled");
         let nobody_dialled = coming.dials.members_dialled().is_clear();
@@ -274,28 +284,33 @@ impl Group {
             // Nobody is there to whom it matters.
             return false;
         }
-        let patience = match (self.link, coming.unanswered) {
-            // S1's time to dial may have begun later than here, by a round.
+        let dial_end = ended.max(coming.announced + self.shape.dial_timeout);
+        let (patience, peer_absent) = match (self.link, coming.unanswered) {
+            // S1's last round and its announcement may be later than here, by a round.
             (Link::Up, _) if !leads => {
-                ended + self.shape.dial_timeout + self.shape.round_timeout + 2 * self.shape.peer_timeout
+                let later = self.shape.round_timeout + 2 * self.shape.peer_timeout;
+                (dial_end + later, !nobody_dialled)
             }
             // S2 may be about to announce it anew: what it heard of dials may be of another change.
-            (Link::Up, Some(since)) => ended.max(since) + self.shape.peer_timeout,
+            (Link::Up, Some(since)) => (ended.max(since) + self.shape.peer_timeout, true),
             // Nobody could send in it.
-            (Link::Up | Link::Alone, _) if nobody_dialled => ended + self.shape.dial_timeout,
+            (Link::Up | Link::Alone, _) if nobody_dialled => (dial_end, false),
             (Link::Up | Link::Alone, _) => {
                 let all_dialled = coming.attached.is_subset(coming.dials.members_dialled());
-                if !all_dialled && now < ended + self.shape.dial_timeout {
+                if !all_dialled && now < dial_end {
                     return false;
                 }
                 self.close(now, out);
                 return true;
             }
-            (Link::Down { since }, _) => ended.max(since) + self.shape.peer_timeout,
-            (Link::Refused, _) => ended,
+            (Link::Down { since }, _) => (ended.max(since) + self.shape.peer_timeout, true),
+            (Link::Refused, _) => (ended, true),
         };
         if now < patience {
             return false;
+        }
+        if peer_absent {
+            out.push(all(Code::PeerAbsent));
         }
         self.give_up(out);
         true
@@ -331,8 +346,8 @@ impl Group {
             if self.running.is_some() {
                 self.give_up(out);
             } else {
-                let (next, first) = (coming.epoch().0.saturating_add(1), coming.first);
-                self.reset(Epoch(next), first, now, out);
+                let (epoch, first) = (coming.epoch(), coming.first);
+                self.reset(epoch_after(epoch).unwrap_or(epoch), first, now, out);
             }
         }
     }
@@ -363,9 +378,7 @@ impl Group {
 
     /// The next epoch cannot be had: the one that runs goes on.
     fn give_up(&mut self, out: &mut Vec<Output>) {
-        if self.shape.linked {
-            out.push(all(Code::PeerAbsent));
-        }
+        out.push(all(Code::EpochGivenUp));
         self.drop_coming(out);
         let epoch_rounds = self.shape.epoch_rounds;
         if let Some(running) = &mut self.running {
@@ -417,7 +430,7 @@ impl Group {
         self.seats.ask_again(|user| roster.index_of(user).is_some());
         let (group, joins, leaves) = (self.shape.group, Vec::new(), Vec::new());
         let change = Change { group, epoch, first_round: first, joins, leaves };
-        self.begin_dialling(Coming::new(&self.shape, roster, change), now, out);
+        self.begin_dialling(roster, change, now, out);
     }
 
     /// Tells the other server of the dials that it has not been told of.

@@ -1,8 +1,8 @@
 //! The session keys of an epoch: rows while they are dialled, select words once dialling is over.
 
 use crate::limits::TILE_SENDERS;
+use crate::tile::SelectWords;
 use crate::transpose::select_words;
-use std::sync::Arc;
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::wire::Code;
@@ -11,14 +11,14 @@ use zeroize::Zeroize;
 /// The session keys of all senders and slots.
 ///
 /// Select words depend on the epoch and not on the round, so they are made once, when dialling ends, and every tile
-/// of the epoch shares them; the rows are wiped then.
+/// of the epoch shares them; the rows are wiped then, and the words with the last tile that has them.
 pub(super) struct SessionKeys {
     members: usize,
     slots: usize,
     /// `[slot][sender][ceil(members / 64)]`, empty once sealed.
     rows: Vec<u64>,
     /// `[slot][tile]`, a word for each member; empty until sealed.
-    select: Vec<Arc<[u64]>>,
+    select: Vec<SelectWords>,
 }
 
 impl SessionKeys {
@@ -66,16 +66,16 @@ impl SessionKeys {
             for tile in rows.chunks(TILE_SENDERS * width) {
                 let mut words = vec![0; self.members];
                 select_words(tile.chunks_exact(width), &mut words);
-                self.select.push(words.into());
+                self.select.push(SelectWords::new(words));
             }
         }
         slot_rows.zeroize();
     }
 
     /// The select words of a tile, one for each member; none where members choose with each submission.
-    pub(super) fn select(&self, slot: usize, tile: usize) -> Arc<[u64]> {
+    pub(super) fn select(&self, slot: usize, tile: usize) -> SelectWords {
         if self.slots == 0 {
-            return Arc::new([]);
+            return SelectWords::new(Vec::new());
         }
         self.select[slot * self.members.div_ceil(TILE_SENDERS) + tile].clone()
     }

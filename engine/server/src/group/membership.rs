@@ -1,9 +1,9 @@
 //! Who sits on which connection, who asks to join or leave, and what change of members follows.
 
 use super::ConnectionId;
+use super::fetch::Fetched;
 use crate::limits::MEMBERS_MIN;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use twincast_protocol::format::ShareFormat;
 use twincast_protocol::ids::UserId;
 
@@ -16,8 +16,8 @@ pub(super) struct Seat {
     pub(super) join: bool,
     /// DIAL frames since an epoch began to be dialled.
     pub(super) dials: u64,
-    /// Held by every answer to FETCH that is on its way.
-    pub(super) fetched: Arc<()>,
+    /// What it fetches of the parts that it missed.
+    pub(super) fetched: Fetched,
 }
 
 /// All connections of the group, and what their users ask for.
@@ -63,7 +63,7 @@ impl Seats {
     /// Seats users, none of whom sits anywhere else.
     pub(super) fn sit(&mut self, connection: ConnectionId, users: &[UserId], join: bool) {
         self.attached_by.extend(users.iter().map(|&user| (user, connection)));
-        let seat = Seat { users: users.into(), join, dials: 0, fetched: Arc::new(()) };
+        let seat = Seat { users: users.into(), join, dials: 0, fetched: Fetched::default() };
         self.connections.insert(connection, seat);
     }
 

@@ -34,14 +34,16 @@ mod tests;
 mod words;
 
 pub use output::{ConnectionId, Counted, Output, Refusal, SealedRound};
+pub use parts::Upload;
 pub use shape::Shape;
 
-use crate::limits::DIALS_PER_SLOT_MAX;
+use crate::limits::{DIALS_PER_SLOT_MAX, MEMBER_DIALS_PER_SLOT_MAX};
 use crate::parts_box::PartsBox;
 use crate::roster::Roster;
 use crate::tile::TilePool;
 use dials::Dialling;
 use epoch::{Coming, Running, Stage};
+use fetch::Fetches;
 use membership::Seats;
 use peer::Link;
 use std::cell::Cell;
@@ -60,8 +62,11 @@ pub struct Group {
     shape: Shape,
     kept: Kept,
     seats: Seats,
+    fetches: Fetches,
     running: Option<Running>,
     coming: Option<Coming>,
+    /// Epochs that came so far, whatever their numbers.
+    serial: u64,
     /// Tiles of messages, while no epoch runs that has them.
     pool: Option<TilePool>,
     link: Link,
@@ -95,8 +100,10 @@ impl Group {
             // Seeds are small: S1 keeps them all.
             kept: parts_box.filter(|_| shape.side == ServerSide::Two),
             seats: Seats::default(),
+            fetches: Fetches::default(),
             running: None,
-            coming: Some(Coming::new(&shape, roster, change)),
+            coming: Some(Coming::new(&shape, 0, roster, change)),
+            serial: 0,
             pool: None,
             link: if shape.linked { Link::Down { since: Duration::ZERO } } else { Link::Alone },
             words: PeerWords::default(),
@@ -155,7 +162,8 @@ impl Group {
 
     /// Attaches users, strictly ascending, to a connection. It is answered with WELCOME and what belongs to it;
     /// connections that had one of them are closed. `epoch`: the one that [`Group::epoch`] says, or [`EPOCH_ANY`].
-    /// `join`: users who are no members ask to become some; who finds no room is told so.
+    /// `join`: users who are no members ask to become some. Who finds no room gets no seat, and the connection is told
+    /// so once; where none of its users has a seat it is closed.
     ///
     /// # Errors
     /// [`Code::UserUnknown`], [`Code::UsersTooMany`], [`Code::HelloEpochWrong`], [`Code::SettingsDiffer`] or
@@ -178,18 +186,24 @@ impl Group {
         if epoch != EPOCH_ANY && epoch != self.epoch() {
             return Err(Refusal::of_form(Code::HelloEpochWrong));
         }
-        if users.len() > self.shape.users_per_connection_max() {
+        if users.len() > self.shape.users_per_connection_max().min(self.shape.members_max) {
             return Err(Refusal::of_form(Code::UsersTooMany));
         }
         if let Some(user) = users.iter().find(|user| !join && !self.is_known(**user)) {
             return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::UserUnknown) });
         }
-        for older in self.seats.holders(users) {
+        let Places { seated, candidates, turned_away } = self.places(users, join);
+        if seated.is_empty() && turned_away.is_some() {
+            out.push(Output::Close(connection, Code::GroupFull));
+            return Ok(());
+        }
+        for older in self.seats.holders(&seated) {
             self.stand_up(older);
             out.push(Output::Close(older, Code::Superseded));
         }
-        self.seats.sit(connection, users, join);
-        for &user in users {
+        self.seats.sit(connection, &seated, join);
+        self.seats.joins.extend(candidates);
+        for &user in &seated {
             self.sit_in_epochs(user);
         }
         if let Some(Coming { stage: Stage::Dialling { deadline: deadline @ None }, .. }) = &mut self.coming
@@ -197,9 +211,9 @@ impl Group {
         {
             *deadline = Some(now + self.shape.dial_timeout);
         }
-        self.greet(connection, users, out);
-        if join {
-            self.ask_to_join(connection, users, out);
+        self.greet(connection, &seated, out);
+        if let Some(user) = turned_away {
+            out.push(Output::To(connection, Code::GroupFull.frame(user.0, u32::MAX, 0)));
         }
         // Only now: what was waited for from the users that moved is still waited for, from their new connection,
         // and it is welcomed before anything else. The others of the older connections are absent.
@@ -267,6 +281,12 @@ impl Group {
             return Err(refuse(if runs { Code::DialClosed } else { Code::EpochWrong }));
         };
         check_sender(&self.seats, &coming.roster, connection, sender).map_err(refuse)?;
+        // A new connection is no new leave to dial without end.
+        let dial_frames = &mut coming.dial_frames[sender as usize];
+        *dial_frames += 1;
+        if *dial_frames > MEMBER_DIALS_PER_SLOT_MAX * self.shape.slots as u64 {
+            return Err(refuse(Code::DialFlood));
+        }
         if slot as usize >= self.shape.slots {
             return Err(refuse(Code::SlotOutOfRange));
         }
@@ -286,11 +306,11 @@ impl Group {
         Ok(())
     }
 
-    /// S2: whether the parts that follow are wanted; how many bytes they have.
+    /// S2: whether the parts that follow are wanted, and what they belong to.
     ///
     /// # Errors
     /// What is wrong, as `engine/docs/WIRE.md` lists.
-    pub fn parts_begin(&mut self, connection: ConnectionId, head: &PartsHead) -> Result<usize, Refusal> {
+    pub fn parts_begin(&mut self, connection: ConnectionId, head: &PartsHead) -> Result<Upload, Refusal> {
         let refuse = |code| refuse_parts(head, code);
         if self.shape.side != ServerSide::Two {
             return Err(refuse(Code::PartsForm));
@@ -304,17 +324,17 @@ impl Group {
         } else if !coming.store.is_boxed(whose) {
             return Err(refuse(Code::NotGranted));
         }
-        Ok(coming.roster.members() * whose.kind.bytes())
+        let bytes = coming.roster.members() * whose.kind.bytes();
+        Ok(Upload { bytes, whose, serial: coming.serial, dial_id: coming.dials.dial_id(whose) })
     }
 
     /// S2: bytes `at ..` of parts that [`Group::parts_begin`] took. Bytes for a tile that was sealed meanwhile are
-    /// dropped.
-    pub fn parts_bytes(&mut self, head: &PartsHead, at: usize, bytes: &[u8]) {
-        let Some((coming, whose)) = coming_parts(&mut self.coming, head) else { return };
+    /// dropped, and those for an epoch that was given up or a dial that was replaced.
+    pub fn parts_bytes(&mut self, upload: &Upload, at: usize, bytes: &[u8]) {
+        let Some(coming) = coming_for(&mut self.coming, upload) else { return };
+        let whose = upload.whose;
         let end = at.checked_add(bytes.len());
-        if coming.store.is_given(whose)
-            || end.is_none_or(|end| end > coming.roster.members() * whose.kind.bytes())
-        {
+        if coming.store.is_given(whose) || end.is_none_or(|end| end > upload.bytes) {
             return;
         }
         if let Stage::Parts(phase) = &mut coming.stage {
@@ -324,8 +344,9 @@ impl Group {
     }
 
     /// S2: all parts are in.
-    pub fn parts_end(&mut self, head: &PartsHead, now: Duration, out: &mut Vec<Output>) {
-        if let Some((coming, whose)) = coming_parts(&mut self.coming, head)
+    pub fn parts_end(&mut self, upload: &Upload, now: Duration, out: &mut Vec<Output>) {
+        let whose = upload.whose;
+        if let Some(coming) = coming_for(&mut self.coming, upload)
             && !coming.store.is_given(whose)
         {
             coming.store.set_given(whose);
@@ -406,7 +427,8 @@ impl Group {
             return Err(refuse(Code::ChoiceOutOfRange));
         }
         let placed = running.rounds.place(RoundNumber(round), sender as usize, choices, shares, now);
-        if let Ok(()) | Err(Code::RoundSkipped) = placed {
+        // Also one that comes too late: its sender is there again.
+        if let Ok(()) | Err(Code::RoundSkipped | Code::RoundSealed) = placed {
             running.waited_for.insert(sender as usize);
         }
         placed.map_err(refuse)?;
@@ -483,17 +505,33 @@ impl Group {
         }
     }
 
-    /// Those who are not announced to be members become candidates, as far as there is room.
-    fn ask_to_join(&mut self, connection: ConnectionId, users: &[UserId], out: &mut Vec<Output>) {
-        let next = self.coming.as_ref().map_or_else(|| self.roster().clone(), |coming| coming.roster.clone());
-        for &user in users.iter().filter(|user| next.index_of(**user).is_none()) {
-            let after = (next.members() + self.seats.joins.len()).saturating_sub(self.seats.leaves.len());
-            if after < self.shape.members_max {
-                self.seats.joins.insert(user);
-            } else {
-                out.push(Output::To(connection, Code::GroupFull.frame(user.0, u32::MAX, 0)));
+    /// Those of a connection's users who get a seat if they attach now, ascending.
+    #[must_use]
+    pub fn seats_for(&self, users: &[UserId], join: bool) -> Box<[UserId]> {
+        self.places(users, join).seated.into()
+    }
+
+    /// Who of a connection's users gets a seat: members, and those who ask to be some as far as there is room. What
+    /// anybody says is kept for no more candidates than the group could take.
+    fn places(&self, users: &[UserId], join: bool) -> Places {
+        let next = self.coming.as_ref().map_or_else(|| self.roster(), |coming| &coming.roster);
+        let after = (next.members() + self.seats.joins.len()).saturating_sub(self.seats.leaves.len());
+        let mut room = self.shape.members_max.saturating_sub(after);
+        let (mut seated, mut candidates, mut turned_away) = (Vec::new(), Vec::new(), None);
+        for &user in users {
+            let asks = join && next.index_of(user).is_none();
+            let finds_room = asks && (self.seats.joins.contains(&user) || room > 0);
+            if finds_room {
+                room -= usize::from(!self.seats.joins.contains(&user));
+                candidates.push(user);
+            } else if asks {
+                turned_away = turned_away.or(Some(user));
+            }
+            if finds_room || self.is_known(user) {
+                seated.push(user);
             }
         }
+        Places { seated, candidates, turned_away }
     }
 
     /// Whether parts of the connection can be taken now, in whatever form.
@@ -525,13 +563,22 @@ impl Group {
     }
 }
 
-/// The group's state for what a peer names, if that is of the epoch that comes.
-fn coming_parts<'a>(coming: &'a mut Option<Coming>, head: &PartsHead) -> Option<(&'a mut Coming, Whose)> {
-    let coming = coming.as_mut().filter(|coming| coming.epoch().0 == head.epoch.get())?;
-    let (slot, sender) = (head.slot.get() as usize, head.sender.get() as usize);
-    let whose = Whose { kind: part_kind(head)?, slot, sender };
-    let there = sender < coming.roster.members() && coming.store.has(whose.kind, slot);
-    there.then_some((coming, whose))
+/// What becomes of a connection's users.
+struct Places {
+    /// Ascending.
+    seated: Vec<UserId>,
+    /// Those of them who are to become members.
+    candidates: Vec<UserId>,
+    /// One of those who find no room.
+    turned_away: Option<UserId>,
+}
+
+/// The epoch that comes, if it is the one in which an upload was begun, and the dial is still there that it belongs
+/// to.
+fn coming_for<'a>(coming: &'a mut Option<Coming>, upload: &Upload) -> Option<&'a mut Coming> {
+    coming.as_mut().filter(|coming| {
+        coming.serial == upload.serial && coming.dials.dial_id(upload.whose) == upload.dial_id
+    })
 }
 
 fn part_kind(head: &PartsHead) -> Option<PartKind> {

@@ -25,6 +25,19 @@ struct Wanted {
     live: u64,
 }
 
+/// Parts that are on their way to S2, and what they belong to: the same numbers may mean somebody else's by the time
+/// that they are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// How many bytes they have.
+    pub bytes: usize,
+    pub(super) whose: Whose,
+    /// The epoch that came when they were begun.
+    pub(super) serial: u64,
+    /// The dial that they belong to.
+    pub(super) dial_id: Option<u64>,
+}
+
 /// The parts of one kind.
 #[derive(Clone, Copy, Debug)]
 struct Run {

@@ -5,8 +5,8 @@
 //! where they stand; a frame that makes no sense here is answered by closing the link, which makes a new one.
 
 use super::epoch::Stage;
-use super::{Group, Output};
-use crate::limits::MEMBERS_MIN;
+use super::{Group, Output, Shape};
+use crate::limits::{MEMBERS_MIN, ROUNDS_APART_MAX};
 use std::time::Duration;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
 use twincast_protocol::wire::Code;
@@ -28,6 +28,16 @@ pub(super) enum Link {
 /// Epochs and rounds beyond these are nothing that two servers came to by counting.
 const EPOCH_MAX: u32 = u32::MAX - 4;
 const ROUND_MAX: u64 = 1 << 62;
+
+/// The epoch after one, if counting can come to it.
+pub(super) fn epoch_after(epoch: Epoch) -> Option<Epoch> {
+    epoch.0.checked_add(1).filter(|next| *next <= EPOCH_MAX).map(Epoch)
+}
+
+/// The latest round with which an epoch that is agreed on may begin, where this one is open here or was asked for.
+fn first_round_max(shape: &Shape, round: RoundNumber) -> RoundNumber {
+    RoundNumber(round.0.saturating_add(shape.epoch_rounds + ROUNDS_APART_MAX).min(ROUND_MAX))
+}
 
 impl Group {
     /// How the group stands here, for LINK_HELLO. To be asked for each new link: what was said last is what the
@@ -56,30 +66,51 @@ impl Group {
     }
 
     /// A new link stands. `theirs`: how the group stands at the other server, none where it does not serve it.
-    pub fn link_up(&mut self, theirs: Option<&LinkGroup>, now: Duration, out: &mut Vec<Output>) {
+    ///
+    /// # Errors
+    /// [`Code::EpochMismatch`]: it says an epoch or a round that nobody comes to by counting. Nothing has changed
+    /// here, and the link is to be closed.
+    pub fn link_up(
+        &mut self,
+        theirs: Option<&LinkGroup>,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Code> {
         if !self.shape.linked {
-            return;
+            return Ok(());
         }
         let mine = self.told.take().unwrap_or_else(|| self.standing());
+        let counted = |theirs: &LinkGroup| {
+            theirs.epoch.get() <= EPOCH_MAX
+                && theirs.round.get() <= ROUND_MAX
+                // One that is to be given up has one after it.
+                && (theirs.epoch == mine.epoch || epoch_after(Epoch(theirs.epoch.get())).is_some())
+        };
+        if theirs.is_some_and(|theirs| theirs.settings_hash == self.shape.settings_hash && !counted(theirs)) {
+            return Err(Code::EpochMismatch);
+        }
         let Some(theirs) = theirs.filter(|theirs| {
-            let counted = theirs.epoch.get() <= EPOCH_MAX && theirs.round.get() <= ROUND_MAX;
             let same_epoch = theirs.epoch == mine.epoch;
             let same_members = theirs.roster_hash == mine.roster_hash;
-            theirs.settings_hash == self.shape.settings_hash && counted && (!same_epoch || same_members)
+            theirs.settings_hash == self.shape.settings_hash && (!same_epoch || same_members)
         }) else {
             self.refuse_everybody(out);
-            return;
+            return Ok(());
         };
-        self.link = Link::Up;
-        let (epoch, round) =
-            (mine.epoch.get().max(theirs.epoch.get()), mine.round.get().max(theirs.round.get()));
+        let epoch = Epoch(mine.epoch.get().max(theirs.epoch.get()));
+        let round = RoundNumber(mine.round.get().max(theirs.round.get()));
         let dialling = self.coming.as_ref().is_some_and(|coming| !coming.is_settled());
         if theirs.epoch != mine.epoch {
-            self.reset(Epoch(epoch + 1), RoundNumber(round + 1), now, out);
+            let next = epoch_after(epoch).ok_or(Code::EpochMismatch)?;
+            self.link = Link::Up;
+            self.reset(next, round.next(), now, out);
         } else if mine.open == 0 && theirs.open == 1 && dialling {
             // It opened the epoch with a server that has lost its state since.
-            self.fall_apart(Epoch(epoch), RoundNumber(round), now, out);
+            let next = epoch_after(epoch).ok_or(Code::EpochMismatch)?;
+            self.link = Link::Up;
+            self.fall_apart(next, round, now, out);
         } else {
+            self.link = Link::Up;
             if let Some(running) = &mut self.running
                 && theirs.open == 1
                 && running.epoch().0 == theirs.epoch.get()
@@ -93,6 +124,7 @@ impl Group {
             self.say_again(now, out);
         }
         self.advance(now, out);
+        Ok(())
     }
 
     /// The link is gone.
@@ -142,9 +174,8 @@ impl Group {
 
     /// The two are in the same epoch by number alone. It is given up here, and a frame that is nonsense to the other
     /// server makes it close the link: the next one shows both that they are apart.
-    fn fall_apart(&mut self, epoch: Epoch, round: RoundNumber, now: Duration, out: &mut Vec<Output>) {
-        let next = Epoch(epoch.0 + 1);
-        self.reset(next, RoundNumber(round.0 + 1), now, out);
+    fn fall_apart(&mut self, next: Epoch, round: RoundNumber, now: Duration, out: &mut Vec<Output>) {
+        self.reset(next, round.next(), now, out);
         out.push(Output::Peer(LinkFrame::Close(self.shape.group, next)));
     }
 
@@ -186,7 +217,7 @@ impl Group {
             // It is for the epoch after the one that is on its way here.
             let coming = self.coming.as_ref().filter(|coming| coming.is_settled());
             let coming = coming.ok_or(Code::EpochMismatch)?;
-            if change.epoch.0 != coming.epoch().0 + 1 {
+            if Some(change.epoch) != epoch_after(coming.epoch()) {
                 return Err(Code::EpochMismatch);
             }
             self.early = Some(change);
@@ -217,10 +248,10 @@ impl Group {
         let is_member = |user| roster.index_of(user).is_some();
         let known = change.leaves.iter().all(|user| is_member(*user));
         let new = !change.joins.iter().any(|user| is_member(*user));
-        if !known || !new || change.epoch.0 != roster.epoch().0 + 1 {
+        if !known || !new || Some(change.epoch) != epoch_after(roster.epoch()) {
             return Err(Code::EpochMismatch);
         }
-        if change.first_round.0 > ROUND_MAX {
+        if change.first_round > first_round_max(&self.shape, running.rounds.soon_open()) {
             return Err(Code::EpochMismatch);
         }
         if let Some(coming) = &mut self.coming {
@@ -260,11 +291,13 @@ impl Group {
             Some(1) => {}
             Some(_) => return Err(Code::EpochMismatch),
         }
+        let soon = running.rounds.soon_open();
         let within = |asked: &Change| {
+            let first_round_max = first_round_max(&self.shape, soon.max(asked.first_round));
             let part = |some: &[_], all: &[_]| some.iter().all(|user| all.binary_search(user).is_ok());
             part(&change.joins, &asked.joins)
                 && part(&change.leaves, &asked.leaves)
-                && (asked.first_round..=RoundNumber(ROUND_MAX)).contains(&change.first_round)
+                && (asked.first_round..=first_round_max).contains(&change.first_round)
         };
         let after = running.roster.members() + change.joins.len();
         let after = after.checked_sub(change.leaves.len()).ok_or(Code::EpochMismatch)?;
@@ -319,7 +352,8 @@ impl Group {
             // It has lost its state since, and dials this epoch anew.
             let round = self.running.as_ref().map(|running| running.rounds.open());
             let round = round.max(self.coming.as_ref().map(|coming| coming.first));
-            self.fall_apart(epoch, round.unwrap_or(RoundNumber::FIRST), now, out);
+            let next = epoch_after(epoch).ok_or(Code::EpochMismatch)?;
+            self.fall_apart(next, round.unwrap_or(RoundNumber::FIRST), now, out);
             return Err(Code::EpochMismatch);
         }
         let coming = self.coming.as_mut().expect("it is dialled");
@@ -402,8 +436,8 @@ impl Group {
 
     /// A frame about an epoch that does not come here: it is an old one, or was given up, or the two are apart.
     fn check_old(&self, epoch: Epoch) -> Result<(), Code> {
-        let given_up = self.running.as_ref().map(|running| running.epoch().0 + 1);
-        if epoch < self.newest() || given_up == Some(epoch.0) { Ok(()) } else { Err(Code::EpochMismatch) }
+        let given_up = self.running.as_ref().and_then(|running| epoch_after(running.epoch()));
+        if epoch < self.newest() || given_up == Some(epoch) { Ok(()) } else { Err(Code::EpochMismatch) }
     }
 
     /// The newest epoch here.

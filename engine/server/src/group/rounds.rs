@@ -70,6 +70,9 @@ pub(super) struct Rounds {
     catch_up: RoundNumber,
     /// Timed: when the open round is sealed.
     seal_at: Duration,
+    /// Lockstep: members whom the last round has waited for in vain, and those of them to wait for no longer.
+    missed: FixedBitSet,
+    given_up: Option<FixedBitSet>,
 }
 
 impl Rounds {
@@ -96,6 +99,8 @@ impl Rounds {
             skip: false,
             catch_up: first,
             seal_at: now,
+            missed: FixedBitSet::with_capacity(members),
+            given_up: None,
         };
         // The first round has at least half an interval, so that somebody can submit.
         rounds.set_seal_at(now + shape.interval / 2);
@@ -137,10 +142,16 @@ impl Rounds {
         self.open.number.max(self.catch_up)
     }
 
+    /// Members who missed a round and are not to be waited for until they submit again.
+    pub(super) fn take_given_up(&mut self) -> Option<FixedBitSet> {
+        self.given_up.take()
+    }
+
     /// The epoch is over: its buffers serve the next one.
     pub(super) fn into_pool(mut self) -> TilePool {
         let Rounds { open, next, pool, .. } = &mut self;
         open.tiles.drain(..).chain(next.tiles.drain(..)).for_each(|tile| pool.give(tile));
+        pool.forget_choices();
         self.pool
     }
 
@@ -219,6 +230,9 @@ impl Rounds {
                 self.release(with, out);
                 return false;
             }
+            if self.shape.round_mode == RoundMode::Lockstep {
+                self.note_missed(with.waited_for);
+            }
             if without_buffers {
                 self.skip_open(with, out);
                 self.look_at_readers(with.lagging_users, out);
@@ -280,6 +294,17 @@ impl Rounds {
                 with.now >= self.seal_at || with.words.is_whole(self.open.number, self.tiles())
             }
         }
+    }
+
+    /// Whoever misses a round is not to be waited for in the next one. Where most do, the round is to blame, and they
+    /// are given up if they miss another: else the first to submit would have the next round alone.
+    fn note_missed(&mut self, waited_for: &FixedBitSet) {
+        let missed: FixedBitSet = waited_for.difference(&self.open.submitted).collect();
+        let most = 2 * missed.count_ones(..) > waited_for.count_ones(..);
+        let given_up: FixedBitSet =
+            if most { missed.intersection(&self.missed).collect() } else { missed.clone() };
+        self.given_up = (!given_up.is_clear()).then_some(given_up);
+        self.missed = missed;
     }
 
     /// Buffers for the rounds that have none: they were all on their way when the round was made.

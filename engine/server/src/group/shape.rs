@@ -1,7 +1,10 @@
 //! What of a group never changes while it lives, and the sizes that follow from it.
 
 use crate::config::{GroupConfig, RoundMode, SchemeName};
-use crate::limits::{CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED, ROUNDS_BUFFERED, TILE_SENDERS};
+use crate::limits::{
+    BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED,
+    FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, ROUNDS_BUFFERED, TILE_SENDERS,
+};
 use std::time::Duration;
 use twincast_protocol::format::{Scheme, ShareFormat};
 use twincast_protocol::ids::{GroupId, ServerSide};
@@ -131,12 +134,12 @@ impl Shape {
 
     /// Memory that the group takes at the most, in bytes, with as many members as it may have: the session keys and
     /// select words of two epochs, since one is dialled while the other runs; what both servers said of their
-    /// dials; S1's seeds; the tiles of the rounds, with their choices; those of the parts.
+    /// dials; S1's seeds; the tiles of the rounds, with their choices; those of the parts; what is made of them for
+    /// those who come late, with a sender's parts to make it of.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         let (n, slots) = (self.members_max as u64, self.slots as u64);
-        let changes = self.epoch_rounds != 0 || self.linked;
-        let epochs = if changes { 2 } else { 1 };
+        let epochs = self.epochs_at_a_time();
         // Rows and select words are both there while the one is made of the other, in one epoch at a time.
         let key = if self.chooses_per_round() { 0 } else { n * n.div_ceil(64) * 8 * slots };
         let keys = (epochs + 1) * key;
@@ -149,7 +152,38 @@ impl Shape {
         let part_tile =
             |kind: PartKind| self.part_tile_senders(kind, self.members_max) as u64 * n * kind.bytes() as u64;
         let parts = self.part_runs().iter().map(|(kind, _)| part_tile(*kind)).max().unwrap_or(0);
-        keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts
+        let bytes = self.part_runs().iter().map(|(kind, _)| kind.bytes() as u64).max();
+        let fetched = bytes.map_or(0, |bytes| self.fetched_bytes_max_of_group() as u64 + n * bytes);
+        keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts + fetched
+    }
+
+    /// Bytes of answers to FETCH that are made and not sent to a connection that plays so many members.
+    #[must_use]
+    pub fn fetched_bytes_max(&self, users: usize) -> usize {
+        (users * FETCHED_USER_BYTES_MAX).min(FETCHED_BYTES_MAX)
+    }
+
+    /// The same for all connections of the group together.
+    #[must_use]
+    pub fn fetched_bytes_max_of_group(&self) -> usize {
+        2 * self.fetched_bytes_max(self.members_max)
+    }
+
+    /// Epochs that there may be at a time: one is dialled while the other runs, unless the first one has no end.
+    #[must_use]
+    pub fn epochs_at_a_time(&self) -> u64 {
+        if self.epoch_rounds != 0 || self.linked { 2 } else { 1 }
+    }
+
+    /// Bytes that a box of one epoch takes if it has room for all parts of as many members as there may be.
+    #[must_use]
+    pub fn box_bytes(&self) -> u64 {
+        let n = self.members_max as u64;
+        let sender = |(kind, slots): &(PartKind, usize)| {
+            *slots as u64 * (BOX_REGION_HEAD_BYTES + n * kind.bytes() as u64)
+        };
+        let senders: u64 = self.part_runs().iter().map(sender).sum();
+        if senders == 0 { 0 } else { BOX_FILE_HEAD_BYTES + n * senders }
     }
 
     /// Members that one connection may play at the most: the cells of any tile for them fit into one frame.

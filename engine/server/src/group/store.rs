@@ -138,7 +138,7 @@ impl PartsStore {
         read
     }
 
-    /// The parts for one member, from what is kept. False: the box failed.
+    /// The parts for the members from one on, as many as `out` has room for, from what is kept. False: the box failed.
     pub(super) fn part(&self, whose: Whose, user: MemberIndex, out: &mut [u8], kept: &mut Kept) -> bool {
         if self.side == ServerSide::One {
             expand_parts(&self.seeds[self.place(whose)], whose.kind, user.0, out);

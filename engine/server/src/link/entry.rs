@@ -1,12 +1,17 @@
-//! How connections come about: S1 makes them, with growing pauses; S2 takes them, from anybody.
+//! How connections come about: S1 makes them, with growing pauses; S2 takes them, from S1's configured address and no
+//! other.
 
 use super::wire::Wire;
-use crate::limits::{LINK_HELLO_TIMEOUT_MS, LINK_RETRY_MS_MAX, LINK_RETRY_MS_MIN, LINK_STRANGERS_MAX};
+use crate::limits::{
+    LINK_HELLO_TIMEOUT_MS, LINK_RETRY_MS_MAX, LINK_RETRY_MS_MIN, LINK_STRANGERS_LOG_MS, LINK_STRANGERS_MAX,
+};
+use crate::metrics::Metrics;
 use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// How long a connection may take to come about, or its peer to say LINK_HELLO.
@@ -14,6 +19,9 @@ pub(super) const HELLO_TIMEOUT: Duration = Duration::from_millis(LINK_HELLO_TIME
 
 /// How long no connection is taken after one that could not be.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long nothing is logged of connections from elsewhere after that was done.
+const LOG_PAUSE: Duration = Duration::from_millis(LINK_STRANGERS_LOG_MS);
 
 /// Where connections come from.
 #[derive(Debug)]
@@ -33,10 +41,15 @@ pub(super) struct Connector {
     complained: bool,
 }
 
-/// S2's: those who have connected and not said LINK_HELLO.
+/// S2's: those who have connected from S1's address and not said LINK_HELLO.
 #[derive(Debug)]
 pub(super) struct Listener {
     listener: TcpListener,
+    /// Where S1 connects from.
+    peer: IpAddr,
+    /// Connections from elsewhere that the log has not told of, and when it did so last.
+    untold: u64,
+    told_at: Option<Instant>,
     pub(super) strangers: VecDeque<Stranger>,
     /// No connection could be taken: for want of descriptors mostly, which does not pass at once.
     rests_until: Option<Instant>,
@@ -50,10 +63,18 @@ pub(super) struct Stranger {
 }
 
 impl Entry {
-    pub(super) fn listen(address: SocketAddr) -> io::Result<Entry> {
+    pub(super) fn listen(address: SocketAddr, peer: IpAddr) -> io::Result<Entry> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(Entry::Listen(Listener { listener, strangers: VecDeque::new(), rests_until: None }))
+        Ok(Entry::Listen(Listener {
+            listener,
+            // A socket that takes both families shows IPv4 addresses as mapped ones.
+            peer: peer.to_canonical(),
+            untold: 0,
+            told_at: None,
+            strangers: VecDeque::new(),
+            rests_until: None,
+        }))
     }
 
     pub(super) fn connect(address: SocketAddr) -> Entry {
@@ -157,9 +178,14 @@ impl Listener {
         strangers.chain(self.rests_until.filter(|&until| now < until)).min()
     }
 
-    /// Takes a connection. The oldest stranger goes where there are too many.
-    pub(super) fn accept(&mut self, now: Instant, stall_timeout: Duration) {
+    /// Takes a connection. One from elsewhere than S1's address is dropped before a byte of it is read; of the others
+    /// the oldest stranger goes where there are too many.
+    pub(super) fn accept(&mut self, now: Instant, stall_timeout: Duration, metrics: &Metrics) {
         match self.listener.accept() {
+            Ok((_, address)) if address.ip().to_canonical() != self.peer => {
+                metrics.link_strangers.fetch_add(1, Relaxed);
+                self.turn_away(address, now);
+            }
             Ok((socket, _)) => {
                 // An error: gone already.
                 if let Ok(wire) = Wire::new(socket, stall_timeout) {
@@ -175,5 +201,16 @@ impl Listener {
                 self.rests_until = Some(now + REST);
             }
         }
+    }
+
+    /// Tells the operator of connections from elsewhere, not of each: they cost whoever makes them nothing.
+    fn turn_away(&mut self, address: SocketAddr, now: Instant) {
+        self.untold += 1;
+        if self.told_at.is_some_and(|told_at| now < told_at + LOG_PAUSE) {
+            return;
+        }
+        let (connections, peer) = (self.untold, self.peer);
+        tracing::warn!(%address, %peer, connections, "dropped at the link's address: it is not from link.peer");
+        (self.untold, self.told_at) = (0, Some(now));
     }
 }

@@ -1,8 +1,9 @@
 //! The connection to the other server: one thread, one TCP connection at a time, small frames.
 //!
-//! S1 connects, and does so again, with growing pauses, whenever the link is down; S2 listens. A connection becomes
-//! *the* link by a LINK_HELLO of the other side that is right in form: until then it is a stranger's, and whatever
-//! comes on it harms nobody. A newer link replaces an older one.
+//! S1 connects, and does so again, with growing pauses, whenever the link is down; S2 listens, and drops whoever comes
+//! from another address than S1's. A connection becomes *the* link by a LINK_HELLO of the other side that is right in
+//! form and lists groups: until then it is a stranger's, is told nothing, and whatever comes on it harms nobody. A newer
+//! link replaces an older one. An address is all that S2 knows S1 by: whoever can send from it can be S1.
 //!
 //! A link that is up is a *session*, by number. Executors say how their groups stand when one begins
 //! ([`FrontMessage::LinkAsk`]), hear that it is up ([`FrontMessage::LinkUp`]), get its frames in order, and hear that
@@ -69,7 +70,10 @@ impl Link {
     /// When the address cannot be listened on, or no descriptor is left.
     pub(crate) fn start(config: &LinkConfig, parts: LinkParts) -> io::Result<Link> {
         let entry = match (config.listen, config.connect) {
-            (Some(address), _) => Entry::listen(address)?,
+            (Some(address), _) => {
+                let peer = config.peer.ok_or_else(|| io::Error::other("link.peer is not configured"))?;
+                Entry::listen(address, peer)?
+            }
             (None, Some(address)) => Entry::connect(address),
             (None, None) => {
                 return Err(io::Error::other("neither link.listen nor link.connect is configured"));

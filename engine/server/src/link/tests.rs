@@ -5,6 +5,7 @@ use crate::front::FrontMessage;
 use crate::limits::LINK_STRANGERS_MAX;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -42,7 +43,7 @@ fn end(side: ServerSide, listen: Option<SocketAddr>, connect: Option<SocketAddr>
         owners: (0..4).map(|group| (GroupId(group), group as usize % 2)).collect(),
         metrics: metrics.clone(),
     };
-    let config = LinkConfig { listen, connect, peer_timeout_ms: 1 };
+    let config = LinkConfig { listen, peer: listen.map(|address| address.ip()), connect, peer_timeout_ms: 1 };
     let link = Some(Link::start(&config, parts).unwrap());
     End { link, handle, fronts, metrics, _ears: ears }
 }
@@ -326,9 +327,14 @@ fn garbage_on_the_link_address_harms_nobody() {
             2 => bytes.splice(0..0, [2, 0x01, 0, 0, 20, 0, 0, 0]).for_each(drop),
             // A body larger than any.
             3 => bytes.splice(0..0, [2, 0x41, 0, 0, 0, 0, 0x20, 0]).for_each(drop),
-            // This server's own side.
+            // This server's own side; no groups; groups that no server lists.
             4 => {
-                LinkFrame::Hello(2, vec![standing(0, 0)]).put(&mut hello);
+                let hellos = [
+                    LinkFrame::Hello(2, vec![standing(0, 0)]),
+                    LinkFrame::Hello(1, vec![]),
+                    LinkFrame::Hello(1, vec![standing(1, 0), standing(1, 0)]),
+                ];
+                hellos[seed as usize / 6 % 3].put(&mut hello);
                 bytes.splice(0..0, hello).for_each(drop);
             }
             _ => {}
@@ -343,6 +349,37 @@ fn garbage_on_the_link_address_harms_nobody() {
     }
     silent.truncate(1);
     assert_eq!(two.metrics.link_ups.load(Relaxed), 1);
+}
+
+/// Whoever comes from another address than S1's is not listened to, whatever it says: the link stands, and nothing is
+/// told. It makes no difference whether there is a link.
+#[test]
+fn a_stranger_from_another_address_changes_nothing() {
+    let two = s2();
+    let address = two.address();
+    let knock = |strangers: u64| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let mut stranger = TcpStream::from(socket);
+        stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut hello = Vec::new();
+        LinkFrame::Hello(1, [0, 1, 2, 3].map(|group| standing(group, 9)).to_vec()).put(&mut hello);
+        // It may be cut before it has said that.
+        let _ = stranger.write_all(&hello);
+        assert_eq!(stranger.read(&mut [0; 16]).unwrap_or(0), 0, "it is told nothing, and cut");
+        assert_eq!(two.metrics.link_strangers.load(Relaxed), strangers);
+        assert!(two.fronts.iter().all(|front| front.pop().is_none()), "no executor hears of it");
+    };
+    knock(1);
+    let one = s1(address);
+    let sessions = come_up(&one, &two);
+    for round in 0..20 {
+        knock(2 + round);
+        expect_both_ways(&one, &two, sessions, round);
+    }
+    assert_eq!(two.metrics.link_ups.load(Relaxed), 1);
+    assert_eq!(one.metrics.link_strangers.load(Relaxed), 0);
 }
 
 /// S1 gets to something that is no S2: it complains, tries again, and is linked as soon as the right one is there.

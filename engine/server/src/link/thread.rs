@@ -183,7 +183,7 @@ impl LinkThread {
             Entry::Listen(listener) => {
                 let newer = hear_strangers(listener, &ready.strangers, now, self.parts.side);
                 if ready.entry {
-                    listener.accept(now, self.stall_timeout);
+                    listener.accept(now, self.stall_timeout, &self.parts.metrics);
                 }
                 if let Some((wire, theirs)) = newer {
                     if self.session.is_some() {
@@ -260,7 +260,7 @@ impl LinkThread {
             self.parts.metrics.link_frames_in.fetch_add(1, Relaxed);
             match (frame, session.theirs.is_some()) {
                 (LinkFrame::Hello(side, groups), false) => {
-                    check_side(side, self.parts.side)?;
+                    check_hello(side, &groups, self.parts.side)?;
                     session.theirs = Some(groups.into());
                     self.come_up_with(session);
                 }
@@ -426,18 +426,22 @@ fn hear_stranger(
         return Err("it ended before LINK_HELLO".into());
     }
     match stranger.wire.next().map_err(|code| format!("it is no link: {}", code.label()))? {
-        Some(LinkFrame::Hello(theirs, groups)) => check_side(theirs, side).map(|()| Some(groups)),
+        Some(LinkFrame::Hello(theirs, groups)) => check_hello(theirs, &groups, side).map(|()| Some(groups)),
         Some(_) => Err("it did not begin with LINK_HELLO".into()),
         None => Ok(None),
     }
 }
 
-fn check_side(theirs: u8, ours: ServerSide) -> Result<(), Reason> {
-    if usize::from(theirs) == ours.other().index() + 1 {
-        return Ok(());
+/// A LINK_HELLO is the other server's only if it is of the other side, and lists groups as every server does.
+fn check_hello(theirs: u8, groups: &[LinkGroup], ours: ServerSide) -> Result<(), Reason> {
+    if usize::from(theirs) != ours.other().index() + 1 {
+        return Err(format!(
+            "the server at its other end is {ours}, too: one of the two needs side = {}",
+            ours.other().index() + 1
+        ));
     }
-    Err(format!(
-        "the server at its other end is {ours}, too: one of the two needs side = {}",
-        ours.other().index() + 1
-    ))
+    if groups.is_empty() || !groups.is_sorted_by(|a, b| a.group.get() < b.group.get()) {
+        return Err("its LINK_HELLO does not list groups as a server does".into());
+    }
+    Ok(())
 }

@@ -121,6 +121,13 @@ impl BoxFolder {
         Ok(folder)
     }
 
+    /// Bytes that the folder's disk has room for now, if it says.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Removes all boxes, and leaves the folder to other servers. For a server that has stopped.
     pub fn release(&self) {
         if let Err(error) = self.clear().and_then(|()| self.lock.unlock()) {

@@ -72,12 +72,13 @@ impl Servers {
 /// Where S2 listens.
 pub(crate) fn s2_end() -> LinkConfig {
     let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    LinkConfig { listen, connect: None, peer_timeout_ms: PEER_TIMEOUT_MS }
+    let peer = listen.map(|address| address.ip());
+    LinkConfig { listen, peer, connect: None, peer_timeout_ms: PEER_TIMEOUT_MS }
 }
 
 /// Where S1 connects.
 pub(crate) fn s1_end(address: SocketAddr) -> LinkConfig {
-    LinkConfig { listen: None, connect: Some(address), peer_timeout_ms: PEER_TIMEOUT_MS }
+    LinkConfig { listen: None, peer: None, connect: Some(address), peer_timeout_ms: PEER_TIMEOUT_MS }
 }
 
 /// The members at S1 and at S2.

@@ -144,7 +144,78 @@ fn a_dial_flood_is_refused_and_counts_anew_for_each_epoch() {
     // One dial of each member was for the running epoch.
     assert_eq!(flood(&mut bench, 0), Some(3 * N as usize));
     bench.play(1..=3);
-    assert_eq!(flood(&mut bench, 1), Some(4 * N as usize));
+    assert_eq!(flood(&mut bench, 1), Some(MEMBER_DIALS_PER_SLOT_MAX as usize), "all of one member");
+    bench.attach(B, users(0..2)).unwrap();
+    assert_eq!(bench.dial(B, 1, 0, 0, &[0; 17]), Err(Code::DialFlood), "over another connection");
+    assert_eq!(bench.dial(B, 1, 1, 0, &[0; 17]), Ok(()));
+    for connection in 10..100 {
+        bench.attach(ConnectionId(connection), users(2..3)).unwrap();
+        let dialled = bench.dial(ConnectionId(connection), 1, 2, 9, &[]);
+        let flood = connection >= 10 + MEMBER_DIALS_PER_SLOT_MAX;
+        assert_eq!(dialled, Err(if flood { Code::DialFlood } else { Code::SlotOutOfRange }));
+    }
+}
+
+#[test]
+fn users_without_a_place_get_no_seat_and_one_answer() {
+    let mut bench = Bench::running_as(&changing());
+    let many = bench.join(B, users(0..N + 3)).unwrap_err();
+    assert_eq!(many.code, Code::UsersTooMany, "more than any epoch has");
+    bench.join(B, users(500..500 + N)).unwrap();
+    assert_eq!(bench.codes_to(B), [Code::GroupFull], "once");
+    assert_eq!(bench.group.attached(), N as usize + 2);
+    assert_eq!(bench.group.seats.joins.len(), 2);
+    bench.out.clear();
+    for connection in 10..20 {
+        bench.join(ConnectionId(connection), users(1000..1100)).unwrap();
+        let Some(Output::Close(ConnectionId(closed), Code::GroupFull)) = bench.out.pop() else {
+            panic!("it is closed")
+        };
+        assert_eq!((closed, bench.out.len()), (connection, 0));
+    }
+    assert_eq!(bench.group.attached(), N as usize + 2);
+    // Who waits already keeps its place over a new connection.
+    bench.join(ConnectionId(20), users(501..502)).unwrap();
+    assert_eq!(bench.kinds_to(ConnectionId(20)), [Kind::Welcome, Kind::Roster]);
+    assert!(bench.group.seats.joins.contains(&UserId(501)));
+}
+
+#[test]
+fn the_time_to_dial_counts_from_the_announcement() {
+    let mut bench = Bench::running_as(&changing());
+    bench.play(1..=3);
+    bench.dial_all(A, 1, 0..N - 1);
+    bench.tick(millis(3000));
+    bench.play(4..=6);
+    bench.tick(millis(4990));
+    assert!(opened(&bench).is_empty());
+    bench.tick(millis(5000));
+    assert_eq!(opened(&bench), [(1, 7)], "two seconds after the last round");
+    bench.read_all();
+    for round in 7..=9 {
+        (0..N - 1).for_each(|sender| bench.submit(A, sender, round).unwrap());
+        bench.read_all();
+    }
+    bench.dial_all(A, 2, 0..N - 1);
+    bench.tick(seconds(20));
+    for round in 10..=12 {
+        assert_eq!(opened(&bench).len(), 1, "not before the old epoch ends");
+        (0..N - 1).for_each(|sender| bench.submit(A, sender, round).unwrap());
+        bench.read_all();
+    }
+    assert_eq!(opened(&bench).len(), 2);
+}
+
+#[test]
+fn an_epoch_that_nobody_dials_is_given_up_by_name() {
+    let mut bench = Bench::running_as(&changing());
+    bench.play(1..=6);
+    bench.out.clear();
+    bench.tick(seconds(5));
+    let told: Vec<Code> = bench.for_all().filter_map(|frame| code(frame)).collect();
+    assert_eq!(told, [Code::EpochGivenUp]);
+    bench.play(7..=8);
+    assert_eq!(bench.group.epoch(), Epoch(0));
 }
 
 #[test]
@@ -246,7 +317,8 @@ fn memory_is_what_the_sizes_say() {
     let keys = |epochs: u64| (epochs + 1) * 640 * 10 * 8;
     let dials = |epochs: u64| epochs * 640 * 2 * 16;
     let tiles = 7 * 10 * 128 * 64;
-    let parts = |bytes: u64| 6 * 64 * 640 * bytes;
+    let fetched = |bytes: u64| 2 * 640 * (16 << 10) + 640 * bytes;
+    let parts = |bytes: u64| 6 * 64 * 640 * bytes + fetched(bytes);
     assert_eq!(shape(640).memory_bytes(), keys(1) + dials(1) + tiles + parts(64));
     let changing = GroupConfig { members: 640, epoch_rounds: 9, keys: true, ..config(true, 1) };
     let seeds = 2 * 640 * 3 * 32;

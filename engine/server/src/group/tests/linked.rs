@@ -3,7 +3,7 @@
 use super::pair::{PEER_TIMEOUT, Pair};
 use super::*;
 use twincast_protocol::wire::RoundEnd;
-use twincast_protocol::wire::link::{LinkFrame, Present};
+use twincast_protocol::wire::link::{HeldDial, LinkFrame, Present};
 
 fn linked() -> GroupConfig {
     config(false, 1)
@@ -270,7 +270,8 @@ fn the_next_epoch_is_given_up_while_the_peer_is_absent_and_rounds_go_on() {
     assert_eq!(pair.sides[0].submit(A, 0, 7), Err(Code::EpochNotOpen));
     pair.wait(PEER_TIMEOUT + millis(10));
     for side in &pair.sides {
-        assert!(side.for_all().any(|frame| code(frame) == Some(Code::PeerAbsent)));
+        let told: Vec<Code> = side.for_all().filter_map(|frame| code(frame)).collect();
+        assert_eq!(told, [Code::PeerAbsent, Code::EpochGivenUp]);
         assert_eq!(side.codes_to(A), vec![Code::DialHalf; N as usize]);
     }
     pair.clear();
@@ -414,19 +415,64 @@ fn settings_or_members_that_differ_close_the_group_until_they_agree() {
     let standings = pair.sides.each_ref().map(|side| side.group.standing());
     let other_settings = LinkGroup { settings_hash: [0; 32], ..standings[1] };
     let other_members = LinkGroup { roster_hash: [0; 32], ..standings[1] };
-    let absurd = LinkGroup { epoch: u32::MAX.into(), ..standings[1] };
-    for theirs in [None, Some(other_settings), Some(other_members), Some(absurd)] {
+    for theirs in [None, Some(other_settings), Some(other_members)] {
         let side = &mut pair.sides[0];
         side.attach(A, users(0..N)).unwrap();
         side.out.clear();
-        side.group.link_up(theirs.as_ref(), pair.now, &mut side.out);
+        side.group.link_up(theirs.as_ref(), pair.now, &mut side.out).unwrap();
         assert!(matches!(side.out[..], [Output::Close(A, Code::SettingsDiffer)]), "{theirs:?}");
         assert_eq!(side.attach(A, users(0..1)).unwrap_err().code, Code::SettingsDiffer);
         side.group.link_down(pair.now, &mut side.out);
         assert_eq!(side.attach(A, users(0..1)).unwrap_err().code, Code::SettingsDiffer);
-        side.group.link_up(Some(&standings[1]), pair.now, &mut side.out);
+        side.group.link_up(Some(&standings[1]), pair.now, &mut side.out).unwrap();
     }
     assert_eq!(pair.sides[0].attach(A, users(0..1)), Ok(()));
+}
+
+#[test]
+fn an_epoch_that_nobody_counts_to_changes_nothing_and_closes_the_link() {
+    let mut pair = Pair::running(&changing());
+    pair.play(1..=1);
+    pair.cut();
+    pair.clear();
+    let standings = pair.sides.each_ref().map(|side| side.group.standing());
+    for absurd in [
+        LinkGroup { epoch: u32::MAX.into(), ..standings[1] },
+        LinkGroup { epoch: (u32::MAX - 1).into(), ..standings[1] },
+        LinkGroup { epoch: (u32::MAX - 4).into(), ..standings[1] },
+        LinkGroup { round: u64::MAX.into(), ..standings[1] },
+    ] {
+        let side = &mut pair.sides[0];
+        let told = side.group.link_up(Some(&absurd), pair.now, &mut side.out);
+        assert_eq!(told, Err(Code::EpochMismatch), "{absurd:?}");
+        assert!(side.out.is_empty(), "{absurd:?}");
+    }
+    assert_eq!((pair.epochs(), pair.rounds()), ([0, 0], [2, 2]));
+    pair.connect();
+    pair.play(2..=3);
+    pair.dial_all(1, 0..N);
+    pair.play(4..=6);
+    assert_eq!((pair.epochs(), pair.rounds()), ([1, 1], [7, 7]));
+
+    // Frames on a link that stands are refused likewise, up to the last epoch that there is.
+    let last = Epoch(u32::MAX - 4);
+    pair.cut();
+    let near = LinkGroup { epoch: (last.0 - 1).into(), ..standings[1] };
+    let side = &mut pair.sides[0];
+    side.group.link_up(Some(&near), pair.now, &mut side.out).unwrap();
+    assert_eq!(side.group.epoch(), last);
+    let held = vec![HeldDial::new(1, MemberIndex(0), SlotIndex(0))];
+    for epoch in [last, Epoch(u32::MAX)] {
+        for frame in [
+            LinkFrame::Held(GroupId(7), epoch, held.clone()),
+            LinkFrame::Close(GroupId(7), epoch),
+            LinkFrame::Close(GroupId(7), Epoch(u32::MAX)),
+        ] {
+            let _ = side.group.peer(frame, pair.now, &mut side.out);
+        }
+    }
+    side.tick(pair.now + seconds(60));
+    assert_eq!(side.group.epoch(), last);
 }
 
 #[test]
@@ -449,6 +495,7 @@ fn what_the_other_server_must_not_say_closes_the_link() {
             skipped: 0.into(),
         })
     };
+    let far = Change { first_round: RoundNumber(2 + 6 + ROUNDS_APART_MAX), ..change(1, &[], &[]) };
     let wrong = [
         (0, LinkFrame::Propose(change(1, &[], &[])), Code::KindUnknown),
         (1, LinkFrame::Agree(change(1, &[], &[])), Code::KindUnknown),
@@ -457,6 +504,7 @@ fn what_the_other_server_must_not_say_closes_the_link() {
         (1, LinkFrame::Propose(change(2, &[], &[])), Code::EpochMismatch),
         (1, LinkFrame::Propose(change(1, &[5], &[])), Code::EpochMismatch),
         (1, LinkFrame::Propose(change(1, &[], &[500])), Code::EpochMismatch),
+        (1, LinkFrame::Propose(far), Code::EpochMismatch),
         (0, LinkFrame::Agree(change(2, &[], &[])), Code::EpochMismatch),
         (0, LinkFrame::Close(GroupId(7), Epoch(1)), Code::EpochMismatch),
         (1, LinkFrame::Close(GroupId(7), Epoch(1)), Code::EpochMismatch),
@@ -486,12 +534,15 @@ fn what_the_other_server_must_not_say_closes_the_link() {
     let standing = pair.sides[1].group.standing();
     let side = &mut pair.sides[0];
     let mine = LinkGroup { round: side.group.standing().round, ..standing };
-    side.group.link_up(Some(&mine), pair.now, &mut side.out);
+    side.group.link_up(Some(&mine), pair.now, &mut side.out).unwrap();
     side.play(3..=4);
     side.tick(PEER_TIMEOUT);
     assert!(side.group.proposed.is_some());
     let more = LinkFrame::Agree(change(1, &[900], &[]));
     assert_eq!(side.group.peer(more, PEER_TIMEOUT, &mut side.out), Err(Code::EpochMismatch));
+    let far = Change { first_round: RoundNumber(8 + 6 + ROUNDS_APART_MAX), ..change(1, &[], &[]) };
+    let far = LinkFrame::Agree(far);
+    assert_eq!(side.group.peer(far, PEER_TIMEOUT, &mut side.out), Err(Code::EpochMismatch));
     let earlier = LinkFrame::Agree(Change { first_round: RoundNumber(1), ..change(1, &[], &[]) });
     assert_eq!(side.group.peer(earlier, PEER_TIMEOUT, &mut side.out), Err(Code::EpochMismatch));
 }
@@ -531,4 +582,40 @@ fn what_a_server_said_before_it_lost_its_state_makes_no_dial_effective() {
         assert_eq!(side.submit(A, 6, 1), Err(Code::NotDialled));
         assert_eq!(side.submit(A, 4, 1), Ok(()));
     }
+}
+
+#[test]
+fn parts_on_their_way_do_not_land_in_an_epoch_that_is_dialled_anew_under_the_same_number() {
+    let shape = Shape::new(&GroupConfig { confirm: true, ..changing() }, ServerSide::Two);
+    let mut bench = Bench::of(shape, MemoryBox::of(1 << 30));
+    bench.attach(A, users(0..N)).unwrap();
+    bench.dial_all(A, 0, 0..N - 1);
+    (5..15).for_each(|at| bench.tick(seconds(at)));
+    assert_eq!(bench.group.open_round(), RoundNumber::FIRST);
+    let change = |leaves: std::ops::Range<u32>| {
+        let (group, epoch, first_round) = (GroupId(7), Epoch(1), RoundNumber(9));
+        Change { group, epoch, first_round, joins: Vec::new(), leaves: users(leaves) }
+    };
+    let begin = |bench: &mut Bench, sender| {
+        let dial = Dial::new(7, Epoch(1), MemberIndex(sender), SlotIndex(0));
+        bench.group.dial(A, &dial, &[0; 17], bench.now, &mut bench.out).unwrap();
+        let head = PartsHead::new(Epoch(1), MemberIndex(sender), SlotIndex(0), Purpose::Confirmation);
+        bench.group.parts_begin(A, &head).unwrap()
+    };
+    let given =
+        |bench: &Bench, upload: &Upload| bench.group.coming.as_ref().unwrap().store.is_given(upload.whose);
+    let whole = |bench: &mut Bench, upload: &Upload| {
+        bench.group.parts_bytes(upload, 0, &vec![1; upload.bytes]);
+        bench.group.parts_end(upload, bench.now, &mut bench.out);
+    };
+    bench.group.announce(change(0..0), bench.now, &mut bench.out);
+    let older = begin(&mut bench, 5);
+    bench.group.drop_coming(&mut bench.out);
+    bench.group.announce(change(3..4), bench.now, &mut bench.out);
+    // User 6 has the index now that user 5 had, and as many bytes.
+    let newer = begin(&mut bench, 5);
+    whole(&mut bench, &older);
+    assert!(!given(&bench, &newer), "what user 5 gave is not user 6's");
+    whole(&mut bench, &newer);
+    assert!(given(&bench, &newer));
 }

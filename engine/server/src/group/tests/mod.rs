@@ -1,6 +1,7 @@
 //! Tests of the group, by what they are about; here is what they share.
 
 mod epochs;
+mod fetch;
 mod linked;
 mod pair;
 mod parts;
@@ -67,13 +68,15 @@ struct Bench {
     lagging: u32,
     shares: Vec<u8>,
     dial_id: u64,
+    /// One that was begun, for who goes on with it late.
+    upload: Option<Upload>,
 }
 
 impl Bench {
     fn of(shape: Shape, parts_box: Option<Box<dyn PartsBox>>) -> Bench {
         let shares = vec![7; shape.submit_body_bytes(shape.members) - size_of::<Submit>()];
         let group = Group::new(shape, parts_box);
-        Bench { group, out: Vec::new(), now: Duration::ZERO, lagging: 0, shares, dial_id: 0 }
+        Bench { group, out: Vec::new(), now: Duration::ZERO, lagging: 0, shares, dial_id: 0, upload: None }
     }
 
     fn new(side: ServerSide, confirm: bool, slots: u32) -> Bench {
@@ -149,12 +152,12 @@ impl Bench {
     }
 
     fn parts(&mut self, head: &PartsHead, parts: &[u8]) -> Result<(), Code> {
-        let bytes = self.group.parts_begin(A, head).map_err(|refusal| refusal.code)?;
-        assert_eq!(bytes, parts.len());
+        let upload = self.group.parts_begin(A, head).map_err(|refusal| refusal.code)?;
+        assert_eq!(upload.bytes, parts.len());
         for (index, piece) in parts.chunks(1000).enumerate() {
-            self.group.parts_bytes(head, index * 1000, piece);
+            self.group.parts_bytes(&upload, index * 1000, piece);
         }
-        self.group.parts_end(head, self.now, &mut self.out);
+        self.group.parts_end(&upload, self.now, &mut self.out);
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl Pair {
     pub(super) fn connect_with(&mut self, standings: [Option<LinkGroup>; 2]) {
         self.up = true;
         for (side, theirs) in self.sides.iter_mut().zip(standings) {
-            side.group.link_up(theirs.as_ref(), self.now, &mut side.out);
+            side.group.link_up(theirs.as_ref(), self.now, &mut side.out).unwrap();
         }
     }
 

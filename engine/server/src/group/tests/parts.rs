@@ -8,7 +8,7 @@ fn head(epoch: u32, sender: u32, slot: u32, kind: PartKind) -> PartsHead {
     PartsHead::new(Epoch(epoch), MemberIndex(sender), SlotIndex(slot), kind.purpose())
 }
 
-fn confirmation(sender: u32, slot: u32) -> PartsHead {
+pub(super) fn confirmation(sender: u32, slot: u32) -> PartsHead {
     head(0, sender, slot, PartKind::Confirmation)
 }
 
@@ -20,7 +20,7 @@ fn confirming(side: ServerSide, slots: u32, parts_box: Option<Box<dyn PartsBox>>
 }
 
 /// What a sender gives this server, and what that comes to for each member.
-fn give(bench: &mut Bench, head: &PartsHead, rng: &mut Xoshiro256PlusPlus) -> Vec<u8> {
+pub(super) fn give(bench: &mut Bench, head: &PartsHead, rng: &mut Xoshiro256PlusPlus) -> Vec<u8> {
     let kind = part_kind(head).unwrap();
     let mut parts = vec![0; N as usize * kind.bytes()];
     if bench.group.shape.side == ServerSide::One {
@@ -48,7 +48,7 @@ fn cells_of(bench: &Bench, user: u32) -> Vec<u8> {
     all
 }
 
-fn fetch(kind: PartKind, slot: u32, first_tile: u32, tiles: u32) -> Fetch {
+pub(super) fn fetch(kind: PartKind, slot: u32, first_tile: u32, tiles: u32) -> Fetch {
     Fetch {
         epoch: 0.into(),
         purpose: u32::from(kind.number()).into(),
@@ -60,7 +60,7 @@ fn fetch(kind: PartKind, slot: u32, first_tile: u32, tiles: u32) -> Fetch {
 }
 
 /// The answers to FETCH so far: head and cells.
-fn fetched(bench: &Bench, connection: ConnectionId) -> Vec<(Deliver, Vec<u8>)> {
+pub(super) fn fetched(bench: &Bench, connection: ConnectionId) -> Vec<(Deliver, Vec<u8>)> {
     let frames = bench.frames_to(connection).into_iter().filter(|frame| kind(frame) == Kind::Deliver);
     let read = |frame: &bytes::Bytes| {
         let body = (frame.len() - HEADER_BYTES) as u32;
@@ -270,6 +270,10 @@ fn a_fetch_out_of_range_is_refused_by_name() {
     while ask(&mut bench, A, whole) == Ok(()) {
         assert!(fetched(&bench, A).len() <= FETCHED_TILES_MAX);
     }
+    while bench.group.has_fetches() {
+        bench.out.clear();
+        bench.group.answer_fetches(1 << 20, &mut bench.out);
+    }
     bench.out.clear();
     assert_eq!(ask(&mut bench, A, whole), Ok(()));
 }
@@ -279,7 +283,8 @@ fn parts_that_are_not_wanted_are_refused_by_name() {
     let mut bench = Bench::of(Shape::new(&config(true, 1), ServerSide::Two), MemoryBox::of(1 << 30));
     bench.attach(A, users(0..10)).unwrap();
     let begin = |bench: &mut Bench, connection, head: PartsHead| {
-        bench.group.parts_begin(connection, &head).map_err(|refusal| refusal.code)
+        let begun = bench.group.parts_begin(connection, &head);
+        begun.map(|upload| upload.bytes).map_err(|refusal| refusal.code)
     };
     assert_eq!(begin(&mut bench, A, confirmation(0, 0)), Err(Code::NotGranted), "not dialled");
     bench.dial(A, 0, 0, 0, &[0; 17]).unwrap();

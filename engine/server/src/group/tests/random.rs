@@ -51,10 +51,13 @@ fn client_step(bench: &mut Bench, rng: &mut Xoshiro256PlusPlus) {
             let purpose = purpose[rng.random_range(0..4)];
             let head = PartsHead::new(Epoch(epoch), MemberIndex(sender), SlotIndex(slot), purpose);
             let now = bench.now;
-            if bench.group.parts_begin(connection, &head).is_ok() || rng.random_bool(0.1) {
-                bench.group.parts_bytes(&head, 0, &[1; 64]);
-                bench.group.parts_bytes(&head, rng.random_range(0..9000), &[1; 64]);
-                bench.group.parts_end(&head, now, &mut bench.out);
+            let begun = bench.group.parts_begin(connection, &head).ok();
+            let older = bench.upload;
+            bench.upload = begun.or(older);
+            if let Some(upload) = if rng.random_bool(0.1) { older } else { begun } {
+                bench.group.parts_bytes(&upload, 0, &[1; 64]);
+                bench.group.parts_bytes(&upload, rng.random_range(0..9000), &[1; 64]);
+                bench.group.parts_end(&upload, now, &mut bench.out);
             }
             let _ = bench.group.parts_seed(connection, &head, &[1; 32], now, &mut bench.out);
         }
@@ -68,6 +71,7 @@ fn client_step(bench: &mut Bench, rng: &mut Xoshiro256PlusPlus) {
                 reserved: 0.into(),
             };
             let _ = bench.group.fetch(connection, &fetch, &mut bench.out);
+            bench.group.answer_fetches(rng.random_range(0..1 << 14), &mut bench.out);
         }
         10 => {
             let most = if rng.random_bool(0.1) { n } else { 1 };
@@ -172,8 +176,7 @@ fn against_anything(seed: u64) -> (u32, u32) {
             if rng.random_bool(0.5) {
                 bench.group.link_down(now, &mut bench.out);
             }
-            bench.group.link_up(Some(&theirs), now, &mut bench.out);
-            up = true;
+            up |= bench.group.link_up(Some(&theirs), now, &mut bench.out).is_ok();
         }
         for _ in 0..4 {
             client_step(&mut bench, &mut rng);

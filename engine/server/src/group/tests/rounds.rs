@@ -53,6 +53,38 @@ fn a_round_is_sealed_at_its_time_limit_which_counts_from_the_first_submission() 
 }
 
 #[test]
+fn whoever_misses_a_round_is_not_waited_for_until_it_submits_again() {
+    let mut bench = Bench::running(1);
+    let play_without = |bench: &mut Bench, missing: u32, round| {
+        (0..N).filter(|&sender| sender != missing).for_each(|s| bench.submit(A, s, round).unwrap());
+        bench.read_all();
+    };
+    play_without(&mut bench, 9, 1);
+    assert_eq!(bench.group.open_round(), RoundNumber(1));
+    bench.tick(seconds(1));
+    for round in 2..=4 {
+        assert_eq!(bench.group.open_round(), RoundNumber(round));
+        play_without(&mut bench, 9, round);
+    }
+    assert_eq!(bench.submit(A, 9, 4), Err(Code::RoundSealed), "too late, but it is back");
+    play_without(&mut bench, 9, 5);
+    assert_eq!(bench.group.open_round(), RoundNumber(5));
+    bench.submit(A, 9, 5).unwrap();
+    assert_eq!(bench.group.open_round(), RoundNumber(6));
+}
+
+#[test]
+fn where_most_miss_a_round_they_are_waited_for_once_more() {
+    let mut bench = Bench::running(1);
+    for (round, waits) in [(1, true), (2, true), (3, false)] {
+        bench.submit(A, 0, round).unwrap();
+        assert_eq!(bench.group.open_round() == RoundNumber(round), waits, "round {round}");
+        bench.tick(seconds(round));
+        bench.read_all();
+    }
+}
+
+#[test]
 fn absent_senders_have_cells_of_zeros_though_the_buffer_was_used_before() {
     let mut bench = Bench::running(1);
     for round in 1..=8 {

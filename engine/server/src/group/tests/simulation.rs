@@ -146,7 +146,7 @@ impl World {
             if self.pair.up && self.greeting[side].is_some() && self.chance(0.5) {
                 let (now, theirs) = (self.pair.now, self.greeting[side].take());
                 let bench = &mut self.pair.sides[side];
-                bench.group.link_up(theirs.as_ref(), now, &mut bench.out);
+                bench.group.link_up(theirs.as_ref(), now, &mut bench.out).unwrap();
                 self.watch(side);
             }
             let hurry = if self.chance(0.2 * trouble) { 0 } else { self.rng.random_range(1..40) };
@@ -232,9 +232,9 @@ impl World {
             let head = PartsHead::new(coming.epoch(), index, SlotIndex(slot), Purpose::Confirmation);
             if side == 0 {
                 let _ = bench.group.parts_seed(connection, &head, &[1; 32], bench.now, &mut bench.out);
-            } else if let Ok(bytes) = bench.group.parts_begin(connection, &head) {
-                bench.group.parts_bytes(&head, 0, &vec![1; bytes]);
-                bench.group.parts_end(&head, bench.now, &mut bench.out);
+            } else if let Ok(upload) = bench.group.parts_begin(connection, &head) {
+                bench.group.parts_bytes(&upload, 0, &vec![1; upload.bytes]);
+                bench.group.parts_end(&upload, bench.now, &mut bench.out);
             }
         }
     }
