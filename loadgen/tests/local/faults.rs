@@ -25,7 +25,7 @@ fn a_flipped_bit_is_tampered_for_one_user_and_nobody_else() {
         assert_eq!(counts(&result)[..3], [1, 0, 0], "{flags}");
     }
     for profile in ["paper-xor", "paper-add"] {
-        for peers in ["self", "subgroup:25%", "many:4 --noise 0..2 --no-link"] {
+        for peers in ["self", "subgroup:25%", "many:4 --noise 0..2"] {
             let result = fault(&format!("--fault flip@2 {PAPER} {profile} --peers {peers}"));
             assert_eq!(counts(&result)[..3], [1, 0, 0], "{profile} {peers}");
         }

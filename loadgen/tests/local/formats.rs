@@ -8,8 +8,6 @@ use twincast_loadgen::plan::Plan;
 /// Members: two tiles of 64 and two more; even, for Algorithm 4.
 const GROUP: u64 = 130;
 const PAPER: &str = "--insecure-baseline --profile";
-/// Where nobody dials, a linked S2 opens when everybody is attached at S1, and does not wait for who is late at S2 alone.
-const ALONE: &str = "--no-link";
 
 fn run(arguments: &str) -> Value {
     good_run(&format!("--group {GROUP} --hosts 3 --no-roof {arguments}"))
@@ -91,7 +89,7 @@ fn one_to_many_spreads_a_batch_over_rounds_with_noise() {
         ("paper-add", "--peers many:3 --spread 3", 3, 3),
         ("paper-xor", "--peers many:4 --noise 0..2", 1, 4),
     ] {
-        let result = run(&format!("{PAPER} {profile} {flags} --rounds {rounds} {ALONE}"));
+        let result = run(&format!("{PAPER} {profile} {flags} --rounds {rounds}"));
         adds_up(&result, GROUP * messages);
         assert_eq!(result["format"]["scheme"], "one-to-many");
         assert_eq!(number(&result, "/dial/confirm_cells"), 0);
@@ -155,8 +153,7 @@ fn epochs_change_while_rounds_go_on() {
 fn epochs_change_with_a_round_ahead_and_in_a_paper_profile() {
     let ahead = run("--rounds 8 --epoch-rounds 3 --ahead 1 --slots 2 --groups 2");
     assert_eq!(number(&ahead, "/totals/accepted"), 8 * 2 * 2 * GROUP);
-    let dealt =
-        run(&format!("{PAPER} paper-xor --peers many:4 --spread 2 --rounds 6 --epoch-rounds 4 {ALONE}"));
+    let dealt = run(&format!("{PAPER} paper-xor --peers many:4 --spread 2 --rounds 6 --epoch-rounds 4"));
     assert_eq!(number(&dealt, "/totals/accepted"), 6 * 2 * GROUP);
 }
 

@@ -13,6 +13,9 @@ use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::HeldDial;
 
+/// The number of every attendance.
+const ATTENDS: u64 = 1;
+
 /// A dial, as it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialling {
@@ -27,6 +30,8 @@ pub(super) struct Dials {
     members: usize,
     slots: usize,
     linked: bool,
+    /// There are no session keys: dials are attendances.
+    keyless: bool,
     keys: SessionKeys,
     mine: Vec<Option<u64>>,
     theirs: Vec<Option<u64>>,
@@ -46,6 +51,7 @@ impl Dials {
             members,
             slots,
             linked,
+            keyless: false,
             keys: SessionKeys::new(members, slots),
             mine: vec![None; slots * members],
             theirs: if linked { vec![None; slots * members] } else { Vec::new() },
@@ -56,13 +62,27 @@ impl Dials {
         }
     }
 
-    /// Of an epoch without dials: members choose their halves with each submission.
-    pub(super) fn none(members: usize) -> Dials {
-        Dials { keys: SessionKeys::none(members), ..Dials::new(members, 0, false) }
+    /// Of an epoch without session keys: members choose their halves with each submission, and to attend stands for
+    /// the dial. Both servers settle who attends as they settle dials, so that neither opens without whom the other
+    /// one has not met.
+    pub(super) fn of_attendance(members: usize, linked: bool) -> Dials {
+        Dials { keys: SessionKeys::none(members), keyless: true, ..Dials::new(members, 1, linked) }
     }
 
-    /// A member of an epoch without dials is there.
-    pub(super) fn count_as_dialled(&mut self, sender: usize) {
+    /// A member of an epoch without session keys is there, before the epoch is settled.
+    pub(super) fn attend(&mut self, sender: usize) {
+        let place = self.place(sender, 0);
+        if self.mine[place].is_none() {
+            self.mine[place] = Some(ATTENDS);
+            if self.linked {
+                self.unreported.push(place as u32);
+            }
+            self.settle(place);
+        }
+    }
+
+    /// The same once it is settled: it may submit here, and what both servers have of it is released.
+    pub(super) fn attend_late(&mut self, sender: usize) {
         self.whole.insert(sender);
     }
 
@@ -130,7 +150,7 @@ impl Dials {
     /// Dialling is over: makes select words of what is effective, and returns the dials that are void.
     pub(super) fn close(&mut self) -> Vec<Dialling> {
         let void = self.void();
-        for dial in &void {
+        for dial in void.iter().filter(|_| !self.keyless) {
             self.keys.clear(dial.sender, dial.slot);
         }
         self.unreported = Vec::new();
@@ -239,6 +259,28 @@ mod tests {
         assert_eq!(dials.put(dial(1, 1, 9), &[0]), Err(Code::AlreadyDialled));
         assert_eq!(dials.peer_has(&held(1, 3, 0)), Err(Code::SlotOutOfRange));
         assert_eq!(dials.peer_has(&held(1, 0, 2)), Err(Code::SlotOutOfRange));
+    }
+
+    #[test]
+    fn who_attends_at_one_server_only_is_void_like_a_dial() {
+        let (mut one, mut two) = (Dials::of_attendance(2, true), Dials::of_attendance(2, true));
+        one.attend(0);
+        one.attend(1);
+        two.attend(1);
+        let [from_one, from_two] = [one.take_unreported(), two.take_unreported()];
+        assert_eq!((from_one.len(), from_two.len()), (2, 1));
+        for held in from_two {
+            assert!(one.peer_has(&held).unwrap().is_some());
+        }
+        assert!(!one.all_dialled() && !one.is_dialled(0) && one.is_dialled(1));
+        for held in from_one {
+            two.peer_has(&held).unwrap();
+        }
+        two.attend(0);
+        assert!(two.all_dialled(), "it came to the other server as well");
+        assert_eq!(one.close(), [dial(0, 0, ATTENDS)]);
+        one.attend_late(0);
+        assert!(one.all_dialled());
     }
 
     #[test]

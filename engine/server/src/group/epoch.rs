@@ -53,7 +53,7 @@ impl Coming {
     pub(super) fn new(shape: &Shape, serial: u64, roster: Arc<Roster>, change: Change) -> Coming {
         let members = roster.members();
         let dials = if shape.chooses_per_round() {
-            Dials::none(members)
+            Dials::of_attendance(members, shape.linked)
         } else {
             Dials::new(members, shape.slots, shape.linked)
         };

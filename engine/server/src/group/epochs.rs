@@ -157,7 +157,7 @@ impl Group {
             for index in coming.roster.indices(&seat.users) {
                 coming.attached.insert(index.0 as usize);
                 if self.shape.chooses_per_round() {
-                    coming.dials.count_as_dialled(index.0 as usize);
+                    coming.dials.attend(index.0 as usize);
                 }
             }
         }
@@ -266,7 +266,7 @@ impl Group {
         let mut again = self.new_coming(roster, change, now);
         again.attached = attached;
         for member in again.attached.ones().filter(|_| self.shape.chooses_per_round()) {
-            again.dials.count_as_dialled(member);
+            again.dials.attend(member);
         }
         again.stage = Stage::Dialling { deadline: Some(now + self.shape.dial_timeout) };
         self.void_dials(out);
@@ -334,6 +334,7 @@ impl Group {
         let coming = self.coming.as_mut().expect("it is dialled");
         let void = coming.dials.close();
         coming.stage = Stage::Closed { since: now };
+        let void = if self.shape.chooses_per_round() { Vec::new() } else { void };
         out.push(Output::Count(Counted::DialsVoid, void.len() as u32));
         for dial in void {
             if let Some(connection) = connection_of(&self.seats, &coming.roster, dial.sender) {
@@ -353,8 +354,12 @@ impl Group {
     }
 
     fn open_epoch(&mut self, now: Duration, out: &mut Vec<Output>) {
-        let Coming { roster, first, dials, store, attached, .. } =
+        let Coming { roster, first, mut dials, store, attached, .. } =
             self.coming.take().expect("it is to be opened");
+        if self.shape.chooses_per_round() {
+            // Who came after it was settled may submit as well.
+            attached.ones().for_each(|member| dials.attend_late(member));
+        }
         if let Some(old) = self.running.take() {
             self.forget_parts(old.epoch());
             self.pool = Some(old.rounds.into_pool());
@@ -401,7 +406,7 @@ impl Group {
 
     /// Tells every sender that its dials of the epoch that comes are void.
     fn void_dials(&mut self, out: &mut Vec<Output>) {
-        let Some(coming) = &self.coming else { return };
+        let Some(coming) = self.coming.as_ref().filter(|_| !self.shape.chooses_per_round()) else { return };
         let mut void = 0;
         for dial in coming.dials.held() {
             void += 1;

@@ -23,7 +23,9 @@ impl Group {
         }
         let running = self.running.iter().map(|running| (&running.roster, &running.dials));
         let coming = self.coming.iter().map(|coming| (&coming.roster, &coming.dials));
-        for (roster, dials) in running.chain(coming) {
+        // Where members choose with each submission nobody has dialled.
+        let epochs = running.chain(coming).filter(|_| !self.shape.chooses_per_round());
+        for (roster, dials) in epochs {
             for index in roster.indices(users) {
                 let effective =
                     (0..self.shape.slots).filter_map(|slot| dials.effective(index.0 as usize, slot));
@@ -85,7 +87,7 @@ impl Group {
 
     /// Tells a sender that its dial is effective, and what parts can be given at once.
     pub(super) fn confirm_dial(&mut self, dial: Dialling, out: &mut Vec<Output>) {
-        let Some(coming) = &self.coming else { return };
+        let Some(coming) = self.coming.as_ref().filter(|_| !self.shape.chooses_per_round()) else { return };
         if let Some(connection) = connection_of(&self.seats, &coming.roster, dial.sender) {
             out.push(Output::To(connection, dialled(coming.epoch(), &dial)));
             self.grant_early(dial.sender, dial.slot, out);

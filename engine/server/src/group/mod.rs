@@ -478,15 +478,17 @@ impl Group {
             && let Some(index) = coming.roster.index_of(user)
         {
             coming.attached.insert(index.0 as usize);
-            if chooses {
-                coming.dials.count_as_dialled(index.0 as usize);
+            match (chooses, coming.is_settled()) {
+                (false, _) => {}
+                (true, false) => coming.dials.attend(index.0 as usize),
+                (true, true) => coming.dials.attend_late(index.0 as usize),
             }
         }
         if chooses
             && let Some(running) = &mut self.running
             && let Some(index) = running.roster.index_of(user)
         {
-            running.dials.count_as_dialled(index.0 as usize);
+            running.dials.attend_late(index.0 as usize);
         }
     }
 

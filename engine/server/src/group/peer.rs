@@ -341,9 +341,6 @@ impl Group {
             (_, Some(running)) if running.epoch() == epoch => Some(&running.dials),
             _ => return self.check_old(epoch),
         };
-        if self.shape.chooses_per_round() && !dials.is_empty() {
-            return Err(Code::DialClosed);
-        }
         if let Some(settled) = settled {
             if dials.iter().all(|held| settled.peer_had(held)) {
                 // Said again over a new link.

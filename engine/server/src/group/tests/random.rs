@@ -208,6 +208,6 @@ fn a_server_whose_peer_talks_nonsense_still_seals_rounds() {
         sealed += rounds;
         taken += frames;
     }
-    assert!(sealed > 50, "{sealed} rounds were sealed");
+    assert!(sealed > 20, "{sealed} rounds were sealed");
     assert!(taken > 1000, "{taken} frames were taken");
 }
