@@ -330,15 +330,15 @@ fn one_that_does_not_read_the_answers_to_what_it_sends_is_closed() {
 /// A stalled reader holds confirmations up until it is closed, and not longer.
 #[test]
 fn one_that_stops_reading_its_confirmations_is_closed_and_the_epoch_opens() {
-    // 16 tiles of 64 senders; each connection with a user gets 4 kB of each, and member 1's holds 100 kB.
-    let group = GroupConfig { confirm: true, slots: 16, round_timeout_ms: NEVER_MS, ..group(1, 130) };
+    // Each user gets 8 kB of parts for each of 32 slots: more than a connection holds that nobody reads.
+    let group = GroupConfig { confirm: true, slots: 32, round_timeout_ms: NEVER_MS, ..group(1, 130) };
     let mut config = config(vec![group.clone()]);
     config.limits.reader_timeout_ms = 500;
     let server = TestServer::start(config);
     let mut party = Party::attach(server.address(), &group, [(0..129).collect()], 1);
     party.join_over(Client::connect_narrow(server.address()), vec![129]);
     party.dial();
-    for slot in 0..16 {
+    for slot in 0..32 {
         for seat in 0..2 {
             party.confirm_seat(seat, slot, 0..130, &[]);
         }
