@@ -3,7 +3,7 @@
 use super::LinkParts;
 use super::entry::{Entry, HELLO_TIMEOUT, Listener, Stranger};
 use super::handle::{SessionId, ToLink};
-use super::wire::{Read1, Wire};
+use super::wire::{Brought, Wire};
 use crate::front::FrontMessage;
 use crate::limits::FLUSH_TIMEOUT_MS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -240,13 +240,13 @@ impl LinkThread {
             return Ok(());
         }
         match session.wire.read().map_err(gone)? {
-            Read1::Bytes(bytes) => {
+            Brought::Bytes(bytes) => {
                 self.parts.metrics.link_bytes_in.fetch_add(bytes as u64, Relaxed);
                 self.take_frames(session)
             }
-            Read1::Nothing => Ok(()),
-            Read1::End if session.up_since.is_some() => Err("the other server closed it".into()),
-            Read1::End => {
+            Brought::Nothing => Ok(()),
+            Brought::End if session.up_since.is_some() => Err("the other server closed it".into()),
+            Brought::End => {
                 Err("it was closed before LINK_HELLO; is it the other server's link address?".into())
             }
         }
@@ -422,7 +422,7 @@ fn hear_stranger(
     if !ready {
         return Ok(None);
     }
-    if stranger.wire.read().map_err(|error| error.to_string())? == Read1::End {
+    if stranger.wire.read().map_err(|error| error.to_string())? == Brought::End {
         return Err("it ended before LINK_HELLO".into());
     }
     match stranger.wire.next().map_err(|code| format!("it is no link: {}", code.label()))? {

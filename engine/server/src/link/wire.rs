@@ -28,7 +28,7 @@ pub(super) struct Wire {
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read1 {
+pub(super) enum Brought {
     /// So many bytes.
     Bytes(usize),
     /// Nothing for now.
@@ -77,7 +77,7 @@ impl Wire {
     }
 
     /// Reads once. Only for who has taken all whole frames: what is left is less than one.
-    pub(super) fn read(&mut self) -> io::Result<Read1> {
+    pub(super) fn read(&mut self) -> io::Result<Brought> {
         self.inbound.drain(..self.at);
         self.at = 0;
         let end = self.inbound.len();
@@ -90,12 +90,12 @@ impl Wire {
         };
         self.inbound.truncate(end + *read.as_ref().unwrap_or(&0));
         match read {
-            Ok(0) => Ok(Read1::End),
+            Ok(0) => Ok(Brought::End),
             Ok(bytes) => {
                 self.received += bytes as u64;
-                Ok(Read1::Bytes(bytes))
+                Ok(Brought::Bytes(bytes))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read1::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Brought::Nothing),
             Err(error) => Err(error),
         }
     }
