@@ -62,7 +62,8 @@ pub struct GroupConfig {
     /// Lockstep: from a round's first submission, or its opening if that is later, to its seal, whoever is missing.
     #[serde(default = "round_timeout_default")]
     pub round_timeout_ms: u64,
-    /// From the first attachment, or the end of the last epoch, to the end of dialling, whoever is missing.
+    /// From the first attachment, or the announcement of a later epoch, to the end of dialling, whoever is missing;
+    /// never before the last epoch ends.
     #[serde(default = "dial_timeout_default")]
     pub dial_timeout_ms: u64,
 }
