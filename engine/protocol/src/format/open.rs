@@ -130,24 +130,10 @@ impl fmt::Debug for Opener {
 
 /// The verdicts on what the sums decoded to.
 fn judge(tile: &TileCells<'_>, expected: Expected, pairs: bool, sums: Sums) -> Verdicts {
-    let senders = tile.senders();
-    let [present1, present2] = tile.present;
-    let both = present1 & present2 & senders;
     let Sums { real, dummy, extra_dummy } = sums;
     let swapped_dummy = if pairs { extra_dummy & !(real | dummy) } else { 0 };
-    let (may_differ, may_be_equal) = match expected.confirmed {
-        true => (expected.real & !expected.failed, !expected.real & !expected.failed),
-        false => (u64::MAX, u64::MAX),
-    };
-    let accept = both & real & may_differ;
-    let ignore = both & (dummy & may_be_equal | swapped_dummy & may_differ);
-    Verdicts {
-        accept,
-        ignore,
-        tampered: both & !(accept | ignore),
-        absent: !(present1 | present2) & senders,
-        incomplete: (present1 ^ present2) & senders,
-    }
+    let (may_differ, may_be_equal) = expected.may_be();
+    tile.judge(real & may_differ, dummy & may_be_equal | swapped_dummy & may_differ)
 }
 
 /// The cells of both servers, or none where a server's have another size than the format's.

@@ -33,6 +33,22 @@ impl TileCells<'_> {
         1u64.checked_shl(self.count as u32).map_or(u64::MAX, |above| above - 1)
     }
 
+    /// The verdicts where these senders' cells, as far as both servers have them, are a message and a dummy: what else
+    /// both have is tampered with.
+    #[inline]
+    pub(crate) fn judge(&self, accept: u64, ignore: u64) -> Verdicts {
+        let senders = self.senders();
+        let [present1, present2] = self.present;
+        let both = present1 & present2 & senders;
+        Verdicts {
+            accept: both & accept,
+            ignore: both & ignore,
+            tampered: both & !(accept | ignore),
+            absent: !(present1 | present2) & senders,
+            incomplete: (present1 ^ present2) & senders,
+        }
+    }
+
     /// The cells of both servers, or none where a server's are not `count` times `cell_bytes`.
     pub(crate) fn sized(&self, cell_bytes: usize) -> Option<[&[u8]; 2]> {
         let bytes = self.count * cell_bytes;
@@ -64,6 +80,16 @@ pub struct Expected {
 impl Expected {
     /// A group without bit confirmation.
     pub const UNCONFIRMED: Expected = Expected { confirmed: false, real: 0, failed: 0 };
+
+    /// The senders whose slot may be for this member, and those whose may not be. Without confirmation each may be
+    /// either, and where it failed neither.
+    #[inline]
+    pub(crate) fn may_be(self) -> (u64, u64) {
+        match self.confirmed {
+            true => (self.real & !self.failed, !self.real & !self.failed),
+            false => (u64::MAX, u64::MAX),
+        }
+    }
 }
 
 impl fmt::Debug for Expected {
@@ -130,27 +156,14 @@ impl BatchOpener {
     ///
     /// When `tile.count` is over [`TILE_SENDERS`].
     pub fn open(&mut self, base: &Context, tile: &TileCells<'_>, expected: Expected) -> Verdicts {
-        let senders = tile.senders();
-        let [present1, present2] = tile.present;
-        let both = present1 & present2 & senders;
         let decoded = match tile.sized(self.size.share_bytes()) {
             Some(cells) => self.decode(base, cells),
             None => Decoded::default(),
         };
-        let (may_be_real, may_be_dummy) = match expected.confirmed {
-            true => (expected.real & !expected.failed, !expected.real & !expected.failed),
-            false => (u64::MAX, u64::MAX),
-        };
-        let accept = both & decoded.real & may_be_real;
-        let ignore = both & decoded.dummy & may_be_dummy;
-        self.accepted = accept;
-        Verdicts {
-            accept,
-            ignore,
-            tampered: both & !(accept | ignore),
-            absent: !(present1 | present2) & senders,
-            incomplete: (present1 ^ present2) & senders,
-        }
+        let (may_be_real, may_be_dummy) = expected.may_be();
+        let verdicts = tile.judge(decoded.real & may_be_real, decoded.dummy & may_be_dummy);
+        self.accepted = verdicts.accept;
+        verdicts
     }
 
     /// The message of a sender that the last [`open`](BatchOpener::open) accepted, by its position in the tile.
