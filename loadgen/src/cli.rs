@@ -1,9 +1,11 @@
 //! The command line of `twincast-loadgen`, and what its exit status says.
 
 mod local;
+mod plan;
 mod values;
 
 pub use local::LocalArgs;
+pub use plan::PlanArgs;
 
 use crate::coordinator::{self, RunError};
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
@@ -44,27 +46,35 @@ enum Command {
     Local(Box<LocalArgs>),
     /// One server, led over the standard streams.
     #[command(name = coordinator::ROLE_SERVER, hide = true)]
-    Server,
+    Server(RoleArgs),
     /// One client host, led over the standard streams.
     #[command(name = coordinator::ROLE_HOST, hide = true)]
-    Host,
+    Host(RoleArgs),
     /// One plain sender of the roof, led over the standard streams.
     #[command(name = coordinator::ROLE_ROOF_SENDER, hide = true)]
-    RoofSender,
+    RoofSender(RoleArgs),
+}
+
+/// How a child is started.
+#[derive(Debug, clap::Args)]
+struct RoleArgs {
+    /// The network namespace to go into.
+    #[arg(long)]
+    namespace: Option<String>,
 }
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Local(args) => local(&args),
-        Command::Server => role(crate::server_role::run),
-        Command::Host => role(crate::host::run),
-        Command::RoofSender => role(crate::roof::sender::run),
+        Command::Server(args) => role(&args, crate::server_role::run),
+        Command::Host(args) => role(&args, crate::host::run),
+        Command::RoofSender(args) => role(&args, crate::roof::sender::run),
     }
 }
 
 fn local(args: &LocalArgs) -> ExitCode {
-    let plan = match args.plan() {
+    let plan = match args.plan.plan() {
         Ok(plan) => plan,
         Err(sentence) => wrong_usage(&sentence),
     };
@@ -87,11 +97,13 @@ fn wrong_usage(sentence: &str) -> ! {
 }
 
 /// A child: its log goes to stderr, which the coordinator keeps and shows when something is wrong.
-fn role(run: fn() -> anyhow::Result<()>) -> ExitCode {
+fn role(args: &RoleArgs, run: fn() -> anyhow::Result<()>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    let end = crate::process::become_child().map_err(anyhow::Error::from).and_then(|()| run());
+    let end = crate::process::become_child(args.namespace.as_deref())
+        .map_err(anyhow::Error::from)
+        .and_then(|()| run());
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

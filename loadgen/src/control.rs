@@ -3,7 +3,7 @@
 
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Add;
 
 /// What the coordinator tells a host. End of input means: stop at once.
@@ -18,15 +18,23 @@ pub enum HostOrder {
         host: u32,
         /// S1 and S2.
         servers: [SocketAddr; 2],
+        /// The instant at which it begins to connect and dial, in nanoseconds since 1970 by this host's clock; none: at
+        /// once.
+        start_ns: Option<u64>,
     },
     /// Play so many rounds. Answered by [`HostNews::Progress`] a round and one [`HostNews::Played`].
     Play {
         /// Rounds to play from here.
         rounds: u32,
+        /// The instant at which the first is planned, in nanoseconds since 1970 by this host's clock; none: at once.
+        start_ns: Option<u64>,
     },
     /// Take connections and drop what comes over them: the reader of the roof. Answered by
     /// [`HostNews::RoofListening`].
-    RoofListen,
+    RoofListen {
+        /// Where.
+        address: IpAddr,
+    },
     /// Close everything. Answered by [`HostNews::Stopped`], then the host exits.
     Stop,
 }
@@ -43,6 +51,8 @@ pub enum HostNews {
         /// Rounds closed since the order.
         rounds: u32,
     },
+    /// What happened in about a second of playing.
+    Second(HostSecond),
     /// The ordered rounds are played.
     Played(PlayReport),
     /// The roof's reader listens here.
@@ -283,6 +293,44 @@ pub struct PlayReport {
     pub complaints: Vec<String>,
     /// Summed over the connections, from TCP_INFO of the host's sockets.
     pub retransmits: u64,
+    /// Rounds that were begun a whole interval or more after their planned instant (open loop).
+    pub missed_slots: u64,
+    /// What passed the host's interface during the rounds.
+    pub interface: InterfaceBytes,
+}
+
+/// What a host did in a part of its rounds, about a second long; no part is left out, and none counted twice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSecond {
+    /// The part's end, in seconds since the first round's planned instant.
+    pub at_s: f64,
+    /// Its length.
+    pub seconds: f64,
+    /// Rounds that this host closed in it.
+    pub rounds: u32,
+    /// Rounds begun a whole interval or more late in it.
+    pub missed_slots: u64,
+    /// Received from S1 and from S2 in it.
+    pub bytes_in: [u64; 2],
+    /// Sent to S1 and to S2 in it.
+    pub bytes_out: [u64; 2],
+    /// Of the process, in it.
+    pub cpu_seconds: f64,
+    /// HdrHistogram V2, base64: as [`PlayReport::message_latency_ns`], of this part.
+    pub message_latency_ns: String,
+    /// HdrHistogram V2, base64: as [`PlayReport::delivery_latency_ns`], of this part.
+    pub delivery_latency_ns: String,
+}
+
+/// Bytes that passed an interface, headers of Ethernet included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceBytes {
+    /// Sent.
+    pub sent: u64,
+    /// Received.
+    pub received: u64,
 }
 
 /// What the coordinator tells a server process. End of input means: stop at once.
@@ -313,6 +361,8 @@ pub enum ServerNews {
     },
     /// Counters since the start.
     Report(ServerReport),
+    /// The same, unasked, every second.
+    Second(ServerReport),
     /// It has stopped.
     Stopped,
     /// It cannot go on, and why, in one sentence.
@@ -346,4 +396,6 @@ pub struct ServerReport {
     pub tcp_sndbuf_limited_us: u64,
     /// Segments sent again.
     pub tcp_retransmits: u64,
+    /// What passed the server's interface, since the interface is there.
+    pub interface: InterfaceBytes,
 }

@@ -8,7 +8,9 @@ mod child;
 mod error;
 mod folder;
 mod machine;
+pub(crate) mod place;
 mod progress;
+pub(crate) mod series;
 mod signals;
 pub(crate) mod stage;
 pub(crate) mod team;
@@ -22,6 +24,7 @@ use crate::plan::Plan;
 use crate::report;
 use crate::result::{Measured, RunResult};
 use crate::roof;
+use place::Deployment;
 use stage::Stage;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,7 +54,10 @@ pub fn local(plan: &Plan, outputs: &Outputs) -> Result<bool, RunError> {
     machine::check(plan)?;
     let mut json = outputs.json.as_deref().map(JsonFile::open).transpose()?;
     let mut team = Team::new()?;
-    let result = lead(&mut team, plan, outputs.roof);
+    let deployment = Deployment::loopback(plan.hosts);
+    let mut progress = Progress::new();
+    let result = measure(&mut team, &deployment, plan, outputs.roof, &mut progress);
+    progress.finish();
     if result.is_err() {
         team.cut();
     }
@@ -90,20 +96,29 @@ fn print(text: &str) -> Result<(), RunError> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)
 }
 
-fn lead(team: &mut Team, plan: &Plan, with_roof: bool) -> Result<RunResult, RunError> {
-    let environment = Environment::of_this_machine("processes on loopback");
-    let mut progress = Progress::new();
-    let stage = Stage::open(team, plan, &mut progress)?;
+/// One run: starts servers and hosts, plays, stops them, and measures the roof if it is asked for. No other peer of the
+/// team may be at work.
+///
+/// # Errors
+/// The run did not come to a result; the caller cuts the team.
+pub(crate) fn measure(
+    team: &mut Team,
+    deployment: &Deployment,
+    plan: &Plan,
+    with_roof: bool,
+    progress: &mut Progress,
+) -> Result<RunResult, RunError> {
+    let environment = Environment::of_this_machine(&deployment.words);
+    let stage = Stage::open(team, deployment, plan, progress)?;
     if plan.warmup > 0 {
-        stage.play(team, plan.warmup, "warming up", &mut progress)?;
+        stage.play(team, plan.warmup, "warming up", progress)?;
     }
-    let play = stage.play(team, plan.rounds, "playing", &mut progress)?;
+    let play = stage.play(team, plan.rounds, "playing", progress)?;
     let faults_done = stage.faults_done();
     let dial = stage.dial.clone();
     let bad_to_stop = team.stop_all()?;
     drop(stage);
-    let roof = if with_roof { Some(roof::measure(team, plan, &mut progress)?) } else { None };
-    progress.finish();
+    let roof = if with_roof { Some(roof::measure(team, deployment, plan, progress)?) } else { None };
     let measured = Measured { plan: plan.clone(), environment, dial, play, faults_done, roof, bad_to_stop };
     RunResult::of(measured).map_err(RunError::News)
 }

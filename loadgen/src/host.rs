@@ -144,19 +144,19 @@ impl<W: Write> Host<W> {
                 HostOrder::Start { .. } if self.run.is_some() => {
                     return Err(Halt::Failed("a host is started only once".to_owned()));
                 }
-                HostOrder::Start { plan, host, servers } => {
+                HostOrder::Start { plan, host, servers, start_ns: _ } => {
                     let report = self.start(plan, host, servers).await?;
                     self.news.say(&HostNews::Dialled(report))?;
                 }
                 HostOrder::Play { .. } if self.run.is_none() => {
                     return Err(Halt::Failed("a host plays only after it was started".to_owned()));
                 }
-                HostOrder::Play { rounds } => {
+                HostOrder::Play { rounds, start_ns: _ } => {
                     let report = self.play(rounds).await?;
                     self.news.say(&HostNews::Played(report))?;
                 }
-                HostOrder::RoofListen => {
-                    let address = roof::listen()?;
+                HostOrder::RoofListen { address } => {
+                    let address = roof::listen(address)?;
                     self.news.say(&HostNews::RoofListening(address))?;
                 }
                 HostOrder::Stop => {

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod host;
 pub mod latency;
 pub mod limits;
+pub mod net;
 pub mod plan;
 pub mod process;
 pub mod report;

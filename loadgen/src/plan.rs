@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::limits::{FRAME_BYTES, MESSAGE_BYTES, PAPER_FRAME_BYTES};
+use crate::net::{LINK_DEFAULT, Link};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
@@ -61,6 +62,10 @@ pub struct Plan {
     pub seed: u64,
     /// How far one server may be read ahead of the other, per connection.
     pub host_skew_bytes: u64,
+    /// The link of every server and host.
+    pub link: Link,
+    /// Rounds per second that are planned, whether or not earlier ones are done; none: lockstep.
+    pub rate: Option<f64>,
 }
 
 /// A [`Profile`] by its name.
@@ -148,6 +153,8 @@ impl Default for Plan {
             verify: Verify::All,
             seed: 1,
             host_skew_bytes: 32 << 20,
+            link: Link { rate: LINK_DEFAULT, mtu: 1_500 },
+            rate: None,
         }
     }
 }

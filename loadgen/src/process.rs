@@ -23,14 +23,16 @@ fn kib_field(status: &str, name: &str) -> Option<u64> {
 }
 
 /// What every child does first: it is killed when the thread that started it goes, whatever else happens, and it may
-/// open as many files and lock as much memory as its hard limits allow.
+/// open as many files and lock as much memory as its hard limits allow, and it goes into the network namespace of this
+/// name.
 ///
 /// # Errors
 /// The kernel refused; nothing that a run can go on without.
-pub fn become_child() -> io::Result<()> {
+pub fn become_child(namespace: Option<&str>) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     raise_to_hard(Resource::Nofile)?;
-    raise_to_hard(Resource::Memlock)
+    raise_to_hard(Resource::Memlock)?;
+    namespace.map_or(Ok(()), crate::net::enter)
 }
 
 fn raise_to_hard(resource: Resource) -> io::Result<()> {

@@ -13,6 +13,7 @@
 
 pub mod sender;
 
+use crate::coordinator::place::Deployment;
 use crate::coordinator::stage::{Play, Stage};
 use crate::coordinator::team::{News, PeerId, Role, Take, Team};
 use crate::coordinator::{Progress, RunError};
@@ -127,12 +128,19 @@ struct Pair {
 }
 
 /// Measures the roof on servers and hosts of its own, and stops them. No other peer of the team may be at work.
-pub(crate) fn measure(team: &mut Team, of: &Plan, progress: &mut Progress) -> Result<Roof, RunError> {
+pub(crate) fn measure(
+    team: &mut Team,
+    deployment: &Deployment,
+    of: &Plan,
+    progress: &mut Progress,
+) -> Result<Roof, RunError> {
     let plan = roof_plan(of);
-    let stage = Stage::open(team, &plan, progress)?;
-    let readers = stage.roof_readers(team)?;
+    let stage = Stage::open(team, deployment, &plan, progress)?;
+    let readers = stage.roof_readers(team, deployment)?;
     let connections = crate::coordinator::connections_by_host(&plan);
-    let senders = [1, 2].map(|side| team.start(Role::RoofSender, format!("plain sender {side}")));
+    let senders = [1, 2].map(|side: usize| {
+        team.start(Role::RoofSender, format!("plain sender {side}"), &deployment.servers[side - 1].site)
+    });
     let [first, second] = senders;
     let senders = [first?, second?];
     let connect = SenderOrder::Connect { readers, connections };

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use twincast_protocol::format::Scheme;
@@ -23,6 +23,19 @@ pub struct Ends<'a> {
     pub link: Option<SocketAddr>,
     /// S2's folder for its boxes.
     pub parts_box: Option<&'a Path>,
+    /// Where it listens for clients.
+    pub listen: SocketAddr,
+    /// The other server's address.
+    pub peer: IpAddr,
+}
+
+impl Ends<'_> {
+    /// A server on loopback, without a box, not yet told of the other one's link.
+    #[must_use]
+    pub fn loopback(side: u8) -> Ends<'static> {
+        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        Ends { side, link: None, parts_box: None, listen: SocketAddr::new(address, 0), peer: address }
+    }
 }
 
 /// The configuration of one server for a plan, as a file for `twincast-server --config` would say it.
@@ -37,9 +50,10 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     let threads = 2 * 2 + u64::from(plan.hosts);
     let cores = if threads > crate::environment::cores() { "none" } else { "auto" };
     let mut text = format!(
-        "side = {side}\nlisten = \"127.0.0.1:0\"\ninsecure_baseline = {}\n\n[front]\ncores = \"{cores}\"\n\n\
+        "side = {side}\nlisten = \"{}\"\ninsecure_baseline = {}\n\n[front]\ncores = \"{cores}\"\n\n\
          [fan_out]\ncores = \"{cores}\"\n\n[limits]\nconnections_max = {connections}\n\
          users_per_connection_max = {}\n",
+        ends.listen,
         plan.profile.is_paper(),
         plan.users_per_connection
     );
@@ -47,7 +61,7 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     if plan.linked {
         let end = match (side, ends.link) {
             (1, Some(address)) => format!("connect = \"{address}\""),
-            _ => "listen = \"127.0.0.1:0\"\npeer = \"127.0.0.1\"".to_owned(),
+            _ => format!("listen = \"{}\"\npeer = \"{}\"", SocketAddr::new(ends.listen.ip(), 0), ends.peer),
         };
         let peer_timeout_ms = round_timeout_ms(plan) + PEER_TIMEOUT_SPARE_MS;
         put(format!("\n[link]\n{end}\npeer_timeout_ms = {peer_timeout_ms}\n"));
@@ -148,6 +162,7 @@ fn report(server: &Server) -> ServerReport {
         tcp_rwnd_limited_us: counters.tcp_rwnd_limited_us,
         tcp_sndbuf_limited_us: counters.tcp_sndbuf_limited_us,
         tcp_retransmits: counters.tcp_retransmits,
+        interface: crate::control::InterfaceBytes::default(),
     }
 }
 
@@ -166,8 +181,10 @@ mod tests {
 
     fn config(plan: &Plan, side: u8) -> Config {
         let link = (side == 1 && plan.linked).then(|| "127.0.0.1:9".parse().unwrap());
-        let text =
-            config_text(plan, &Ends { side, link, parts_box: (plan.box_mib > 0).then(|| Path::new("/tmp")) });
+        let text = config_text(
+            plan,
+            &Ends { link, parts_box: (plan.box_mib > 0).then(|| Path::new("/tmp")), ..Ends::loopback(side) },
+        );
         Config::from_toml(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
@@ -201,7 +218,7 @@ mod tests {
     #[test]
     fn a_plan_without_link_and_box_has_neither() {
         let plan = Plan { linked: false, ..plan() };
-        let text = config_text(&plan, &Ends { side: 2, link: None, parts_box: None });
+        let text = config_text(&plan, &Ends::loopback(2));
         let config = Config::from_toml(&text).unwrap();
         assert!(config.link.is_none() && config.parts_box.is_none());
     }

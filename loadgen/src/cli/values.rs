@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, FaultKind, HOLD_MS};
 use crate::limits::{BOX_MIB_MAX, ROUND_TIMEOUT_MS_MAX};
+use crate::net::LinkRate;
 use crate::plan::{Many, Peers, Verify};
 use crate::units::thousands;
 
@@ -54,6 +55,31 @@ pub(super) fn parts_box(text: &str) -> Result<u32, String> {
     match text {
         "off" => Ok(0),
         _ => within(1, BOX_MIB_MAX)(text).map_err(|remedy| format!("{remedy} (in MiB), or off")),
+    }
+}
+
+/// A link's rate.
+pub(super) fn link(text: &str) -> Result<LinkRate, String> {
+    let remedy = "give a rate such as 1gbit, 2.5gbit or 250mbit (of the wire, each way, from 1mbit to 400gbit), off or loopback";
+    let rate = match text {
+        "loopback" => return Ok(LinkRate::Loopback),
+        "off" => return Ok(LinkRate::Off),
+        _ => [("gbit", 1e9), ("mbit", 1e6)].into_iter().find_map(|(unit, bits)| {
+            let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+            Some(number * bits)
+        }),
+    };
+    match rate {
+        Some(rate) if (1e6..=4e11).contains(&rate) => Ok(LinkRate::Rate(rate.round() as u64)),
+        _ => Err(remedy.into()),
+    }
+}
+
+/// Rounds per second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("give rounds per second, from 0.001 to 100000, as in 2.5".into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One child process: this binary in another role, with its streams.
 
+use super::place::Site;
 use crate::limits::LOG_LINES_KEPT;
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader};
@@ -23,10 +24,18 @@ impl ChildProcess {
     pub(super) fn start(
         program: &std::path::Path,
         role: &str,
+        site: &Site,
         name: &str,
     ) -> io::Result<(ChildProcess, ChildStdin, ChildStdout)> {
-        let mut child = Command::new(program)
-            .arg(role)
+        let mut command = Command::new(program);
+        command.arg(role);
+        match site {
+            Site::Here => {}
+            Site::Namespace(namespace) => {
+                command.args(["--namespace", namespace]);
+            }
+        }
+        let mut child = command
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

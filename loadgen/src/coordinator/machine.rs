@@ -55,7 +55,7 @@ fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
 
 /// What a server would not take: groups that need more memory than it allows.
 fn servers(plan: &Plan) -> Result<(), String> {
-    let text = config_text(plan, &Ends { side: 2, link: None, parts_box: None });
+    let text = config_text(plan, &Ends::loopback(2));
     let refused = |error: ConfigError| {
         format!(
             "a server refuses these groups: {error}; give a smaller --group, fewer --groups or --slots, a smaller \

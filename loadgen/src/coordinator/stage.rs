@@ -1,6 +1,7 @@
 //! Two servers and their hosts, from the start to the dialled epoch, and the rounds played on them.
 
 use super::folder::Folder;
+use super::place::Deployment;
 use super::progress::Progress;
 use super::team::{News, PeerId, Role, Take, Team};
 use super::{RunError, machine};
@@ -9,7 +10,7 @@ use crate::environment::{MachineTime, loopback_bytes};
 use crate::fault::FaultKind;
 use crate::fault::proxy::Proxy;
 use crate::limits::{
-    COUNTED_RETRY, COUNTED_TIMEOUT, START_TIMEOUT, dial_silence_max, pairs, round_silence_max,
+    ANSWER_TIMEOUT, COUNTED_RETRY, COUNTED_TIMEOUT, START_TIMEOUT, dial_silence_max, pairs, round_silence_max,
 };
 use crate::plan::Plan;
 use crate::server_role::{Ends, config_text};
@@ -46,17 +47,23 @@ pub(crate) struct Play {
 
 impl Stage {
     /// Starts servers, then hosts, and waits until every user is attached, dialled and confirmed.
-    pub(crate) fn open(team: &mut Team, plan: &Plan, progress: &mut Progress) -> Result<Stage, RunError> {
+    pub(crate) fn open(
+        team: &mut Team,
+        deployment: &Deployment,
+        plan: &Plan,
+        progress: &mut Progress,
+    ) -> Result<Stage, RunError> {
         progress.spin("starting two servers");
         let parts_box = box_folder(plan)?;
-        let (servers, addresses) = start_servers(team, plan, parts_box.as_ref().map(Folder::path))?;
-        let proxy = proxy(team, plan, addresses)?;
+        let (servers, addresses) =
+            start_servers(team, deployment, plan, parts_box.as_ref().map(Folder::path))?;
+        let proxy = proxy(team, deployment, plan, addresses)?;
         let seen = proxy.as_ref().map_or(addresses, |proxy| proxy.addresses);
         progress.spin("dialling");
         let mut hosts = Vec::new();
-        for host in 0..plan.hosts {
-            let peer = team.start(Role::Host, host_name(host))?;
-            team.tell(peer, &HostOrder::Start { plan: plan.clone(), host, servers: seen });
+        for (host, place) in (0..plan.hosts).zip(&deployment.hosts) {
+            let peer = team.start(Role::Host, place.name.clone(), &place.site)?;
+            team.tell(peer, &HostOrder::Start { plan: plan.clone(), host, servers: seen, start_ns: None });
             hosts.push(peer);
         }
         let dial = team.gather(&hosts, "dialling", dial_silence_max(plan), |_, news| match news {
@@ -77,7 +84,7 @@ impl Stage {
         let before = self.server_reports(team)?;
         progress.rounds(phase, rounds);
         let (machine, interface, start) = (MachineTime::now(), loopback_bytes(), Instant::now());
-        self.hosts.iter().for_each(|host| team.tell(*host, &HostOrder::Play { rounds }));
+        self.hosts.iter().for_each(|host| team.tell(*host, &HostOrder::Play { rounds, start_ns: None }));
         let mut closed = vec![0; self.hosts.len()];
         let cells = pairs(&self.plan);
         let hosts =
@@ -101,8 +108,15 @@ impl Stage {
     }
 
     /// Where each host takes the connections of the roof's senders.
-    pub(crate) fn roof_readers(&self, team: &mut Team) -> Result<Vec<SocketAddr>, RunError> {
-        team.ask(&self.hosts, &HostOrder::RoofListen, "opening the roof's reader", |news| match news {
+    pub(crate) fn roof_readers(
+        &self,
+        team: &mut Team,
+        deployment: &Deployment,
+    ) -> Result<Vec<SocketAddr>, RunError> {
+        for (host, place) in self.hosts.iter().zip(&deployment.hosts) {
+            team.tell(*host, &HostOrder::RoofListen { address: place.address });
+        }
+        team.gather(&self.hosts, "opening the roof's reader", ANSWER_TIMEOUT, |_, news| match news {
             News::Host(HostNews::RoofListening(address)) => Take::Done(address),
             news => Take::Unexpected(news),
         })
@@ -146,10 +160,6 @@ impl Stage {
     }
 }
 
-fn host_name(host: u32) -> String {
-    format!("host {host}")
-}
-
 /// Where S2 keeps what it keeps for members who are away.
 fn box_folder(plan: &Plan) -> Result<Option<Folder>, RunError> {
     if plan.box_mib == 0 {
@@ -167,12 +177,18 @@ fn box_folder(plan: &Plan) -> Result<Option<Folder>, RunError> {
 /// Starts S2 and then S1, which is told where S2 takes its link.
 fn start_servers(
     team: &mut Team,
+    deployment: &Deployment,
     plan: &Plan,
     parts_box: Option<&Path>,
 ) -> Result<([PeerId; 2], [SocketAddr; 2]), RunError> {
-    let mut start = |side, link| {
-        let server = team.start(Role::Server, format!("server {side}"))?;
-        let config = config_text(plan, &Ends { side, link, parts_box });
+    let mut start = |side: u8, link| {
+        let [place, peer] = match side {
+            1 => [&deployment.servers[0], &deployment.servers[1]],
+            _ => [&deployment.servers[1], &deployment.servers[0]],
+        };
+        let server = team.start(Role::Server, place.name.clone(), &place.site)?;
+        let ends = Ends { side, link, parts_box, listen: place.socket(), peer: peer.address };
+        let config = config_text(plan, &ends);
         team.tell(server, &ServerOrder::Start { config });
         let ready = team.gather(&[server], "starting", START_TIMEOUT, |_, news| match news {
             News::Server(ServerNews::Ready { address, link }) => Take::Done((address, link)),
@@ -186,9 +202,15 @@ fn start_servers(
 }
 
 /// The proxy between hosts and servers, if the plan has a fault that it does.
-fn proxy(team: &Team, plan: &Plan, servers: [SocketAddr; 2]) -> Result<Option<Proxy>, RunError> {
+fn proxy(
+    team: &Team,
+    deployment: &Deployment,
+    plan: &Plan,
+    servers: [SocketAddr; 2],
+) -> Result<Option<Proxy>, RunError> {
     let Some(fault) = plan.fault.filter(|fault| fault.kind != FaultKind::SwapHalf) else { return Ok(None) };
-    let kill = team.killer(host_name(plan.hosts.saturating_sub(1)));
+    let last = deployment.hosts.last().map(|place| place.name.clone()).unwrap_or_default();
+    let kill = team.killer(last);
     let proxy = Proxy::start(plan, fault, servers, kill);
     proxy.map(Some).map_err(|source| RunError::Start { name: "the proxy".into(), source })
 }
@@ -208,6 +230,10 @@ fn growth(before: &ServerReport, after: &ServerReport) -> ServerReport {
         tcp_rwnd_limited_us: after.tcp_rwnd_limited_us.saturating_sub(before.tcp_rwnd_limited_us),
         tcp_sndbuf_limited_us: after.tcp_sndbuf_limited_us.saturating_sub(before.tcp_sndbuf_limited_us),
         tcp_retransmits: after.tcp_retransmits.saturating_sub(before.tcp_retransmits),
+        interface: crate::control::InterfaceBytes {
+            sent: after.interface.sent.saturating_sub(before.interface.sent),
+            received: after.interface.received.saturating_sub(before.interface.received),
+        },
     }
 }
 

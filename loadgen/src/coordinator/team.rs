@@ -7,6 +7,8 @@
 
 use super::RunError;
 use super::child::{ChildProcess, ending};
+use super::place::Site;
+use super::series::Series;
 use super::signals::SignalWatch;
 use crate::control::{HostNews, ServerNews};
 use crate::limits::{ANSWER_TIMEOUT, BLAME_TIME, CUT_TIMEOUT, LINE_BYTES_MAX, STOP_TIMEOUT};
@@ -107,6 +109,8 @@ pub(crate) struct Team {
     peers: Vec<Peer>,
     sender: Sender<Event>,
     events: Receiver<Event>,
+    /// What came second by second since it was last taken.
+    pub(crate) series: Series,
     _signals: SignalWatch,
 }
 
@@ -116,12 +120,12 @@ impl Team {
         let (sender, events) = channel();
         let signals = SignalWatch::start(sender.clone()).map_err(start)?;
         let program = std::env::current_exe().map_err(start)?;
-        Ok(Team { program, peers: Vec::new(), sender, events, _signals: signals })
+        Ok(Team { program, peers: Vec::new(), sender, events, series: Series::default(), _signals: signals })
     }
 
-    /// Starts a child of this process in a role.
-    pub(crate) fn start(&mut self, role: Role, name: String) -> Result<PeerId, RunError> {
-        let (child, stdin, stdout) = ChildProcess::start(&self.program, role.subcommand(), &name)
+    /// Starts a process in a role, at its place.
+    pub(crate) fn start(&mut self, role: Role, name: String, site: &Site) -> Result<PeerId, RunError> {
+        let (child, stdin, stdout) = ChildProcess::start(&self.program, role.subcommand(), site, &name)
             .map_err(|source| RunError::Start { name: name.clone(), source })?;
         self.join(role, name, Box::new(stdin), Box::new(stdout), Some(child))
     }
@@ -202,6 +206,13 @@ impl Team {
                 Ok(Event::Victim(name)) => self.sacrifice(&name),
                 Ok(Event::News(peer, _)) if self.peers[peer.0].sacrificed => {}
                 Ok(Event::News(peer, news)) if news.failure().is_none() => {
+                    let name = &self.peers[peer.0].name;
+                    let Some(news) = self.series.take(name, news) else {
+                        if let Some(index) = from.iter().position(|one| *one == peer) {
+                            heard[index] = Instant::now();
+                        }
+                        continue;
+                    };
                     let Some(index) = from.iter().position(|one| *one == peer) else { continue };
                     heard[index] = Instant::now();
                     match take(index, news) {

@@ -4,14 +4,14 @@ use super::turn::turn;
 use futures_lite::future::poll_fn;
 use futures_lite::io::AsyncRead as _;
 use glommio::net::{TcpListener, TcpStream};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use twincast_client::limits::RECEIVE_BYTES;
 
-/// Listens on a free port of the loopback interface.
-pub(super) fn listen() -> Result<SocketAddr, String> {
+/// Listens on a free port of this address.
+pub(super) fn listen(address: IpAddr) -> Result<SocketAddr, String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot listen for the roof's connections: {error}");
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| failed(&error))?;
+    let listener = TcpListener::bind(SocketAddr::new(address, 0)).map_err(|error| failed(&error))?;
     let address = listener.local_addr().map_err(|error| failed(&error))?;
     glommio::spawn_local(async move {
         while let Ok(stream) = listener.accept().await {

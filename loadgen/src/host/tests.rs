@@ -118,7 +118,7 @@ fn a_line_that_is_no_order_fails_the_run() {
 #[test]
 fn it_does_not_play_before_it_was_started() {
     let led = Led::start();
-    led.tell(&HostOrder::Play { rounds: 1 });
+    led.tell(&HostOrder::Play { rounds: 1, start_ns: None });
     assert_eq!(led.failure(), "a host plays only after it was started");
 }
 
@@ -127,7 +127,7 @@ fn a_server_that_is_not_there_is_named() {
     let led = Led::start();
     // Nobody listens where a listener was just dropped.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    led.tell(&HostOrder::Start { plan: plan(), host: 0, servers: [gone; 2] });
+    led.tell(&HostOrder::Start { plan: plan(), host: 0, servers: [gone; 2], start_ns: None });
     let sentence = led.failure();
     assert!(sentence.starts_with(&format!("cannot connect to S1 at {gone}: ")), "{sentence}");
 }
@@ -146,7 +146,7 @@ fn a_server_that_closes_or_talks_nonsense_is_named() {
         let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let servers = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let plan = Plan { users_per_connection: 10, ..plan() };
-        led.tell(&HostOrder::Start { plan, host: 0, servers });
+        led.tell(&HostOrder::Start { plan, host: 0, servers, start_ns: None });
         let kept = listeners[0].accept().unwrap();
         let (mut second, _) = listeners[1].accept().unwrap();
         let mut hello = [0; 64];
@@ -164,7 +164,7 @@ fn a_server_that_closes_or_talks_nonsense_is_named() {
 #[test]
 fn the_roofs_reader_reads_everything() {
     let led = Led::start();
-    led.tell(&HostOrder::RoofListen);
+    led.tell(&HostOrder::RoofListen { address: std::net::Ipv4Addr::LOCALHOST.into() });
     let HostNews::RoofListening(address) = led.news() else { panic!("it listens") };
     let mut socket = std::net::TcpStream::connect(address).unwrap();
     socket.write_all(&vec![1; 64 << 20]).unwrap();
@@ -179,7 +179,12 @@ fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [fake:
     let servers =
         [fake::serve(10, rounds, damage, skipped[0]), fake::serve(10, rounds, |_, _| (), skipped[1])];
     let plan = Plan { users_per_connection: 10, confirm: false, ahead: 1, ..plan() };
-    led.tell(&HostOrder::Start { plan, host: 0, servers: servers.each_ref().map(|server| server.address) });
+    led.tell(&HostOrder::Start {
+        plan,
+        host: 0,
+        servers: servers.each_ref().map(|server| server.address),
+        start_ns: None,
+    });
     let HostNews::Dialled(report) = led.news() else { panic!("it dials") };
     assert_eq!((report.confirm_cells, report.confirm_failed), (0, 0));
     // HELLO, and ten dials of 8 + 24 + 2 bytes, to each server.
@@ -188,7 +193,7 @@ fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [fake:
 }
 
 fn played(led: &Led, rounds: u32) -> PlayReport {
-    led.tell(&HostOrder::Play { rounds });
+    led.tell(&HostOrder::Play { rounds, start_ns: None });
     for round in 1..=rounds {
         assert!(matches!(led.news(), HostNews::Progress { rounds } if rounds == round));
     }
@@ -255,7 +260,7 @@ fn a_round_that_servers_leave_out_is_counted_and_its_messages_are_lost() {
 #[test]
 fn a_server_that_goes_in_a_round_fails_the_run() {
     let (led, servers) = dialled(1, |_, _| (), [0, 0]);
-    led.tell(&HostOrder::Play { rounds: 3 });
+    led.tell(&HostOrder::Play { rounds: 3, start_ns: None });
     assert!(matches!(led.news(), HostNews::Progress { rounds: 1 }));
     drop(servers);
     let sentence = led.failure();

@@ -67,6 +67,8 @@ pub(crate) fn measured() -> Measured {
         peak_rss_bytes: 40 << 20,
         complaints: Vec::new(),
         retransmits: 0,
+        missed_slots: 0,
+        interface: crate::control::InterfaceBytes { sent: 1_000, received: 2_000 },
     };
     let server = ServerReport {
         egress_bytes: 17_040_000,

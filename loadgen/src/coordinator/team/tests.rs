@@ -40,8 +40,8 @@ fn answers_come_back_in_the_order_of_those_asked() {
     let mut team = Team::new().unwrap();
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
-    team.tell(a, &crate::control::HostOrder::RoofListen);
-    assert_eq!(far_a.hear(), "\"roof_listen\"\n");
+    team.tell(a, &crate::control::HostOrder::RoofListen { address: std::net::Ipv4Addr::LOCALHOST.into() });
+    assert_eq!(far_a.hear(), "{\"roof_listen\":{\"address\":\"127.0.0.1\"}}\n");
     far_b.say(r#"{"progress":{"rounds":7}}"#);
     far_a.say(r#"{"progress":{"rounds":1}}"#);
     far_a.say(r#"{"progress":{"rounds":5}}"#);

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use twincast_protocol::format::Scheme;
 
-fn args(line: &str) -> Result<LocalArgs, clap::Error> {
+fn args(line: &str) -> Result<crate::cli::LocalArgs, clap::Error> {
     let words = ["twincast-loadgen", "local"].into_iter().chain(line.split_whitespace());
     Cli::try_parse_from(words).map(|cli| match cli.command {
         Command::Local(args) => *args,
@@ -17,7 +17,7 @@ fn args(line: &str) -> Result<LocalArgs, clap::Error> {
 }
 
 fn plan(line: &str) -> Plan {
-    args(line).unwrap().plan().unwrap()
+    args(line).unwrap().plan.plan().unwrap()
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn every_flag_of_epochs_keys_and_faults_reaches_the_plan() {
     assert_eq!(plan.message_bytes, 256, "the default frame has room for the seal");
     let broken = args("--fault delay:100@3").unwrap();
     assert!(!broken.outputs().roof);
-    let plan = broken.plan().unwrap();
+    let plan = broken.plan.plan().unwrap();
     assert_eq!((plan.warmup, plan.round_timeout_ms), (0, 5_000));
     assert_eq!(plan.fault, Some(Fault { kind: FaultKind::Delay, round: 3, hold_ms: 100 }));
 }
@@ -160,7 +160,7 @@ fn flags_that_do_not_go_together_are_refused_with_the_remedy() {
         ("--fault delay:5000@1", "too near to the time limit", "less than 3750 or at least 12500"),
     ] {
         let line = line.replace("PAPER", PAPER);
-        let sentence = args(&line).unwrap().plan().expect_err(&line);
+        let sentence = args(&line).unwrap().plan.plan().expect_err(&line);
         assert!(sentence.contains(why) && sentence.contains(remedy), "{line}: {sentence}");
     }
 }

@@ -1,13 +1,13 @@
-//! Flags of `local` that do not go together: which, why, and what to give instead.
+//! Flags that do not go together: which, why, and what to give instead.
 
-use super::LocalArgs;
+use super::PlanArgs;
 use crate::fault::{FaultKind, LATE_FACTOR};
 use crate::limits::{ANNOUNCE_ROUNDS_MIN, CHURN_ROUNDS, SLOTS_MAX};
 use crate::plan::{Many, Peers, Plan, Verify, subgroup};
 use crate::units::thousands;
 use twincast_protocol::format::{SUBGROUPS_MAX, Scheme};
 
-impl LocalArgs {
+impl PlanArgs {
     /// Refuses flags that do not go together.
     pub(super) fn refuse(&self) -> Result<(), String> {
         self.refuse_baseline()?;

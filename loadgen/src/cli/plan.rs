@@ -1,0 +1,257 @@
+//! The flags that describe a run, and the plan that they make; `local` and all that repeats it take them.
+
+mod refusals;
+
+use super::values::{fault, link, noise, parts_box, peers, rate, verify, within};
+use crate::fault::Fault;
+use crate::limits::{
+    ANNOUNCE_ROUNDS_MIN, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX, FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN,
+    GROUPS_MAX, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
+    ROUNDS_MAX, SLOTS_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
+};
+use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
+use crate::plan::{Peers, Plan, ProfileName, Verify, frame_bytes_default, message_bytes_max};
+use clap::Args;
+
+const HOSTS_DEFAULT: u32 = 5;
+
+/// The flags that describe a run.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Members of each group, n. Every round moves n x n shares out of each server
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = within(GROUP_MIN, GROUP_MAX))]
+    group: u32,
+
+    /// Independent groups of that size on the same two servers
+    #[arg(long, value_name = "G", default_value = "1", value_parser = within(1, GROUPS_MAX))]
+    groups: u32,
+
+    /// Client hosts: processes that play the users, user u on host u mod H [default: 5, fewer in a smaller group]
+    #[arg(long, value_name = "H", value_parser = within(1, HOSTS_MAX))]
+    hosts: Option<u32>,
+
+    /// Rounds that are measured
+    #[arg(long, value_name = "R", default_value = "5", value_parser = within(1, ROUNDS_MAX))]
+    rounds: u32,
+
+    /// Rounds played before them and dropped from every figure [default: 1, or 0 with --rounds 1 or --fault]
+    #[arg(long, value_name = "W", value_parser = within(0, WARMUP_MAX))]
+    warmup: Option<u32>,
+
+    /// How messages become shares: compact, or the paper's own arithmetic, paper-xor or paper-add. The paper's is a
+    /// baseline to measure against: one server alone can find recipients or forge (engine/docs/THREAT_MODEL.md), so
+    /// it takes --insecure-baseline
+    #[arg(long, value_name = "PROFILE", default_value = "compact")]
+    profile: ProfileName,
+
+    /// Allow a profile in which one server alone can find recipients or forge messages
+    #[arg(long)]
+    insecure_baseline: bool,
+
+    /// Bytes of a frame. compact: a multiple of 16 from 16 to 65,536, for a message of 3 bytes less [default: 288, with
+    /// messages of 256]; paper profiles: 256, or up to 65,536 for messages authenticated by their hash [default: 256]
+    #[arg(long, value_name = "BYTES", value_parser = within(FRAME_BYTES_MIN, FRAME_BYTES_MAX))]
+    frame_bytes: Option<u32>,
+
+    /// Messages that every member may send in a round, each in a slot; every slot is filled, with cover if need be
+    /// [default: 1, or K with --peers many:K in the compact profile]
+    #[arg(long, value_name = "K", value_parser = within(1, SLOTS_MAX))]
+    slots: Option<u32>,
+
+    /// Who writes to whom: self (everybody to themselves, the paper's set-up), random (a random permutation), subset:K
+    /// (one message to K random recipients), subgroup:P% (one message to P percent of the group; the paper's example
+    /// is 25%), or many:K (different messages to K members). The paper profiles need Algorithm 4 for more than one
+    /// recipient (an even group, at most half of it), and deal the group into subgroups for many:K
+    #[arg(long, value_name = "WHO", default_value = "random", value_parser = peers)]
+    peers: Peers,
+
+    /// With many:K in a paper profile: so many subgroups without a recipient hide how many have one; the number is
+    /// drawn afresh for every round and sender [default: 0..0]
+    #[arg(long, value_name = "MIN..MAX", value_parser = noise)]
+    noise: Option<(u32, u32)>,
+
+    /// With many:K in a paper profile: the K recipients of a batch are spread over R rounds [default: 1]
+    #[arg(long, value_name = "R", value_parser = within(1, ROUNDS_MAX))]
+    spread: Option<u32>,
+
+    /// Leave out bit confirmation, in which every user learns at dialling which senders' messages are for it
+    #[arg(long)]
+    no_confirm: bool,
+
+    /// Exchange keys at the start of each epoch, and seal each message to one recipient with the key that they share
+    #[arg(long)]
+    keys: bool,
+
+    /// Also work out the paper's own key exchange with KAPPA partitions: its bytes, and how often another user's
+    /// account reads a key, by its formula and measured
+    #[arg(long, value_name = "KAPPA", value_parser = within(2, GROUP_MAX))]
+    keys_kappa: Option<u32>,
+
+    /// Rounds of an epoch. Recipients change with the epoch, and every slot is dialled anew, while rounds go on
+    /// [default: the first epoch has no end]
+    #[arg(long, value_name = "N", value_parser = within(ANNOUNCE_ROUNDS_MIN, ROUNDS_MAX))]
+    epoch_rounds: Option<u32>,
+
+    /// Rounds before an epoch's end at which the next one is announced, and can be dialled [default: 2]
+    #[arg(long, value_name = "A", value_parser = within(ANNOUNCE_ROUNDS_MIN, ROUNDS_MAX))]
+    announce_rounds: Option<u32>,
+
+    /// Users who leave at the end of each epoch, and as many who join in their place
+    #[arg(long, value_name = "K", value_parser = within(1, GROUP_MAX))]
+    churn: Option<u32>,
+
+    /// Run the two servers without the link between them: what one of them does not have is then `Incomplete`
+    #[arg(long)]
+    no_link: bool,
+
+    /// S2's box, in which senders' confirmations wait for members who are away: its size in MiB for each group and
+    /// epoch, or off
+    #[arg(long = "box", value_name = "MIB", default_value = "off", value_parser = parts_box)]
+    parts_box: u32,
+
+    /// How long a round waits for who does not come, in milliseconds [default: what the slowest machine needs, or
+    /// 5,000 with --fault]
+    #[arg(long, value_name = "MS", value_parser = within(1, ROUND_TIMEOUT_MS_MAX))]
+    round_timeout: Option<u32>,
+
+    /// Break one thing in one round on its way between servers and hosts, and pass if that has exactly the effect that
+    /// it must have: flip (a bit of a cell), drop or replay (a tile of S1's), drop-frame or replay-frame (the same, so that
+    /// the client must stop), delay or delay:MS (S2's cells come late), half-submit (a submission reaches S1 only),
+    /// kill-host
+    #[arg(long, value_name = "KIND@ROUND", value_parser = fault)]
+    fault: Option<Fault>,
+
+    /// Users on one connection to each server [default: all users that a host plays of a group, at most 512]
+    #[arg(long, value_name = "U", value_parser = within(1, USERS_PER_CONNECTION_MAX))]
+    users_per_connection: Option<u32>,
+
+    /// Rounds submitted ahead of the one being delivered, 0 or 1. With 1 the link is never idle between rounds
+    #[arg(long, value_name = "A", default_value = "0", value_parser = within(0, 1))]
+    ahead: u32,
+
+    /// What is decoded and checked of what arrives: all, sample:P (each user and tile with probability P, and always
+    /// what a user sent or should get), or count (nothing is decoded)
+    #[arg(long, value_name = "HOW", default_value = "all", value_parser = verify)]
+    verify: Verify,
+
+    /// Messages, recipients and samples are drawn from this number; secrets never are
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+
+    /// The link of each server and host: a rate such as 1gbit, 10gbit or 250mbit, which network namespaces are shaped to
+    /// both ways; off (namespaces, links as fast as the machine); or loopback (no namespaces) [default: 10gbit, or
+    /// loopback with --fault]
+    #[arg(long, value_name = "RATE", value_parser = link)]
+    link: Option<LinkRate>,
+
+    /// Largest packet of those links
+    #[arg(long, value_name = "BYTES", default_value = "1500", value_parser = within(MTU_MIN, MTU_MAX))]
+    mtu: u32,
+
+    /// Rounds per second that are planned, whether or not earlier ones are done (open loop): latencies count from the
+    /// planned instant [default: lockstep, a round begins when the last one is done]
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+}
+
+impl PlanArgs {
+    /// The run that the flags describe.
+    ///
+    /// # Errors
+    /// A sentence with the flag, its bound and the remedy: two flags do not go together.
+    pub fn plan(&self) -> Result<Plan, String> {
+        self.refuse()?;
+        let hosts = self.hosts.unwrap_or(HOSTS_DEFAULT.min(self.group));
+        let users_per_connection =
+            self.users_per_connection.unwrap_or_else(|| default_users_per_connection(self.group, hosts));
+        let is_paper = self.profile.is_paper();
+        let peers = self.whole_peers();
+        let many = matches!(peers, Peers::Many(_));
+        let slots = match peers {
+            Peers::Many(many) if !is_paper => many.recipients,
+            _ => self.slots.unwrap_or(1),
+        };
+        let warmup = u32::from(self.rounds > 1 && self.fault.is_none());
+        let mut plan = Plan {
+            group: self.group,
+            groups: self.groups,
+            hosts,
+            rounds: self.rounds,
+            warmup: self.warmup.unwrap_or(warmup),
+            slots,
+            profile: self.profile,
+            frame_bytes: self.frame_bytes.unwrap_or(frame_bytes_default(self.profile)),
+            message_bytes: 0,
+            peers,
+            // Halves that are dealt round by round are not dialled, so there is nothing to confirm.
+            confirm: !(self.no_confirm || many && is_paper),
+            keys: self.keys,
+            keys_kappa: self.keys_kappa.unwrap_or(0),
+            epoch_rounds: self.epoch_rounds.unwrap_or(0),
+            announce_rounds: self.announce_rounds.unwrap_or(ANNOUNCE_ROUNDS_MIN),
+            churn: self.churn.unwrap_or(0),
+            linked: !self.no_link,
+            box_mib: self.parts_box,
+            round_timeout_ms: self.round_timeout_ms(),
+            fault: self.fault,
+            users_per_connection,
+            ahead: self.ahead,
+            verify: self.verify,
+            seed: self.seed,
+            host_skew_bytes: host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
+            link: self.link(),
+            rate: self.rate,
+        };
+        plan.message_bytes = self.message_bytes(&plan)?;
+        Ok(plan)
+    }
+
+    /// Messages fill their frame; in the default frame of the compact profile they are the paper's 256 bytes.
+    fn message_bytes(&self, plan: &Plan) -> Result<u32, String> {
+        let format = plan.format().map_err(|error| self.frame_refused(plan, &error))?;
+        let most = message_bytes_max(&format, plan.keys);
+        let whole = self.frame_bytes.is_some() || plan.profile.is_paper();
+        Ok(if whole { most } else { most.min(MESSAGE_BYTES) })
+    }
+
+    /// Whether something is broken on purpose.
+    pub fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    fn link(&self) -> Link {
+        let default = if self.fault.is_some() { LinkRate::Loopback } else { LINK_DEFAULT };
+        Link { rate: self.link.unwrap_or(default), mtu: self.mtu }
+    }
+
+    fn round_timeout_ms(&self) -> u32 {
+        let default = if self.fault.is_some() { FAULT_ROUND_TIMEOUT_MS } else { 0 };
+        self.round_timeout.unwrap_or(default)
+    }
+
+    /// [`PlanArgs::peers`] with the rounds and the noise of its batches.
+    fn whole_peers(&self) -> Peers {
+        match self.peers {
+            Peers::Many(mut many) => {
+                many.spread = self.spread.unwrap_or(1);
+                (many.noise_min, many.noise_max) = self.noise.unwrap_or((0, 0));
+                Peers::Many(many)
+            }
+            peers => peers,
+        }
+    }
+}
+
+/// All the users that a host plays of a group on one connection, up to [`USERS_PER_CONNECTION_DEFAULT`].
+fn default_users_per_connection(group: u32, hosts: u32) -> u32 {
+    group.div_ceil(hosts).min(USERS_PER_CONNECTION_DEFAULT)
+}
+
+/// How far a host reads one server ahead of the other, per connection: what keeps a host's buffers in bounds.
+fn host_skew_bytes(group: u32, groups: u32, hosts: u32, users_per_connection: u32) -> u64 {
+    let pairs = u64::from(group.div_ceil(hosts).div_ceil(users_per_connection)) * u64::from(groups);
+    HOST_SKEW_BYTES.min(HOST_BUFFER_BYTES / (2 * pairs))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! The network between servers and hosts: what links a run asks for, and what they are made of.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+
+/// The link that a run has unless the command line has another.
+pub const LINK_DEFAULT: LinkRate = LinkRate::Rate(10_000_000_000);
+/// Smallest packet size of a link.
+pub const MTU_MIN: u32 = 576;
+/// Largest packet size of a link.
+pub const MTU_MAX: u32 = 65_521;
+
+/// The link of every server and host of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// How fast.
+    pub rate: LinkRate,
+    /// Bytes of the largest packet, IP header included.
+    pub mtu: u32,
+}
+
+/// How fast a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkRate {
+    /// No links: processes over the loopback interface.
+    Loopback,
+    /// Links as fast as the machine makes them.
+    Off,
+    /// Bits per second on the wire, each way.
+    Rate(u64),
+}
+
+impl fmt::Display for LinkRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkRate::Loopback => f.write_str("loopback"),
+            LinkRate::Off => f.write_str("off"),
+            LinkRate::Rate(rate) if rate.is_multiple_of(1_000_000_000) => {
+                write!(f, "{}gbit", rate / 1_000_000_000)
+            }
+            LinkRate::Rate(rate) if rate.is_multiple_of(1_000_000) => write!(f, "{}mbit", rate / 1_000_000),
+            LinkRate::Rate(rate) => write!(f, "{rate}bit"),
+        }
+    }
+}
+
+/// Puts the calling thread, and the threads that it will start, into a network namespace by its name.
+///
+/// # Errors
+/// There is none of that name, or this process may not.
+pub fn enter(namespace: &str) -> io::Result<()> {
+    let file = std::fs::File::open(format!("/run/netns/{namespace}"))?;
+    let kind = rustix::thread::LinkNameSpaceType::Network;
+    Ok(rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(kind))?)
+}
