@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 /// The link that a run has unless the command line has another.
 pub const LINK_DEFAULT: LinkRate = LinkRate::Rate(10_000_000_000);
@@ -23,7 +24,7 @@ pub struct Link {
 
 /// How fast a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 pub enum LinkRate {
     /// No links: processes over the loopback interface.
     Loopback,
@@ -44,6 +45,41 @@ impl fmt::Display for LinkRate {
             LinkRate::Rate(rate) if rate.is_multiple_of(1_000_000) => write!(f, "{}mbit", rate / 1_000_000),
             LinkRate::Rate(rate) => write!(f, "{rate}bit"),
         }
+    }
+}
+
+impl FromStr for LinkRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LinkRate, String> {
+        let remedy = "give a rate such as 1gbit, 2.5gbit or 250mbit (of the wire, each way, from 1mbit to 400gbit), off \
+                      or loopback";
+        let rate = match text {
+            "loopback" => return Ok(LinkRate::Loopback),
+            "off" => return Ok(LinkRate::Off),
+            _ => [("gbit", 1e9), ("mbit", 1e6), ("bit", 1.0)].into_iter().find_map(|(unit, bits)| {
+                let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+                Some(number * bits)
+            }),
+        };
+        match rate {
+            Some(rate) if (1e6..=4e11).contains(&rate) => Ok(LinkRate::Rate(rate.round() as u64)),
+            _ => Err(remedy.into()),
+        }
+    }
+}
+
+impl TryFrom<String> for LinkRate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<LinkRate, String> {
+        text.parse()
+    }
+}
+
+impl From<LinkRate> for String {
+    fn from(rate: LinkRate) -> String {
+        rate.to_string()
     }
 }
 
