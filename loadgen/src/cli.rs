@@ -1,13 +1,28 @@
 //! The command line of `twincast-loadgen`, and what its exit status says.
 
+mod agent;
+mod baselines;
+mod keep;
 mod local;
 mod plan;
+mod report;
+mod run;
+mod sweep;
 mod values;
 
+pub use agent::AgentArgs;
+pub use baselines::BaselinesArgs;
+pub use keep::KeepArgs;
 pub use local::LocalArgs;
 pub use plan::PlanArgs;
+pub use report::ReportArgs;
+pub use run::RunArgs;
+pub use sweep::SweepArgs;
 
-use crate::coordinator::{self, RunError};
+use crate::agent::AgentError;
+use crate::baseline;
+use crate::coordinator::{self, Outputs, RunError};
+use crate::experiment::Experiment;
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use std::process::ExitCode;
 
@@ -44,6 +59,16 @@ pub struct Cli {
 enum Command {
     /// Both servers and all client hosts on this machine: plays a few rounds and prints a report.
     Local(Box<LocalArgs>),
+    /// The same for one group size after another: prints one table over all of them.
+    Sweep(Box<SweepArgs>),
+    /// What a plan file says, on the machines that it names: prints a report.
+    Run(RunArgs),
+    /// Waits here for such a run, and plays its hosts or a server of it.
+    Agent(AgentArgs),
+    /// Stored results: print them again, or compare two of them.
+    Report(ReportArgs),
+    /// Twincast beside what it is compared with: the paper's own set-up, a PKI broadcast and a message broker.
+    Baselines(BaselinesArgs),
     /// One server, led over the standard streams.
     #[command(name = coordinator::ROLE_SERVER, hide = true)]
     Server(RoleArgs),
@@ -53,6 +78,15 @@ enum Command {
     /// One plain sender of the roof, led over the standard streams.
     #[command(name = coordinator::ROLE_ROOF_SENDER, hide = true)]
     RoofSender(RoleArgs),
+    /// One server of a baseline, led over the standard streams.
+    #[command(name = baseline::ROLE_BASELINE_SERVER, hide = true)]
+    BaselineServer(RoleArgs),
+    /// One client host of a baseline, led over the standard streams.
+    #[command(name = baseline::ROLE_BASELINE_HOST, hide = true)]
+    BaselineHost(RoleArgs),
+    /// Becomes the broker.
+    #[command(name = baseline::ROLE_BASELINE_BROKER, hide = true)]
+    BaselineBroker(ProgramArgs),
 }
 
 /// How a child is started.
@@ -63,22 +97,72 @@ struct RoleArgs {
     namespace: Option<String>,
 }
 
+/// A program that a child becomes.
+#[derive(Debug, clap::Args)]
+struct ProgramArgs {
+    /// The program and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<std::ffi::OsString>,
+}
+
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Local(args) => local(&args),
+        Command::Local(args) => here(args.experiment(), &args.keep.outputs(args.plan.has_fault())),
+        Command::Sweep(args) => here(args.experiment(), &args.keep.outputs(args.plan.has_fault())),
+        Command::Run(args) => end_of_run(args.run()),
+        Command::Agent(args) => waiting(&args),
+        Command::Report(args) => stored(&args),
         Command::Server(args) => role(&args, crate::server_role::run),
         Command::Host(args) => role(&args, crate::host::run),
         Command::RoofSender(args) => role(&args, crate::roof::sender::run),
+        Command::Baselines(args) => baselines(&args),
+        Command::BaselineServer(args) => role(&args, baseline::server::run),
+        Command::BaselineHost(args) => role(&args, baseline::host::run),
+        Command::BaselineBroker(args) => end_of_role(baseline::server::become_program(&args.words)),
     }
 }
 
-fn local(args: &LocalArgs) -> ExitCode {
-    let plan = match args.plan.plan() {
+/// An agent: its log goes to stderr, its address to stdout.
+fn waiting(args: &AgentArgs) -> ExitCode {
+    log_to_stderr();
+    match args.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(AgentError::Interrupted) => {
+            eprintln!("interrupted: everything that this agent had started is stopped");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, AgentError::Usage(_)) { USAGE } else { FAILED })
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// An experiment on this machine.
+fn here(experiment: Result<Experiment, String>, outputs: &Outputs) -> ExitCode {
+    match experiment {
+        Ok(experiment) => end_of_run(coordinator::local(&experiment, outputs)),
+        Err(sentence) => wrong_usage(&sentence),
+    }
+}
+
+fn baselines(args: &BaselinesArgs) -> ExitCode {
+    let plan = match args.plan() {
         Ok(plan) => plan,
         Err(sentence) => wrong_usage(&sentence),
     };
-    match coordinator::local(&plan, &args.outputs()) {
+    end_of_run(baseline::comparison::run(&plan, &args.setup(), &args.kinds(), args.json()))
+}
+
+fn end_of_run(end: Result<bool, RunError>) -> ExitCode {
+    match end {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(RunError::Interrupted) => {
@@ -92,18 +176,35 @@ fn local(args: &LocalArgs) -> ExitCode {
     }
 }
 
+/// Nothing is run: a sentence about what cannot be read is wrong usage.
+fn stored(args: &ReportArgs) -> ExitCode {
+    match args.print() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ RunError::Report(_)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(FAILED)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
 fn wrong_usage(sentence: &str) -> ! {
     Cli::command().error(ErrorKind::ValueValidation, sentence).exit()
 }
 
 /// A child: its log goes to stderr, which the coordinator keeps and shows when something is wrong.
 fn role(args: &RoleArgs, run: fn() -> anyhow::Result<()>) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log_to_stderr();
     let end = crate::process::become_child(args.namespace.as_deref())
         .map_err(anyhow::Error::from)
         .and_then(|()| run());
+    end_of_role(end)
+}
+
+fn end_of_role(end: anyhow::Result<()>) -> ExitCode {
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

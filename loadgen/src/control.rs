@@ -76,6 +76,8 @@ pub struct DialReport {
     pub confirm_cells: u64,
     /// Confirmations that were missing or did not decode.
     pub confirm_failed: u64,
+    /// How long the ordered instant had passed when the host was ready to connect; 0 if it was in time.
+    pub late_seconds: f64,
 }
 
 /// Bytes between all clients of a host and each server, frame headers included.
@@ -257,7 +259,8 @@ impl Totals {
 /// What one host saw of the rounds that it was ordered to play.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PlayReport {
-    /// For each round in order: seconds from the host's planned instant (first SUBMIT byte) to its last verdict.
+    /// For each round in order: seconds from the host's planned instant (lockstep: its first SUBMIT byte; open loop: the
+    /// schedule's) to its last verdict.
     pub round_seconds: Vec<f64>,
     /// From the first round's planned instant to the last verdict of the last.
     pub seconds: f64,
@@ -275,7 +278,8 @@ pub struct PlayReport {
     pub other: Flow,
     /// Every epoch since the host's start.
     pub epochs: Vec<EpochReport>,
-    /// HdrHistogram V2, base64: nanoseconds from the planned instant to the decoding of the sender's own cell.
+    /// HdrHistogram V2, base64: nanoseconds from the planned instant (in lockstep: the moment at which the sender's shares
+    /// are begun) to the decoding of the sender's own cell.
     pub message_latency_ns: String,
     /// HdrHistogram V2, base64: nanoseconds from the recipient host's planned instant of the round to Accept.
     pub delivery_latency_ns: String,
@@ -293,23 +297,27 @@ pub struct PlayReport {
     pub complaints: Vec<String>,
     /// Summed over the connections, from TCP_INFO of the host's sockets.
     pub retransmits: u64,
-    /// Rounds that were begun a whole interval or more after their planned instant (open loop).
+    /// Rounds that any connection began a whole interval or more after their planned instant (open loop).
     pub missed_slots: u64,
+    /// How long the ordered instant had passed when the host was ready to play; 0 if it was in time.
+    pub late_seconds: f64,
     /// What passed the host's interface during the rounds.
     pub interface: InterfaceBytes,
 }
 
-/// What a host did in a part of its rounds, about a second long; no part is left out, and none counted twice.
+/// What a host did in a part of its rounds, about a second long; no part is left out, and none counted twice. The last
+/// one, before [`HostNews::Played`], is what was left.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostSecond {
-    /// The part's end, in seconds since the first round's planned instant.
+    /// The part's end, in seconds since the instant at which the rounds began: in open loop the first one's planned
+    /// instant.
     pub at_s: f64,
     /// Its length.
     pub seconds: f64,
     /// Rounds that this host closed in it.
     pub rounds: u32,
-    /// Rounds begun a whole interval or more late in it.
+    /// Rounds that a connection began a whole interval or more late in it, each counted once.
     pub missed_slots: u64,
     /// Received from S1 and from S2 in it.
     pub bytes_in: [u64; 2],
@@ -331,6 +339,17 @@ pub struct InterfaceBytes {
     pub sent: u64,
     /// Received.
     pub received: u64,
+}
+
+impl InterfaceBytes {
+    /// What was added since then.
+    #[must_use]
+    pub fn since(self, before: InterfaceBytes) -> InterfaceBytes {
+        InterfaceBytes {
+            sent: self.sent.saturating_sub(before.sent),
+            received: self.received.saturating_sub(before.received),
+        }
+    }
 }
 
 /// What the coordinator tells a server process. End of input means: stop at once.
@@ -372,6 +391,8 @@ pub enum ServerNews {
 /// A server's counters since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerReport {
+    /// Seconds from the server's start to this reading, by its own clock.
+    pub at_s: f64,
     /// Bytes that the kernel took for clients.
     pub egress_bytes: u64,
     /// Message cells among them.

@@ -4,14 +4,18 @@
 //! thread that only ever waits in `Team::gather`, which ends on news, on a child's death, on a signal, or when a
 //! child was silent for too long: a run cannot hang, and whatever ends it, every child is stopped.
 
-mod child;
+pub(crate) mod child;
+mod clock;
 mod error;
+mod far;
 mod folder;
 mod machine;
 pub(crate) mod place;
 mod progress;
+pub(crate) mod role;
 pub(crate) mod series;
 mod signals;
+mod ssh;
 pub(crate) mod stage;
 pub(crate) mod team;
 
@@ -20,11 +24,14 @@ pub(crate) use machine::{connections, connections_by_host, connections_max};
 pub(crate) use progress::Progress;
 
 use crate::environment::Environment;
+use crate::experiment::{self, Experiment, Places};
+use crate::net::goodput_bits_per_s;
 use crate::plan::Plan;
-use crate::report;
-use crate::result::{Measured, RunResult};
+use crate::result::{Measured, RunResult, slowest};
 use crate::roof;
 use place::Deployment;
+use serde::Serialize;
+use series::Series;
 use stage::Stage;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,61 +44,56 @@ pub const ROLE_HOST: &str = "role-host";
 /// The hidden subcommand of a process that measures the roof's sending side.
 pub const ROLE_ROOF_SENDER: &str = "role-roof-sender";
 
-/// What a run makes besides its table.
+/// What an experiment makes besides its table.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     /// Where the result goes as JSON.
     pub json: Option<PathBuf>,
     /// Whether the roof is measured.
     pub roof: bool,
+    /// Where its folder of results is made; none: nowhere.
+    pub results: Option<PathBuf>,
+}
+
+/// One run, as it was measured.
+pub(crate) struct Measurement {
+    pub(crate) result: RunResult,
+    /// Round by round, the seconds of the slowest host.
+    pub(crate) rounds: Vec<f64>,
+    /// Rounds that a host began a whole interval or more late, over all hosts.
+    pub(crate) missed_slots: u64,
 }
 
 /// Both servers and all hosts on this machine. Prints the report; true if every check passed.
 ///
 /// # Errors
-/// The run did not come to a report; nothing that it started is left.
-pub fn local(plan: &Plan, outputs: &Outputs) -> Result<bool, RunError> {
-    machine::check(plan)?;
-    let mut json = outputs.json.as_deref().map(JsonFile::open).transpose()?;
+/// The experiment did not come to a report; nothing that it started is left.
+pub fn local(experiment: &Experiment, outputs: &Outputs) -> Result<bool, RunError> {
+    experiment.plans.iter().try_for_each(machine::check)?;
     let mut team = Team::new()?;
-    let deployment = Deployment::loopback(plan.hosts);
     let mut progress = Progress::new();
-    let result = measure(&mut team, &deployment, plan, outputs.roof, &mut progress);
-    progress.finish();
-    if result.is_err() {
-        team.cut();
-    }
-    if let Some(said) = plan.fault.and_then(|fault| fault.kind.refusal()) {
-        let (as_expected, text) = refused(plan, said, result)?;
-        print(&text)?;
-        return Ok(as_expected);
-    }
-    let result = result?;
-    if let Some(json) = &mut json {
-        json.write(&result)?;
-    }
-    print(&report::render(&result))?;
-    Ok(result.failures.is_empty())
+    let places = |plan: &Plan| Ok(Deployment::here(plan));
+    experiment::run(&mut team, &Places::Made(&places), experiment, outputs, &mut progress)
 }
 
 /// The end of a run whose fault leaves a client nothing but to stop: whether it did and said why, and what to print.
-fn refused(
+pub(crate) fn refused(
     plan: &Plan,
     must_say: &str,
-    result: Result<RunResult, RunError>,
+    result: Result<(), RunError>,
 ) -> Result<(bool, String), RunError> {
     let done = plan.fault.map(|fault| fault.in_words(plan)).unwrap_or_default();
     let (as_expected, caused) = match result {
         Err(RunError::Child { name, what, .. }) => (what.contains(must_say), format!("{name} {what}")),
         Err(other) => return Err(other),
-        Ok(_) => (false, "nobody stopped".to_owned()),
+        Ok(()) => (false, "nobody stopped".to_owned()),
     };
     let verdict =
         if as_expected { "Every check passed." } else { "FAILED: a client must stop, and say why." };
     Ok((as_expected, format!("Done: {done}.\nCaused: {caused}.\n{verdict}\n")))
 }
 
-fn print(text: &str) -> Result<(), RunError> {
+pub(crate) fn print(text: &str) -> Result<(), RunError> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)
 }
@@ -108,29 +110,64 @@ pub(crate) fn measure(
     with_roof: bool,
     progress: &mut Progress,
 ) -> Result<RunResult, RunError> {
-    let environment = Environment::of_this_machine(&deployment.words);
+    measure_whole(team, deployment, plan, with_roof, progress).map(|measured| measured.result)
+}
+
+/// [`measure`], with what a result does not carry. However it ends, `team.series` holds the seconds of the measured
+/// rounds: neither those of the warm-up nor the roof's.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn measure_whole(
+    team: &mut Team,
+    deployment: &Deployment,
+    plan: &Plan,
+    with_roof: bool,
+    progress: &mut Progress,
+) -> Result<Measurement, RunError> {
+    team.series = Series::default();
+    let rate = deployment.medium.rate_bits_per_s(&plan.link);
+    progress.watch(&mut team.series, plan, rate.map(|rate| goodput_bits_per_s(rate, plan.link.mtu)));
+    let environment = Environment::of_this_machine(&deployment.words, deployment.medium.mtu(&plan.link));
     let stage = Stage::open(team, deployment, plan, progress)?;
     if plan.warmup > 0 {
         stage.play(team, plan.warmup, "warming up", progress)?;
+        take_seconds(team);
     }
     let play = stage.play(team, plan.rounds, "playing", progress)?;
-    let faults_done = stage.faults_done();
+    let series = take_seconds(team);
+    let (faults_done, clocks) = (stage.faults_done(), stage.clocks.clone());
     let dial = stage.dial.clone();
-    let bad_to_stop = team.stop_all()?;
+    let stopped = team.stop_all();
     drop(stage);
-    let roof = if with_roof { Some(roof::measure(team, deployment, plan, progress)?) } else { None };
-    let measured = Measured { plan: plan.clone(), environment, dial, play, faults_done, roof, bad_to_stop };
-    RunResult::of(measured).map_err(RunError::News)
+    let roof = stopped.and_then(|bad_to_stop| {
+        let roof = with_roof.then(|| roof::measure(team, deployment, plan, progress)).transpose()?;
+        Ok((bad_to_stop, roof))
+    });
+    team.series = series;
+    let (bad_to_stop, roof) = roof?;
+    let rounds = slowest(&play.hosts);
+    let missed_slots = play.hosts.iter().map(|host| host.missed_slots).sum();
+    let (plan, medium) = (plan.clone(), deployment.medium.clone());
+    let measured = Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop };
+    let result = RunResult::of(measured).map_err(RunError::News)?;
+    Ok(Measurement { result, rounds, missed_slots })
+}
+
+/// The seconds that came since they were last taken; whoever looks on goes on looking.
+pub(crate) fn take_seconds(team: &mut Team) -> Series {
+    let view = team.series.view.clone();
+    std::mem::replace(&mut team.series, Series { view, ..Series::default() })
 }
 
 /// The file of `--json`: opened before the run, so that a bad path costs nobody a run.
-struct JsonFile<'a> {
+pub(crate) struct JsonFile<'a> {
     path: &'a Path,
     remove: bool,
 }
 
 impl<'a> JsonFile<'a> {
-    fn open(path: &'a Path) -> Result<JsonFile<'a>, RunError> {
+    pub(crate) fn open(path: &'a Path) -> Result<JsonFile<'a>, RunError> {
         let new = !path.exists();
         let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
         let refused = |error| {
@@ -142,7 +179,7 @@ impl<'a> JsonFile<'a> {
         opened.map_err(refused).map(|_| JsonFile { path, remove: new })
     }
 
-    fn write(&mut self, result: &RunResult) -> Result<(), RunError> {
+    pub(crate) fn write(&mut self, result: &impl Serialize) -> Result<(), RunError> {
         let mut text = serde_json::to_string_pretty(result).expect("a result has no keys but strings");
         text.push('\n');
         std::fs::write(self.path, text).map_err(RunError::Report)?;

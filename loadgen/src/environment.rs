@@ -13,7 +13,7 @@ pub struct Environment {
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: u64,
-    /// MTU of the interface between servers and hosts; 0 where the kernel does not say.
+    /// MTU of the interfaces between servers and hosts; 0 where the kernel does not say.
     pub mtu: u64,
     /// How hosts were made.
     pub hosts: String,
@@ -35,14 +35,14 @@ pub struct Versions {
 }
 
 impl Environment {
-    /// This machine, now.
-    pub fn of_this_machine(hosts: &str) -> Environment {
+    /// This machine, now, with hosts made in this way and joined by interfaces of this MTU.
+    pub fn of_this_machine(hosts: &str, mtu: u64) -> Environment {
         let uname = rustix::system::uname();
         Environment {
             kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
             cpu: cpu_model(&read_to_string("/proc/cpuinfo").unwrap_or_default()),
             cores: cores(),
-            mtu: number_in("/sys/class/net/lo/mtu"),
+            mtu,
             hosts: hosts.into(),
             versions: Versions { twincast: env!("CARGO_PKG_VERSION").into(), wire: u64::from(WIRE_VERSION) },
             git_commit: env!("TWINCAST_COMMIT").into(),
@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_kernel_and_cores() {
-        let environment = Environment::of_this_machine("processes on loopback");
+        let environment =
+            Environment::of_this_machine("processes on loopback", crate::net::mtu_of_loopback());
         assert!(environment.kernel.starts_with("Linux "));
         assert!(environment.cores > 0 && environment.mtu > 0);
     }

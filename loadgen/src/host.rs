@@ -10,12 +10,15 @@ mod figures;
 mod judge;
 mod meter;
 mod orders;
+mod pace;
 mod pair;
 mod player;
 mod roof;
+mod seconds;
 mod turn;
 
-use crate::control::{DialReport, EpochReport, HostNews, HostOrder, PlayReport};
+use crate::control::{DialReport, EpochReport, HostNews, HostOrder, InterfaceBytes, PlayReport};
+use crate::limits::START_LATE_MAX;
 use crate::plan::Plan;
 use crate::workload::Workload;
 use figures::{Figures, Shared};
@@ -23,8 +26,10 @@ use futures_lite::future::poll_fn;
 use glommio::{LocalExecutorBuilder, Placement};
 use judge::COMPLAINTS_MAX;
 use orders::{Input, News, Orders};
+use pace::{Appointment, Pace};
 use pair::{Pair, Pairs};
 use player::{GroupClock, Player};
+use seconds::Seconds;
 use std::cell::RefCell;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
@@ -144,15 +149,15 @@ impl<W: Write> Host<W> {
                 HostOrder::Start { .. } if self.run.is_some() => {
                     return Err(Halt::Failed("a host is started only once".to_owned()));
                 }
-                HostOrder::Start { plan, host, servers, start_ns: _ } => {
-                    let report = self.start(plan, host, servers).await?;
+                HostOrder::Start { plan, host, servers, start_ns } => {
+                    let report = self.start(plan, host, servers, start_ns).await?;
                     self.news.say(&HostNews::Dialled(report))?;
                 }
                 HostOrder::Play { .. } if self.run.is_none() => {
                     return Err(Halt::Failed("a host plays only after it was started".to_owned()));
                 }
-                HostOrder::Play { rounds, start_ns: _ } => {
-                    let report = self.play(rounds).await?;
+                HostOrder::Play { rounds, start_ns } => {
+                    let report = self.play(rounds, start_ns).await?;
                     self.news.say(&HostNews::Played(report))?;
                 }
                 HostOrder::RoofListen { address } => {
@@ -202,8 +207,31 @@ impl<W: Write> Host<W> {
         })
     }
 
-    async fn start(&mut self, plan: Plan, host: u32, servers: [SocketAddr; 2]) -> Result<DialReport, Halt> {
-        let begin = self.shared.now();
+    /// Waits for the instant at which an order is to be begun, ready to begin.
+    async fn keep(&mut self, start_ns: Option<u64>) -> Result<Appointment, Halt> {
+        let appointment = Appointment::of(start_ns, self.shared.now(), pace::realtime_ns());
+        let Appointment { instant, late } = appointment;
+        if late > START_LATE_MAX {
+            tracing::warn!("the instant to begin at had passed {late:?} before this host was ready");
+        }
+        if instant > self.shared.now() {
+            let shared = self.shared.clone();
+            let _alarm = glommio::spawn_local(async move {
+                pace::sleep_until(&shared, instant).await;
+                shared.wake_main();
+            });
+            self.wait(|shared| shared.now() >= instant).await?;
+        }
+        Ok(appointment)
+    }
+
+    async fn start(
+        &mut self,
+        plan: Plan,
+        host: u32,
+        servers: [SocketAddr; 2],
+        start_ns: Option<u64>,
+    ) -> Result<DialReport, Halt> {
         connect::check_limits(connect::pairs_max(&plan, host))?;
         let plan = Rc::new(plan);
         let group = |group| (Rc::new(Workload::new(&plan, group)), Rc::default());
@@ -212,7 +240,9 @@ impl<W: Write> Host<W> {
         if plan.churn > 0 {
             self.shared.last_round.set(1);
         }
-        self.add_pairs(connect::users_of(&plan, host), false).await?;
+        let ready = self.ready(&connect::users_of(&plan, host), false)?;
+        let Appointment { instant: begin, late } = self.keep(start_ns).await?;
+        self.add_pairs(ready).await?;
         glommio::spawn_local(pair::tick_all(self.pairs.clone(), TICK)).detach();
         let pairs = self.pairs.clone();
         let is_open = |pair: &Rc<RefCell<Pair>>| pair.borrow().player.open.is_some();
@@ -225,22 +255,19 @@ impl<W: Write> Host<W> {
             bytes_out: bytes_out.iter().sum(),
             confirm_cells: first.confirm_cells,
             confirm_failed: first.confirm_failed,
+            late_seconds: late.as_secs_f64(),
         })
     }
 
-    /// Connects these users of every group, a chunk over each pair.
-    async fn add_pairs(&mut self, chunks: Vec<Vec<u32>>, join: bool) -> Result<(), Halt> {
+    /// Everything of these users but their connections: of every group, a chunk over each pair.
+    fn ready(&self, chunks: &[Vec<u32>], join: bool) -> Result<Vec<(Client, Player)>, Halt> {
         let groups = self.run.as_ref().map_or(0, |run| run.plan.groups);
-        for (group, users) in (0..groups).flat_map(|group| chunks.iter().map(move |users| (group, users))) {
-            self.add_pair(group, users, join)?;
-            // Those that are connected already say HELLO meanwhile.
-            turn::turn().await;
-        }
-        Ok(())
+        let all = (0..groups).flat_map(|group| chunks.iter().map(move |users| (group, users)));
+        all.filter_map(|(group, users)| self.ready_pair(group, users, join).transpose()).collect()
     }
 
-    fn add_pair(&mut self, group: u32, users: &[u32], join: bool) -> Result<(), Halt> {
-        let Some(Run { plan, servers, groups, .. }) = &self.run else { return Ok(()) };
+    fn ready_pair(&self, group: u32, users: &[u32], join: bool) -> Result<Option<(Client, Player)>, Halt> {
+        let Some(Run { plan, groups, .. }) = &self.run else { return Ok(None) };
         let (workload, clock) = &groups[group as usize];
         let settings = ClientSettings {
             group: GroupId(group),
@@ -253,9 +280,24 @@ impl<W: Write> Host<W> {
         let client = Client::new(settings, ids).map_err(|error| error.to_string())?;
         let player =
             Player::new(self.shared.clone(), clock.clone(), plan.clone(), group, users, workload.clone());
+        Ok(Some((client, player)))
+    }
+
+    /// Connects them.
+    async fn add_pairs(&mut self, ready: Vec<(Client, Player)>) -> Result<(), Halt> {
+        for (client, player) in ready {
+            self.add_pair(client, player)?;
+            // Those that are connected already say HELLO meanwhile.
+            turn::turn().await;
+        }
+        Ok(())
+    }
+
+    fn add_pair(&mut self, client: Client, player: Player) -> Result<(), Halt> {
+        let Some(Run { plan, servers, .. }) = &self.run else { return Ok(()) };
         let (one, socket1) = connect::connect(ServerSide::One, servers[0])?;
         let (two, socket2) = connect::connect(ServerSide::Two, servers[1])?;
-        let pair = Pair::new(client, player, self.shared.clone(), plan.ahead, *servers);
+        let pair = Pair::new(client, player, self.shared.clone(), plan.rounds_ahead(), *servers);
         let pair = Rc::new(RefCell::new(pair));
         Pair::start(&pair, [one, two]);
         self.pairs.borrow_mut().push(pair);
@@ -263,27 +305,49 @@ impl<W: Write> Host<W> {
         Ok(())
     }
 
-    async fn play(&mut self, rounds: u32) -> Result<PlayReport, Halt> {
+    async fn play(&mut self, rounds: u32, start_ns: Option<u64>) -> Result<PlayReport, Halt> {
         let Some(run) = &mut self.run else { return Ok(PlayReport::default()) };
         let first = run.next_round;
         run.next_round += u64::from(rounds);
         let plan = run.plan.clone();
         let pairs_of_round = self.pairs_of_rounds(&plan, first, rounds);
         let is_idle = pairs_of_round.first().is_none_or(|pairs| *pairs == 0);
+        let Appointment { instant: begin, late } = self.keep(start_ns).await?;
         let (in_before, out_before) = self.shared.bytes();
         let messages_before = self.shared.meter.borrow().messages;
         let retransmits_before = self.retransmits();
+        let interface_before = self.interface();
         *self.shared.figures.borrow_mut() = Figures::new(pairs_of_round);
+        self.shared.pace.set(Pace::new(first, begin, plan.rate));
+        let mut seconds = Seconds::begin(&self.shared, begin);
         for pair in self.pairs.borrow().iter() {
             pair.borrow_mut().play(first, rounds);
         }
-        for told in 0..if is_idle { 0 } else { rounds } {
-            self.wait(|shared| shared.figures.borrow().rounds_closed() > told).await?;
-            self.news.say(&HostNews::Progress { rounds: told + 1 })?;
-            self.change_users(&plan, first + u64::from(told), (first, rounds)).await?;
+        // They end when they are dropped.
+        let _keeper = glommio::spawn_local(pace::keep(
+            self.shared.clone(),
+            self.pairs.clone(),
+            first + u64::from(rounds),
+        ));
+        let _ticker = glommio::spawn_local(seconds::tick(self.shared.clone()));
+        let mut told = if is_idle { rounds } else { 0 };
+        while told < rounds {
+            let due = seconds.due();
+            let closed = |shared: &Shared| shared.figures.borrow().rounds_closed() > told;
+            self.wait(|shared| closed(shared) || shared.now() >= due).await?;
+            if closed(&self.shared) {
+                told += 1;
+                self.news.say(&HostNews::Progress { rounds: told })?;
+                self.change_users(&plan, first + u64::from(told) - 1, (first, rounds)).await?;
+            }
+            if self.shared.now() >= due {
+                self.tell_second(&mut seconds)?;
+            }
         }
+        self.tell_second(&mut seconds)?;
         let (bytes_in, bytes_out) = self.shared.bytes();
-        let mut report = self.shared.figures.borrow().report();
+        let mut report = self.shared.figures.borrow_mut().report();
+        report.late_seconds = late.as_secs_f64();
         report.bytes_in = [bytes_in[0] - in_before[0], bytes_in[1] - in_before[1]];
         report.bytes_out = [bytes_out[0] - out_before[0], bytes_out[1] - out_before[1]];
         report.epochs = self.epochs();
@@ -294,6 +358,7 @@ impl<W: Write> Host<W> {
             report.other = meter.other;
         }
         report.retransmits = self.retransmits() - retransmits_before;
+        report.interface = self.interface().since(interface_before);
         for pair in self.pairs.borrow().iter() {
             let judge = &pair.borrow().player.judge;
             report.totals.add(&judge.totals);
@@ -301,6 +366,11 @@ impl<W: Write> Host<W> {
             report.complaints.extend(judge.complaints.iter().take(room).cloned());
         }
         Ok(report)
+    }
+
+    fn tell_second(&mut self, seconds: &mut Seconds) -> Result<(), Halt> {
+        let second = seconds.take(&self.shared, self.shared.now());
+        Ok(self.news.say(&HostNews::Second(second))?)
     }
 
     /// How many connection pairs play each round.
@@ -328,7 +398,8 @@ impl<W: Write> Host<W> {
         }
         if next < plan.epochs() {
             let host = self.run.as_ref().map_or(0, |run| run.host);
-            self.add_pairs(connect::joiners(plan, host, epoch), true).await?;
+            let ready = self.ready(&connect::joiners(plan, host, epoch), true)?;
+            self.add_pairs(ready).await?;
             let pairs = self.pairs.clone();
             let attached = |pair: &Rc<RefCell<Pair>>| pair.borrow().player.attached;
             self.wait(|_| pairs.borrow().iter().all(attached)).await?;
@@ -355,6 +426,11 @@ impl<W: Write> Host<W> {
             pairs.iter().all(is_open)
         };
         self.shared.meter.borrow().epochs(open)
+    }
+
+    /// What has passed the interface to the servers.
+    fn interface(&self) -> InterfaceBytes {
+        self.run.as_ref().map_or_else(InterfaceBytes::default, |run| crate::net::passed(run.servers[0].ip()))
     }
 
     fn retransmits(&self) -> u64 {

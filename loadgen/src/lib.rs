@@ -6,21 +6,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod baseline;
 pub mod cli;
+pub mod compare;
 pub mod control;
 pub mod coordinator;
 pub mod cost;
 pub mod environment;
+pub mod experiment;
 pub mod fault;
 pub mod host;
 pub mod latency;
 pub mod limits;
 pub mod net;
 pub mod plan;
+pub mod plan_file;
 pub mod process;
 pub mod report;
 pub mod result;
 pub mod roof;
 pub mod server_role;
+pub mod stats;
+pub mod store;
 pub mod units;
 pub mod workload;

@@ -28,6 +28,19 @@ pub const HOST_SKEW_BYTES: u64 = 32 << 20;
 /// [`HOST_SKEW_BYTES`].
 pub const HOST_BUFFER_BYTES: u64 = 96 << 20;
 
+/// Runs of each plan of an experiment.
+pub const REPEATS_MAX: u32 = 1_000;
+/// Group sizes of a sweep.
+pub const SWEEP_MAX: usize = 64;
+/// Trials of the search for the highest round rate.
+pub const TRIALS_MAX: u32 = 8;
+/// How long a trial is planned to last, in seconds, if it has rounds enough.
+pub const TRIAL_SECONDS: f64 = 3.0;
+/// The fewest rounds of a trial.
+pub const TRIAL_ROUNDS_MIN: u32 = 5;
+/// Room that a results folder must have when an experiment begins.
+pub const RESULTS_ROOM_BYTES: usize = 1 << 20;
+
 /// Bytes of a frame of the compact profile, unless the command line says otherwise.
 pub const FRAME_BYTES: u32 = 288;
 /// Bytes of every message in it.
@@ -67,6 +80,8 @@ pub const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Lines of a child's log that are kept to be shown when it fails.
 pub const LOG_LINES_KEPT: usize = 20;
 
+/// How late a host may be for the instant at which it is to begin, before the report says so.
+pub const START_LATE_MAX: Duration = Duration::from_millis(50);
 /// Time for a child to start and say that it is there.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for an answer that takes no work.
@@ -82,6 +97,23 @@ pub const CUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time in which other children's news are taken after the first bad ones, to name the one that began it.
 pub const BLAME_TIME: Duration = Duration::from_millis(300);
 
+/// Time for a coordinator to prove itself to an agent, and for an agent to prove itself in turn.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a machine to answer a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for an agent's child to go after its coordinator has gone, before it is killed.
+pub const AGENT_GRACE: Duration = Duration::from_secs(1);
+/// The longest line before an agent and its coordinator have proved themselves.
+pub const AGENT_LINE_BYTES_MAX: usize = 4096;
+/// Connections to an agent that have proved nothing yet.
+pub const AGENT_HANDSHAKES_MAX: usize = 32;
+/// Children of an agent at once.
+pub const AGENT_SESSIONS_MAX: usize = HOSTS_MAX as usize;
+/// How long before the instant at which all hosts begin they are told of it, on one machine.
+pub const START_LEAD: Duration = Duration::from_millis(20);
+/// The same where an order travels between machines.
+pub const START_LEAD_FAR: Duration = Duration::from_millis(200);
+
 /// A rate that even a slow machine keeps up, all processes together: time limits are sized by it.
 const SLOWEST_BYTES_PER_S: u64 = 20_000_000;
 
@@ -93,14 +125,14 @@ pub fn dial_silence_max(plan: &Plan) -> Duration {
     Duration::from_secs(120 + pairs(plan) * pair_bytes / SLOWEST_BYTES_PER_S)
 }
 
-/// How long a host may be silent in a round: the time to move all its cells from both servers, slowly, and to dial the
-/// next epoch if it is the last of one.
+/// How long a host may be silent in a round: the time to move all its cells from both servers, slowly, to dial the
+/// next epoch if it is the last of one, and to wait for the planned instant of a round.
 pub fn round_silence_max(plan: &Plan) -> Duration {
     // A cell of the paper's takes a hundred times as long to decode as one of the compact profile takes to arrive.
     let decoding = if plan.profile.is_paper() { 10 } else { 1 };
     let seconds = pairs(plan) * 2 * u64::from(share_bytes(plan)) * decoding / SLOWEST_BYTES_PER_S;
     let dialling = if plan.epoch_rounds > 0 { dial_silence_max(plan) } else { Duration::ZERO };
-    Duration::from_secs(60 + seconds) + dialling
+    Duration::from_secs(60 + seconds) + dialling + plan.interval().unwrap_or_default()
 }
 
 /// The time limit of a round: as generous as the coordinator's, but for what a server takes.
@@ -131,3 +163,4 @@ const _: () = assert!(FRAME_BYTES.is_multiple_of(16), "frames are whole blocks")
 const _: () = assert!(USERS_PER_CONNECTION_DEFAULT <= USERS_PER_CONNECTION_MAX);
 const _: () = assert!(LINE_BYTES_MAX > 32 * ROUNDS_MAX as u64, "a report of every round fits into a line");
 const _: () = assert!(CUT_TIMEOUT.as_millis() < STOP_TIMEOUT.as_millis());
+const _: () = assert!(AGENT_GRACE.as_millis() < CUT_TIMEOUT.as_millis(), "the agent ends its child while the coordinator waits");

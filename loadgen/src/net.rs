@@ -1,4 +1,22 @@
 //! The network between servers and hosts: what links a run asks for, and what they are made of.
+//!
+//! A local run's links ([`Links`]) are veth pairs between network namespaces and a bridge, shaped both ways; where the
+//! machine does not let that be, the run goes over loopback and says why ([`Medium`]).
+
+mod counters;
+mod links;
+mod medium;
+mod meter;
+mod shape;
+mod stale;
+mod tools;
+
+pub use counters::{mtu_of_loopback, passed};
+pub use links::{End, Fallback, Links};
+pub use medium::Medium;
+pub use meter::{Meter, Sent, WireCounts};
+pub use shape::{ETHERNET_BYTES, Shape, goodput_bits_per_s};
+pub use stale::clean_up_stale;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -5,6 +5,7 @@ use crate::limits::{FRAME_BYTES, MESSAGE_BYTES, PAPER_FRAME_BYTES};
 use crate::net::{LINK_DEFAULT, Link};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
 
@@ -212,6 +213,19 @@ impl Plan {
         u64::from(self.warmup) + u64::from(self.rounds)
     }
 
+    /// The time between the planned instants of two rounds; none in lockstep. A rate that is none counts as lockstep.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        self.rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok())
+    }
+
+    /// Rounds that a host submits ahead of the one that is being delivered. In open loop as many as the servers take,
+    /// which is one: a round's planned instant does not wait for the round before.
+    #[must_use]
+    pub fn rounds_ahead(&self) -> u32 {
+        if self.interval().is_some() { 1 } else { self.ahead }
+    }
+
     /// The epochs that its rounds run in.
     #[must_use]
     pub fn epochs(&self) -> u32 {
@@ -381,6 +395,17 @@ pub(crate) mod tests {
         assert_eq!(plan.roster(3), 4..=13, "nobody goes at the end of the run");
         let endless = Plan { epoch_rounds: 0, ..plan };
         assert_eq!((endless.epochs(), endless.epoch_of(8)), (1, 0));
+    }
+
+    #[test]
+    fn a_rate_is_an_interval_and_lets_rounds_overlap() {
+        let plan = plan();
+        assert_eq!((plan.interval(), plan.rounds_ahead()), (None, 0));
+        let open = Plan { rate: Some(2.5), ..plan.clone() };
+        assert_eq!((open.interval(), open.rounds_ahead()), (Some(Duration::from_millis(400)), 1));
+        for none in [0.0, -1.0, f64::NAN] {
+            assert_eq!(Plan { rate: Some(none), ..plan.clone() }.interval(), None);
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The table that a person reads at the end of a run.
 
 mod costs;
+mod link;
 
 use crate::latency::Percentiles;
+use crate::limits::START_LATE_MAX;
 use crate::plan::{Peers, Plan, Verify};
 use crate::result::{RunResult, ServerResult};
 use crate::units::{bits_per_s, memory, micros, seconds, thousands, traffic};
@@ -23,8 +25,10 @@ pub fn render(result: &RunResult) -> String {
     costs::partitions(&mut table, result);
     times(&mut table, result);
     costs::costs(&mut table, result);
+    link::link(&mut table, result);
     servers(&mut table, result);
     hosts(&mut table, result);
+    clocks(&mut table, result);
     roof(&mut table, result);
     verdict(&mut table, result);
     table.text
@@ -66,10 +70,12 @@ fn head(table: &mut Table, result: &RunResult) {
         environment.cpu,
         environment.cores,
         environment.kernel,
-        environment.hosts,
+        // Why links were not shaped, which follows, has a line of its own.
+        environment.hosts.split(';').next().unwrap_or_default(),
         thousands(environment.mtu),
         environment.git_commit
     ));
+    table.line(&link::in_words(result));
 }
 
 fn plan_in_words(plan: &Plan) -> String {
@@ -165,6 +171,31 @@ fn times(table: &mut Table, result: &RunResult) {
     latency("  generate, a member", &result.stages_us.generate);
     latency("  round trip, a connection", &result.stages_us.round_trip);
     latency("  reconstruct, a tile", &result.stages_us.reconstruct);
+    load(table, result);
+}
+
+/// How rounds were planned, and what latencies count from.
+fn load(table: &mut Table, result: &RunResult) {
+    let load = &result.load;
+    let achieved = load.achieved_rate.map_or_else(String::new, |rate| format!("{rate:.3} rounds/s"));
+    match load.rate {
+        None => table.line(&format!(
+            "(lockstep, {achieved}: a round begins when the last one is done; latencies count from when a round's shares \
+             are begun)"
+        )),
+        Some(rate) => table.line(&format!(
+            "(open loop at {rate} rounds/s: {} slot{} missed, {achieved}; times and latencies count from a round's \
+             planned instant)",
+            thousands(load.missed_slots),
+            if load.missed_slots == 1 { "" } else { "s" },
+        )),
+    }
+    if load.start_late_seconds > START_LATE_MAX.as_secs_f64() {
+        table.line(&format!(
+            "(a host was ready {} after the instant at which all hosts were to begin)",
+            seconds(load.start_late_seconds)
+        ));
+    }
 }
 
 fn servers(table: &mut Table, result: &RunResult) {
@@ -201,6 +232,19 @@ fn hosts(table: &mut Table, result: &RunResult) {
                 traffic(host.bytes_out),
             ],
         );
+    }
+}
+
+/// How clocks of other machines stand to this one's; every latency is measured on one clock alone.
+fn clocks(table: &mut Table, result: &RunResult) {
+    if result.clocks.is_empty() {
+        return;
+    }
+    table.section("Clocks", &["ahead by", "at most +-", "round trip"]);
+    for clock in &result.clocks {
+        let time = |microseconds: f64| format!("{microseconds:.1} us");
+        let figures = [clock.offset_us, clock.round_trip_us / 2.0, clock.round_trip_us].map(time);
+        table.row(&clock.name, &figures);
     }
 }
 

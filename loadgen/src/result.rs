@@ -6,15 +6,20 @@ mod checks;
 mod costs;
 mod faults;
 mod limited_by;
+mod load;
+mod link;
 
 use crate::control::{DialReport, EpochReport, Flow, PlayReport, ServerReport, Totals};
 use crate::coordinator::stage::Play;
 use crate::cost::{PartitionsCost, partitions};
 use crate::environment::Environment;
 use crate::latency::{Percentiles, merge, nearest_rank};
+use crate::net::Medium;
 use crate::plan::Plan;
 use crate::roof::Roof;
 use limited_by::Load;
+pub use load::LoadResult;
+pub use link::{HostLink, LinkResult, ServerLink};
 use serde::{Deserialize, Serialize};
 
 /// The schema's name and version.
@@ -23,11 +28,14 @@ pub const SCHEMA: &str = "twincast-result/1";
 /// What the coordinator collected.
 pub(crate) struct Measured {
     pub(crate) plan: Plan,
+    /// What joined servers and hosts.
+    pub(crate) medium: Medium,
     pub(crate) environment: Environment,
     pub(crate) dial: Vec<DialReport>,
     pub(crate) play: Play,
     /// How often the fault was done, if the plan has one that a proxy does.
     pub(crate) faults_done: u64,
+    pub(crate) clocks: Vec<ClockResult>,
     pub(crate) roof: Option<Roof>,
     /// Children that did not stop when they were told to.
     pub(crate) bad_to_stop: Vec<String>,
@@ -59,13 +67,16 @@ pub struct RunResult {
     pub bytes: Vec<Bytes>,
     /// What was done to the run, and what that had to cause.
     pub fault: Option<FaultResult>,
+    /// How the rounds were planned, and how that was kept.
+    pub load: LoadResult,
     /// Seconds of a round on its slowest host.
     pub round_seconds: RoundSeconds,
     /// Seconds with a round in flight.
     pub delivering_seconds: f64,
     /// Seconds from the coordinator's order to the last host's report.
     pub wall_seconds: f64,
-    /// From a host's planned instant of a round to the decoding of a sender's own cell, microseconds.
+    /// From a sender's planned instant of a round (lockstep: when its shares are begun) to the decoding of its own cell,
+    /// microseconds.
     pub message_latency_us: Percentiles,
     /// From a host's planned instant of a round to a message's acceptance there, microseconds.
     pub delivery_latency_us: Percentiles,
@@ -75,12 +86,16 @@ pub struct RunResult {
     pub servers: Vec<ServerResult>,
     /// Host by host.
     pub hosts: Vec<HostResult>,
-    /// Bytes sent over the loopback interface while the rounds were played, everybody's.
+    /// The clocks of servers and hosts on other machines. No latency depends on them.
+    pub clocks: Vec<ClockResult>,
+    /// Bytes that the interfaces of all servers and hosts sent while the rounds were played; on loopback, everybody's.
     pub interface_bytes: u64,
     /// The part of all cores' time that was not idle, whoever used it.
     pub machine_busy: f64,
     /// What plain sends take on the same machine.
     pub roof: Roof,
+    /// The links, and what they carried.
+    pub link: LinkResult,
     /// What limited the run, in one sentence.
     pub limited_by: String,
     /// What is wrong with the run, a sentence each; empty: every check passed.
@@ -252,6 +267,20 @@ pub struct HostResult {
     pub bytes_out: u64,
     /// Segments sent again.
     pub retransmits: u64,
+    /// Rounds that it began a whole interval or more late (open loop).
+    pub missed_slots: u64,
+}
+
+/// Another machine's clock against the coordinator's, read before its process was started there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockResult {
+    /// The server or host, and where it is.
+    pub name: String,
+    /// How far it is ahead, in microseconds: right to half of the round trip.
+    pub offset_us: f64,
+    /// Of the quickest of the looks at it, in microseconds.
+    pub round_trip_us: f64,
 }
 
 impl Bytes {
@@ -268,16 +297,18 @@ impl RunResult {
     /// # Errors
     /// A sentence: a host's histogram cannot be read.
     pub(crate) fn of(measured: Measured) -> Result<RunResult, String> {
-        let Measured { plan, environment, dial, play, faults_done, roof, bad_to_stop } = measured;
+        let Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop } = measured;
         let percentiles = |of: fn(&PlayReport) -> &String| {
             merge(play.hosts.iter().map(|host| of(host).as_str())).map(|all| Percentiles::of(&all))
         };
         let mut totals = Totals::default();
         play.hosts.iter().for_each(|host| totals.add(&host.totals));
+        let load = LoadResult::of(&plan, &dial, &play.hosts);
         let dial = dial_of_all(&dial);
         let delivering_seconds = delivering_seconds(&play.hosts);
         let rounds = slowest(&play.hosts);
-        let limited_by = limited_by::sentence(&Load::of(&plan, &environment, &play));
+        let link = link::result(&plan, &medium, &play, delivering_seconds);
+        let limited_by = limited_by::sentence(&Load::of(&plan, &environment, &play, &link));
         let servers = play.servers.iter();
         let epochs = costs::epochs(&play.hosts);
         let messages = play.hosts.iter().fold(Flow::default(), |all, host| all + host.messages);
@@ -291,6 +322,7 @@ impl RunResult {
             epochs,
             partitions: partitions(&plan)?,
             fault: faults::result(&plan, &totals, faults_done),
+            load,
             round_seconds: RoundSeconds {
                 p50: nearest_rank(&rounds, 0.5),
                 p99: nearest_rank(&rounds, 0.99),
@@ -309,9 +341,11 @@ impl RunResult {
                 .map(|server| server_result(server, delivering_seconds, play.wall_seconds))
                 .collect(),
             hosts: play.hosts.iter().map(host_result).collect(),
+            clocks,
             interface_bytes: play.interface_bytes,
             machine_busy: play.machine_busy,
             roof: roof.unwrap_or(Roof::NONE),
+            link,
             limited_by,
             failures: Vec::new(),
             plan,
@@ -323,7 +357,7 @@ impl RunResult {
 }
 
 /// Round by round, the seconds of the slowest host.
-fn slowest(hosts: &[PlayReport]) -> Vec<f64> {
+pub(crate) fn slowest(hosts: &[PlayReport]) -> Vec<f64> {
     let rounds = hosts.iter().map(|host| host.round_seconds.len()).max().unwrap_or(0);
     let of_round = |round: usize| hosts.iter().filter_map(move |host| host.round_seconds.get(round)).copied();
     (0..rounds).map(|round| of_round(round).fold(0.0, f64::max)).collect()
@@ -376,6 +410,7 @@ fn host_result(host: &PlayReport) -> HostResult {
         bytes_in: host.bytes_in.iter().sum(),
         bytes_out: host.bytes_out.iter().sum(),
         retransmits: host.retransmits,
+        missed_slots: host.missed_slots,
     }
 }
 

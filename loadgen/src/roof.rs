@@ -192,6 +192,7 @@ fn roof_plan(of: &Plan) -> Plan {
         fault: None,
         users_per_connection: users.div_ceil(connections),
         ahead: 0,
+        rate: None,
         verify: Verify::Count,
         ..of.clone()
     };

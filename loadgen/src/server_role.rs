@@ -6,13 +6,20 @@ use crate::limits::{PEER_TIMEOUT_SPARE_MS, dial_timeout_ms, round_timeout_ms};
 use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use std::fmt::Write as _;
-use std::io::{BufRead as _, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use twincast_protocol::format::Scheme;
 use twincast_server::Server;
 use twincast_server::config::Config;
+
+/// The server says this often, unasked, how things stand.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What the two servers of a run do not have in common.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +32,8 @@ pub struct Ends<'a> {
     pub parts_box: Option<&'a Path>,
     /// Where it listens for clients.
     pub listen: SocketAddr,
+    /// The port that S2 takes the link on; 0 for a free one.
+    pub link_port: u16,
     /// The other server's address.
     pub peer: IpAddr,
 }
@@ -34,7 +43,14 @@ impl Ends<'_> {
     #[must_use]
     pub fn loopback(side: u8) -> Ends<'static> {
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
-        Ends { side, link: None, parts_box: None, listen: SocketAddr::new(address, 0), peer: address }
+        Ends {
+            side,
+            link: None,
+            parts_box: None,
+            listen: SocketAddr::new(address, 0),
+            link_port: 0,
+            peer: address,
+        }
     }
 }
 
@@ -61,7 +77,11 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     if plan.linked {
         let end = match (side, ends.link) {
             (1, Some(address)) => format!("connect = \"{address}\""),
-            _ => format!("listen = \"{}\"\npeer = \"{}\"", SocketAddr::new(ends.listen.ip(), 0), ends.peer),
+            _ => format!(
+                "listen = \"{}\"\npeer = \"{}\"",
+                SocketAddr::new(ends.listen.ip(), ends.link_port),
+                ends.peer
+            ),
         };
         let peer_timeout_ms = round_timeout_ms(plan) + PEER_TIMEOUT_SPARE_MS;
         put(format!("\n[link]\n{end}\npeer_timeout_ms = {peer_timeout_ms}\n"));
@@ -113,20 +133,20 @@ fn group_text(plan: &Plan, id: u32) -> String {
 /// [`ServerNews::Failed`] first.
 pub fn run() -> anyhow::Result<()> {
     let mut server = None;
-    for line in std::io::stdin().lock().lines() {
+    for line in io::stdin().lock().lines() {
         match (serde_json::from_str(&line?)?, &server) {
             (ServerOrder::Start { config }, None) => match start(&config) {
                 Ok(started) => {
                     let (address, link) = (started.address(), started.link_address());
                     tell(&ServerNews::Ready { address, link })?;
-                    server = Some(started);
+                    server = Some(Running::new(started)?);
                 }
                 Err(sentence) => {
                     tell(&ServerNews::Failed(sentence.clone()))?;
                     anyhow::bail!(sentence);
                 }
             },
-            (ServerOrder::Report, Some(server)) => tell(&ServerNews::Report(report(server)))?,
+            (ServerOrder::Report, Some(running)) => tell(&ServerNews::Report(running.counted.report()))?,
             (ServerOrder::Stop, _) => return stop(server),
             (order, _) => anyhow::bail!("an order came out of turn: {order:?}"),
         }
@@ -140,34 +160,76 @@ fn start(config: &str) -> Result<Server, String> {
     Server::start(config).map_err(|error| error.to_string())
 }
 
-fn stop(server: Option<Server>) -> anyhow::Result<()> {
-    if let Some(server) = server {
-        server.stop().map_err(|error| anyhow::anyhow!("the server did not end well: {error}"))?;
+fn stop(server: Option<Running>) -> anyhow::Result<()> {
+    if let Some(running) = server {
+        running.stop().map_err(|error| anyhow::anyhow!("the server did not end well: {error}"))?;
     }
     tell(&ServerNews::Stopped)
 }
 
-fn report(server: &Server) -> ServerReport {
-    let counters = server.counters();
-    ServerReport {
-        egress_bytes: counters.egress_bytes,
-        egress_shares: counters.egress_shares,
-        link_bytes: server.metrics().link_bytes_out.load(Ordering::Relaxed),
-        cpu_seconds: cpu_seconds(),
-        peak_rss_bytes: peak_rss_bytes(),
-        zero_copy_sends: counters.zero_copy_sends,
-        zero_copy_copied: counters.zero_copy_copied,
-        slow_readers_closed: counters.slow_readers_closed,
-        tcp_busy_us: counters.tcp_busy_us,
-        tcp_rwnd_limited_us: counters.tcp_rwnd_limited_us,
-        tcp_sndbuf_limited_us: counters.tcp_sndbuf_limited_us,
-        tcp_retransmits: counters.tcp_retransmits,
-        interface: crate::control::InterfaceBytes::default(),
+/// A server, and the thread that says every second what it has counted.
+struct Running {
+    counted: Arc<Counted>,
+    /// Nothing is ever sent: the thread ends when it is dropped.
+    seconds: Sender<()>,
+    teller: JoinHandle<()>,
+}
+
+struct Counted {
+    server: Server,
+    start: Instant,
+}
+
+impl Running {
+    fn new(server: Server) -> io::Result<Running> {
+        let counted = Arc::new(Counted { server, start: Instant::now() });
+        let (seconds, ended) = channel();
+        let reader = counted.clone();
+        let tell_seconds = move || {
+            while ended.recv_timeout(SECOND) == Err(RecvTimeoutError::Timeout) {
+                // Nobody listens: the end of the orders tells the main thread the same.
+                if tell(&ServerNews::Second(reader.report())).is_err() {
+                    return;
+                }
+            }
+        };
+        let teller = std::thread::Builder::new().name("seconds".into()).spawn(tell_seconds)?;
+        Ok(Running { counted, seconds, teller })
+    }
+
+    /// Stops the thread, and then the server: nothing is said after [`ServerNews::Stopped`].
+    fn stop(self) -> io::Result<()> {
+        drop(self.seconds);
+        self.teller.join().map_err(|_| io::Error::other("the thread that tells seconds panicked"))?;
+        let counted = Arc::into_inner(self.counted).expect("the thread that shared it has ended");
+        counted.server.stop()
+    }
+}
+
+impl Counted {
+    fn report(&self) -> ServerReport {
+        let counters = self.server.counters();
+        ServerReport {
+            at_s: self.start.elapsed().as_secs_f64(),
+            egress_bytes: counters.egress_bytes,
+            egress_shares: counters.egress_shares,
+            link_bytes: self.server.metrics().link_bytes_out.load(Ordering::Relaxed),
+            cpu_seconds: cpu_seconds(),
+            peak_rss_bytes: peak_rss_bytes(),
+            zero_copy_sends: counters.zero_copy_sends,
+            zero_copy_copied: counters.zero_copy_copied,
+            slow_readers_closed: counters.slow_readers_closed,
+            tcp_busy_us: counters.tcp_busy_us,
+            tcp_rwnd_limited_us: counters.tcp_rwnd_limited_us,
+            tcp_sndbuf_limited_us: counters.tcp_sndbuf_limited_us,
+            tcp_retransmits: counters.tcp_retransmits,
+            interface: crate::net::passed(self.server.address().ip()),
+        }
     }
 }
 
 fn tell(news: &ServerNews) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, news)?;
     stdout.write_all(b"\n")?;
     Ok(stdout.flush()?)

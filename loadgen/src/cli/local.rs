@@ -1,9 +1,10 @@
 //! `twincast-loadgen local`: a run on this machine.
 
+use super::keep::KeepArgs;
 use super::plan::PlanArgs;
 use crate::coordinator::Outputs;
+use crate::experiment::Experiment;
 use clap::Args;
-use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,8 +26,10 @@ Examples:
       every user on a connection of its own
   twincast-loadgen local --verify count --ahead 1
       the servers' pace, little held up by the clients' work
-  twincast-loadgen local --json result.json
-      the same figures for a program (loadgen/RESULT.md)";
+  twincast-loadgen local --repeats 5 --find-rate
+      five runs, their spread, and the highest round rate that loses nothing
+  twincast-loadgen local --json result.json --results off
+      the same figures for a program (loadgen/RESULT.md), and no folder of results";
 
 /// The flags of `local`.
 #[derive(Debug, Args)]
@@ -36,18 +39,24 @@ pub struct LocalArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
 
-    /// Also write the result to this file, schema twincast-result/1 (loadgen/RESULT.md tells every field)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Leave out the roof: what plain sends of ready buffers to the same readers take on this machine
-    #[arg(long)]
-    no_roof: bool,
+    /// How often, and what is kept.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 impl LocalArgs {
+    /// One plan, run as often as the flags say.
+    ///
+    /// # Errors
+    /// A sentence: two flags do not go together.
+    pub fn experiment(&self) -> Result<Experiment, String> {
+        let plan = self.plan.plan()?;
+        let name = format!("local-n{}", plan.group);
+        self.keep.experiment(vec![plan], name)
+    }
+
     /// What the run makes besides its table.
     pub fn outputs(&self) -> Outputs {
-        Outputs { json: self.json.clone(), roof: !self.no_roof && !self.plan.has_fault() }
+        self.keep.outputs(self.plan.has_fault())
     }
 }

@@ -7,19 +7,25 @@ use crate::fault::Fault;
 use crate::limits::{
     ANNOUNCE_ROUNDS_MIN, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX, FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN,
     GROUPS_MAX, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
-    ROUNDS_MAX, SLOTS_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
+    ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::plan::{Peers, Plan, ProfileName, Verify, frame_bytes_default, message_bytes_max};
 use clap::Args;
 
 const HOSTS_DEFAULT: u32 = 5;
+const GROUP_DEFAULT: u32 = 1_000;
 
 /// The flags that describe a run.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
-    /// Members of each group, n. Every round moves n x n shares out of each server
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = within(GROUP_MIN, GROUP_MAX))]
+    /// Members of each group, n. Every round moves n x n shares out of each server. `sweep` takes several, as in
+    /// 100,500,1000 [default: 1000; sweep: 100,500,1000,2000,5000]
+    #[arg(long = "group", value_name = "N", value_delimiter = ',', value_parser = within(GROUP_MIN, GROUP_MAX))]
+    sizes: Vec<u32>,
+
+    /// The one of them that a plan is made for.
+    #[arg(skip)]
     group: u32,
 
     /// Independent groups of that size on the same two servers
@@ -125,7 +131,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "U", value_parser = within(1, USERS_PER_CONNECTION_MAX))]
     users_per_connection: Option<u32>,
 
-    /// Rounds submitted ahead of the one being delivered, 0 or 1. With 1 the link is never idle between rounds
+    /// Rounds submitted ahead of the one being delivered, 0 or 1. With 1 the link is never idle between rounds; with
+    /// --rate it always is 1
     #[arg(long, value_name = "A", default_value = "0", value_parser = within(0, 1))]
     ahead: u32,
 
@@ -160,6 +167,40 @@ impl PlanArgs {
     /// # Errors
     /// A sentence with the flag, its bound and the remedy: two flags do not go together.
     pub fn plan(&self) -> Result<Plan, String> {
+        match self.sizes.as_slice() {
+            [] => self.plan_for(GROUP_DEFAULT),
+            [group] => self.plan_for(*group),
+            [first, ..] => Err(format!(
+                "--group has {} sizes: give one, as in --group {first}, or use sweep, which takes several",
+                self.sizes.len()
+            )),
+        }
+    }
+
+    /// A run for each group size, in their order; for those of `default` where none is given.
+    ///
+    /// # Errors
+    /// As [`PlanArgs::plan`], for the first size that does not go with the other flags; or a size that comes twice.
+    pub fn plans(&self, default: &[u32]) -> Result<Vec<Plan>, String> {
+        let sizes = if self.sizes.is_empty() { default } else { &self.sizes };
+        if sizes.len() > SWEEP_MAX {
+            return Err(format!("--group has {} sizes; give at most {SWEEP_MAX}", sizes.len()));
+        }
+        if let Some(twice) = (1..sizes.len()).find(|index| sizes[..*index].contains(&sizes[*index])) {
+            return Err(format!("--group has {} twice; give each size once, and --repeats K", sizes[twice]));
+        }
+        sizes.iter().map(|group| self.plan_for(*group)).collect()
+    }
+
+    /// The run that the flags describe, as if `--group` had been this; hosts, connections and buffers follow.
+    ///
+    /// # Errors
+    /// As [`PlanArgs::plan`].
+    pub fn plan_for(&self, group: u32) -> Result<Plan, String> {
+        PlanArgs { group, ..self.clone() }.plan_of_its_group()
+    }
+
+    fn plan_of_its_group(&self) -> Result<Plan, String> {
         self.refuse()?;
         let hosts = self.hosts.unwrap_or(HOSTS_DEFAULT.min(self.group));
         let users_per_connection =
@@ -195,7 +236,7 @@ impl PlanArgs {
             round_timeout_ms: self.round_timeout_ms(),
             fault: self.fault,
             users_per_connection,
-            ahead: self.ahead,
+            ahead: if self.rate.is_some() { 1 } else { self.ahead },
             verify: self.verify,
             seed: self.seed,
             host_skew_bytes: host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
@@ -212,6 +253,11 @@ impl PlanArgs {
         let most = message_bytes_max(&format, plan.keys);
         let whole = self.frame_bytes.is_some() || plan.profile.is_paper();
         Ok(if whole { most } else { most.min(MESSAGE_BYTES) })
+    }
+
+    /// Whether a round rate is given.
+    pub fn has_rate(&self) -> bool {
+        self.rate.is_some()
     }
 
     /// Whether something is broken on purpose.

@@ -1,6 +1,5 @@
 //! One child process: this binary in another role, with its streams.
 
-use super::place::Site;
 use crate::limits::LOG_LINES_KEPT;
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader};
@@ -11,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A running child whose log is being kept.
-pub(super) struct ChildProcess {
+pub(crate) struct ChildProcess {
     child: Child,
     log: Arc<Mutex<VecDeque<String>>>,
     log_reader: Option<JoinHandle<()>>,
@@ -21,20 +20,15 @@ impl ChildProcess {
     /// Starts this binary in a role. The child has a process group of its own, so that a terminal's Ctrl-C reaches
     /// the coordinator only, which then stops its children in order. The kernel kills it when the thread that
     /// called this ends (`process::become_child`).
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &std::path::Path,
         role: &str,
-        site: &Site,
+        namespace: Option<&str>,
         name: &str,
     ) -> io::Result<(ChildProcess, ChildStdin, ChildStdout)> {
         let mut command = Command::new(program);
         command.arg(role);
-        match site {
-            Site::Here => {}
-            Site::Namespace(namespace) => {
-                command.args(["--namespace", namespace]);
-            }
-        }
+        command.args(namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         let mut child = command
             .process_group(0)
             .stdin(Stdio::piped())
@@ -50,7 +44,7 @@ impl ChildProcess {
     }
 
     /// Waits for its end, at most so long; `None` if it lives on.
-    pub(super) fn end(&mut self, time: Duration) -> Option<ExitStatus> {
+    pub(crate) fn end(&mut self, time: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + time;
         loop {
             match self.child.try_wait() {
@@ -63,13 +57,13 @@ impl ChildProcess {
     }
 
     /// Kills it, and waits until the kernel has cleared it away. No harm if it is gone already.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// The last lines of its log; all of them, if it has ended.
-    pub(super) fn log(&mut self) -> Vec<String> {
+    pub(crate) fn log(&mut self) -> Vec<String> {
         if let (Some(_), Some(reader)) = (self.end(Duration::ZERO), self.log_reader.take()) {
             let _ = reader.join();
         }
@@ -78,7 +72,7 @@ impl ChildProcess {
 }
 
 /// How a process ended, as the rest of a sentence.
-pub(super) fn ending(status: ExitStatus) -> String {
+pub(crate) fn ending(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("was killed by signal {signal}"),
         (_, Some(0)) => "ended before it was told to".into(),

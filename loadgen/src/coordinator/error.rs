@@ -31,6 +31,15 @@ pub enum RunError {
         /// The last lines of its log.
         log: Vec<String>,
     },
+    /// A child on another machine could not be started: nobody is there, or it is not let in, or it is not the same
+    /// build.
+    #[error("{name} {what}")]
+    Far {
+        /// Which child, and where.
+        name: String,
+        /// What is wrong, as the rest of a sentence.
+        what: String,
+    },
     /// A child said nothing for longer than the phase allows.
     #[error("{name} said nothing for {} s while {phase}", silence.as_secs())]
     Silent {

@@ -10,9 +10,13 @@ use crate::environment::{MachineTime, loopback_bytes};
 use crate::fault::FaultKind;
 use crate::fault::proxy::Proxy;
 use crate::limits::{
-    ANSWER_TIMEOUT, COUNTED_RETRY, COUNTED_TIMEOUT, START_TIMEOUT, dial_silence_max, pairs, round_silence_max,
+    ANSWER_TIMEOUT, COUNTED_RETRY, COUNTED_TIMEOUT, START_LEAD, START_LEAD_FAR, START_TIMEOUT,
+    dial_silence_max, pairs, round_silence_max,
 };
+use crate::net::{Links, Medium, Meter, WireCounts, goodput_bits_per_s};
 use crate::plan::Plan;
+use crate::process::now_ns;
+use crate::result::ClockResult;
 use crate::server_role::{Ends, config_text};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,8 +29,13 @@ pub(crate) struct Stage {
     hosts: Vec<PeerId>,
     /// What dialling took, host by host.
     pub(crate) dial: Vec<DialReport>,
+    /// The clocks of those that are on other machines.
+    pub(crate) clocks: Vec<ClockResult>,
     /// What does the fault, if the plan has one.
     proxy: Option<Proxy>,
+    /// What reads the counters of shaped links.
+    meter: Option<Meter>,
+    medium: Medium,
     _parts_box: Option<Folder>,
 }
 
@@ -41,8 +50,10 @@ pub(crate) struct Play {
     pub(crate) wall_seconds: f64,
     /// The part of all cores' time that was not idle, whoever used it.
     pub(crate) machine_busy: f64,
-    /// Bytes sent over the loopback interface, everybody's.
+    /// Bytes that the interfaces of all servers and hosts sent; on loopback, everybody's.
     pub(crate) interface_bytes: u64,
+    /// What shaped links carried.
+    pub(crate) wire: Option<WireCounts>,
 }
 
 impl Stage {
@@ -53,8 +64,13 @@ impl Stage {
         plan: &Plan,
         progress: &mut Progress,
     ) -> Result<Stage, RunError> {
+        let medium = deployment.medium.clone();
+        let rate_bits_per_s = medium.rate_bits_per_s(&plan.link);
+        let goodput = rate_bits_per_s.map(|rate| goodput_bits_per_s(rate, plan.link.mtu));
+        progress.watch(&mut team.series, plan, goodput);
         progress.spin("starting two servers");
         let parts_box = box_folder(plan)?;
+        let meter = deployment.links.as_ref().and_then(Links::meter);
         let (servers, addresses) =
             start_servers(team, deployment, plan, parts_box.as_ref().map(Folder::path))?;
         let proxy = proxy(team, deployment, plan, addresses)?;
@@ -63,14 +79,31 @@ impl Stage {
         let mut hosts = Vec::new();
         for (host, place) in (0..plan.hosts).zip(&deployment.hosts) {
             let peer = team.start(Role::Host, place.name.clone(), &place.site)?;
-            team.tell(peer, &HostOrder::Start { plan: plan.clone(), host, servers: seen, start_ns: None });
-            hosts.push(peer);
+            hosts.push((host, peer));
         }
+        let begin = Beginning::soon(team, hosts.iter().map(|(_, peer)| *peer));
+        for (host, peer) in &hosts {
+            let start_ns = Some(begin.of(team, *peer));
+            let start = HostOrder::Start { plan: plan.clone(), host: *host, servers: seen, start_ns };
+            team.tell(*peer, &start);
+        }
+        let hosts: Vec<PeerId> = hosts.into_iter().map(|(_, peer)| peer).collect();
         let dial = team.gather(&hosts, "dialling", dial_silence_max(plan), |_, news| match news {
             News::Host(HostNews::Dialled(report)) => Take::Done(report),
             news => Take::Unexpected(news),
         })?;
-        Ok(Stage { plan: plan.clone(), servers, hosts, dial, proxy, _parts_box: parts_box })
+        let clocks = servers.iter().chain(&hosts).filter_map(|peer| clock(team, *peer)).collect();
+        Ok(Stage {
+            plan: plan.clone(),
+            servers,
+            hosts,
+            dial,
+            clocks,
+            proxy,
+            meter,
+            medium,
+            _parts_box: parts_box,
+        })
     }
 
     /// Plays so many rounds.
@@ -82,9 +115,15 @@ impl Stage {
         progress: &mut Progress,
     ) -> Result<Play, RunError> {
         let before = self.server_reports(team)?;
+        let wire_before = self.wire()?;
         progress.rounds(phase, rounds);
+        let begin = Beginning::soon(team, self.hosts.iter().copied());
+        for host in &self.hosts {
+            let start_ns = Some(begin.of(team, *host));
+            team.tell(*host, &HostOrder::Play { rounds, start_ns });
+        }
+        begin.wait();
         let (machine, interface, start) = (MachineTime::now(), loopback_bytes(), Instant::now());
-        self.hosts.iter().for_each(|host| team.tell(*host, &HostOrder::Play { rounds, start_ns: None }));
         let mut closed = vec![0; self.hosts.len()];
         let cells = pairs(&self.plan);
         let hosts =
@@ -100,11 +139,15 @@ impl Stage {
             })?;
         let wall_seconds = start.elapsed().as_secs_f64();
         let machine_busy = machine.busy_since();
-        let interface_bytes = loopback_bytes().saturating_sub(interface);
+        let wire = self.wire()?.zip(wire_before).map(|(after, before)| after.since(before));
+        let on_loopback = loopback_bytes().saturating_sub(interface);
         let received =
             [0, 1].map(|server| hosts.iter().map(|host: &PlayReport| host.bytes_in[server]).sum::<u64>());
         let servers = self.grown(team, &before, received)?;
-        Ok(Play { hosts, servers, wall_seconds, machine_busy, interface_bytes })
+        let by_ends = hosts.iter().map(|host| host.interface.sent);
+        let by_ends = by_ends.chain(servers.iter().map(|server| server.interface.sent)).sum();
+        let interface_bytes = if matches!(self.medium, Medium::Loopback(_)) { on_loopback } else { by_ends };
+        Ok(Play { hosts, servers, wall_seconds, machine_busy, interface_bytes, wire })
     }
 
     /// Where each host takes the connections of the roof's senders.
@@ -130,6 +173,12 @@ impl Stage {
     /// Connections of each server.
     pub(crate) fn connections(&self) -> u64 {
         machine::connections(&self.plan)
+    }
+
+    /// What shaped links have carried so far.
+    fn wire(&self) -> Result<Option<WireCounts>, RunError> {
+        let refused = |error| RunError::News(format!("the links' counters cannot be read: {error}"));
+        self.meter.as_ref().map(Meter::read).transpose().map_err(refused)
     }
 
     /// What the servers' counters grew by: asked again, for a while, until they count all that hosts have received. A
@@ -160,6 +209,42 @@ impl Stage {
     }
 }
 
+/// The instant at which all hosts begin.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    instant: Instant,
+    here_ns: u64,
+}
+
+impl Beginning {
+    /// As soon as all of these can have been told.
+    fn soon(team: &Team, mut peers: impl Iterator<Item = PeerId>) -> Beginning {
+        let far = peers.any(|peer| team.clock(peer).is_some());
+        let lead = if far { START_LEAD_FAR } else { START_LEAD };
+        Beginning { instant: Instant::now() + lead, here_ns: now_ns() + lead.as_nanos() as u64 }
+    }
+
+    /// By a peer's clock, in nanoseconds since 1970.
+    fn of(self, team: &Team, peer: PeerId) -> u64 {
+        team.clock(peer).unwrap_or_default().there(self.here_ns)
+    }
+
+    /// Until then nothing is measured. News wait in their channel.
+    fn wait(self) {
+        std::thread::sleep(self.instant.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// How a peer's clock stands to this machine's, if that is another machine's.
+fn clock(team: &Team, peer: PeerId) -> Option<ClockResult> {
+    let clock = team.clock(peer)?;
+    Some(ClockResult {
+        name: team.name(peer).to_owned(),
+        offset_us: clock.offset_ns as f64 / 1e3,
+        round_trip_us: clock.round_trip_ns as f64 / 1e3,
+    })
+}
+
 /// Where S2 keeps what it keeps for members who are away.
 fn box_folder(plan: &Plan) -> Result<Option<Folder>, RunError> {
     if plan.box_mib == 0 {
@@ -187,7 +272,8 @@ fn start_servers(
             _ => [&deployment.servers[1], &deployment.servers[0]],
         };
         let server = team.start(Role::Server, place.name.clone(), &place.site)?;
-        let ends = Ends { side, link, parts_box, listen: place.socket(), peer: peer.address };
+        let (listen, link_port, peer) = (place.socket(), place.link_port, peer.address);
+        let ends = Ends { side, link, parts_box, listen, link_port, peer };
         let config = config_text(plan, &ends);
         team.tell(server, &ServerOrder::Start { config });
         let ready = team.gather(&[server], "starting", START_TIMEOUT, |_, news| match news {
@@ -218,6 +304,7 @@ fn proxy(
 /// What the counters grew by; the resident set is the later one.
 fn growth(before: &ServerReport, after: &ServerReport) -> ServerReport {
     ServerReport {
+        at_s: after.at_s - before.at_s,
         egress_bytes: after.egress_bytes.saturating_sub(before.egress_bytes),
         egress_shares: after.egress_shares.saturating_sub(before.egress_shares),
         link_bytes: after.link_bytes.saturating_sub(before.link_bytes),

@@ -1,18 +1,22 @@
 //! The processes of a run behind one channel: orders go out as JSON lines, news come in as events.
 //!
-//! A peer is a pair of line streams. Today they are the standard streams of a child process; a peer whose streams are
-//! a connection to an agent joins in the same way and merely has no child to wait for.
+//! A peer is a pair of line streams: the standard streams of a child process, or the connection to an agent that has
+//! such a child.
 
 #![allow(clippy::large_enum_variant, reason = "events come a few times a second")]
 
+pub(crate) use super::role::{News, Role};
+
 use super::RunError;
 use super::child::{ChildProcess, ending};
+use super::clock::Clock;
+use super::far::{self, Far, FarHold};
 use super::place::Site;
 use super::series::Series;
 use super::signals::SignalWatch;
-use crate::control::{HostNews, ServerNews};
+use super::ssh;
+use crate::agent::Ended;
 use crate::limits::{ANSWER_TIMEOUT, BLAME_TIME, CUT_TIMEOUT, LINE_BYTES_MAX, STOP_TIMEOUT};
-use crate::roof::SenderNews;
 use serde::Serialize;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -23,59 +27,16 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerId(usize);
 
-/// What a peer is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Server,
-    Host,
-    RoofSender,
-}
-
-impl Role {
-    fn subcommand(self) -> &'static str {
-        match self {
-            Role::Server => super::ROLE_SERVER,
-            Role::Host => super::ROLE_HOST,
-            Role::RoofSender => super::ROLE_ROOF_SENDER,
-        }
-    }
-
-    fn read(self, line: &str) -> serde_json::Result<News> {
-        Ok(match self {
-            Role::Server => News::Server(serde_json::from_str(line)?),
-            Role::Host => News::Host(serde_json::from_str(line)?),
-            Role::RoofSender => News::Sender(serde_json::from_str(line)?),
-        })
-    }
-}
-
-/// What a peer says.
-#[derive(Debug)]
-pub(crate) enum News {
-    Server(ServerNews),
-    Host(HostNews),
-    Sender(SenderNews),
-}
-
-impl News {
-    fn failure(&self) -> Option<&str> {
-        match self {
-            News::Server(ServerNews::Failed(sentence))
-            | News::Host(HostNews::Failed(sentence))
-            | News::Sender(SenderNews::Failed(sentence)) => Some(sentence),
-            _ => None,
-        }
-    }
-}
-
 /// What the coordinator waits for.
 #[derive(Debug)]
 pub(super) enum Event {
     News(PeerId, News),
     /// A line that is no news: a bug, or another version of the binary.
     Garbled(PeerId, String),
-    /// The peer's stream has ended.
-    Gone(PeerId),
+    /// The peer's agent says that its child has ended, and how.
+    Ended(PeerId, Ended),
+    /// The peer's stream has ended; why, if it broke.
+    Gone(PeerId, Option<String>),
     /// The peer of this name is to be killed, as part of the run.
     Victim(String),
     Signal,
@@ -91,11 +52,22 @@ pub(crate) enum Take<T> {
     Unexpected(News),
 }
 
+/// What a peer is besides its streams.
+enum Hold {
+    /// A child of this process.
+    Child(ChildProcess),
+    /// A child of an agent's.
+    Far(FarHold),
+    /// Nothing: a test.
+    #[cfg(test)]
+    None,
+}
+
 struct Peer {
     name: String,
     role: Role,
     orders: Option<Box<dyn Write + Send>>,
-    child: Option<ChildProcess>,
+    hold: Hold,
     gone: bool,
     /// It was killed as part of the run, which goes on without it.
     sacrificed: bool,
@@ -125,9 +97,35 @@ impl Team {
 
     /// Starts a process in a role, at its place.
     pub(crate) fn start(&mut self, role: Role, name: String, site: &Site) -> Result<PeerId, RunError> {
-        let (child, stdin, stdout) = ChildProcess::start(&self.program, role.subcommand(), site, &name)
+        let namespace = match site {
+            Site::Here => None,
+            Site::Namespace(namespace) => Some(namespace.as_str()),
+            Site::Agent(agent) => return self.join_far(role, name, far::at_agent(agent, role)),
+            Site::Ssh(machine) => return self.join_far(role, name, ssh::start(machine, role)),
+        };
+        let (child, stdin, stdout) = ChildProcess::start(&self.program, role.subcommand(), namespace, &name)
             .map_err(|source| RunError::Start { name: name.clone(), source })?;
-        self.join(role, name, Box::new(stdin), Box::new(stdout), Some(child))
+        self.join(role, name, Box::new(stdin), Box::new(stdout), Hold::Child(child))
+    }
+
+    fn join_far(&mut self, role: Role, name: String, far: Result<Far, String>) -> Result<PeerId, RunError> {
+        match far {
+            Ok(Far { orders, news, hold }) => self.join(role, name, orders, news, Hold::Far(hold)),
+            Err(what) => Err(RunError::Far { name, what }),
+        }
+    }
+
+    /// The clock of the machine that a peer is on, if it is not this one.
+    pub(crate) fn clock(&self, peer: PeerId) -> Option<Clock> {
+        match &self.peers[peer.0].hold {
+            Hold::Far(hold) => Some(hold.clock),
+            _ => None,
+        }
+    }
+
+    /// What a person calls a peer.
+    pub(crate) fn name(&self, peer: PeerId) -> &str {
+        &self.peers[peer.0].name
     }
 
     fn join(
@@ -136,7 +134,7 @@ impl Team {
         name: String,
         orders: Box<dyn Write + Send>,
         news: Box<dyn Read + Send>,
-        child: Option<ChildProcess>,
+        hold: Hold,
     ) -> Result<PeerId, RunError> {
         let id = PeerId(self.peers.len());
         let sender = self.sender.clone();
@@ -145,7 +143,7 @@ impl Team {
             name: name.clone(),
             role,
             orders: Some(orders),
-            child,
+            hold,
             gone: false,
             sacrificed: false,
             fault: None,
@@ -178,8 +176,11 @@ impl Team {
     fn sacrifice(&mut self, name: &str) {
         for peer in self.peers.iter_mut().filter(|peer| peer.name == name && !peer.gone) {
             (peer.sacrificed, peer.gone, peer.orders) = (true, true, None);
-            if let Some(child) = &mut peer.child {
-                child.kill();
+            match &mut peer.hold {
+                Hold::Child(child) => child.kill(),
+                Hold::Far(hold) => hold.close(),
+                #[cfg(test)]
+                Hold::None => {}
             }
         }
     }
@@ -207,12 +208,8 @@ impl Team {
                 Ok(Event::News(peer, _)) if self.peers[peer.0].sacrificed => {}
                 Ok(Event::News(peer, news)) if news.failure().is_none() => {
                     let name = &self.peers[peer.0].name;
-                    let Some(news) = self.series.take(name, news) else {
-                        if let Some(index) = from.iter().position(|one| *one == peer) {
-                            heard[index] = Instant::now();
-                        }
-                        continue;
-                    };
+                    // A second may tell that nothing happens: whoever tells only seconds is silent.
+                    let Some(news) = self.series.take(name, news) else { continue };
                     let Some(index) = from.iter().position(|one| *one == peer) else { continue };
                     heard[index] = Instant::now();
                     match take(index, news) {
@@ -221,7 +218,7 @@ impl Team {
                         Take::Unexpected(news) => return Err(self.unexpected(peer, phase, &news)),
                     }
                 }
-                Ok(Event::Gone(peer)) if self.peers[peer.0].gone => {}
+                Ok(Event::Ended(peer, _) | Event::Gone(peer, _)) if self.peers[peer.0].gone => {}
                 Ok(Event::Signal) => return Err(RunError::Interrupted),
                 Ok(bad) => return Err(self.blame(bad)),
                 Err(RecvTimeoutError::Timeout) => {
@@ -260,7 +257,8 @@ impl Team {
         let deadline = Instant::now() + STOP_TIMEOUT;
         while at_work.iter().any(|index| !self.peers[*index].gone) {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Gone(peer)) => self.peers[peer.0].gone = true,
+                Ok(Event::Ended(peer, ended)) => self.peers[peer.0].ended(ended),
+                Ok(Event::Gone(peer, why)) => self.peers[peer.0].went(why),
                 Ok(Event::Signal) => return Err(RunError::Interrupted),
                 Ok(_) => {}
                 Err(_) => break,
@@ -287,7 +285,8 @@ impl Team {
         let deadline = Instant::now() + CUT_TIMEOUT;
         while self.peers.iter().any(|peer| !peer.gone) {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Gone(peer)) => self.peers[peer.0].gone = true,
+                Ok(Event::Ended(peer, ended)) => self.peers[peer.0].ended(ended),
+                Ok(Event::Gone(peer, why)) => self.peers[peer.0].went(why),
                 Ok(Event::Signal) | Err(_) => break,
                 Ok(_) => {}
             }
@@ -316,7 +315,8 @@ impl Team {
                 Event::Garbled(peer, line) => {
                     self.peers[peer.0].fault.get_or_insert(format!("said what is no news: {line}"));
                 }
-                Event::Gone(peer) => self.peers[peer.0].gone = true,
+                Event::Ended(peer, ended) => self.peers[peer.0].ended(ended),
+                Event::Gone(peer, why) => self.peers[peer.0].went(why),
                 Event::Victim(name) => self.sacrifice(&name),
                 Event::Signal => return RunError::Interrupted,
             }
@@ -335,7 +335,7 @@ impl Team {
 
     fn child_error(&mut self, peer: PeerId, what: String) -> RunError {
         let peer = &mut self.peers[peer.0];
-        let log = peer.child.as_mut().map(ChildProcess::log).unwrap_or_default();
+        let log = peer.log();
         RunError::Child { name: peer.name.clone(), what, log }
     }
 }
@@ -355,17 +355,58 @@ impl Peer {
         if !self.gone || self.orders.is_none() {
             return None;
         }
-        let status = self.child.as_mut().and_then(|child| child.end(CUT_TIMEOUT));
-        Some((0, status.map_or_else(|| "closed its stream".into(), ending)))
+        let what = match &mut self.hold {
+            Hold::Child(child) => child.end(CUT_TIMEOUT).map(ending),
+            Hold::Far(hold) => Some(hold.told()),
+            #[cfg(test)]
+            Hold::None => None,
+        };
+        Some((0, what.unwrap_or_else(|| "closed its stream".into())))
+    }
+
+    /// The last lines of its log.
+    fn log(&mut self) -> Vec<String> {
+        match &mut self.hold {
+            Hold::Child(child) => child.log(),
+            Hold::Far(hold) => hold.log(),
+            #[cfg(test)]
+            Hold::None => Vec::new(),
+        }
+    }
+
+    /// Its agent has told how its child ended; the end of the stream follows.
+    fn ended(&mut self, ended: Ended) {
+        self.gone = true;
+        if let Hold::Far(hold) = &mut self.hold {
+            hold.ended = Some(ended);
+        }
+    }
+
+    /// Its stream has ended.
+    fn went(&mut self, why: Option<String>) {
+        self.gone = true;
+        if let Hold::Far(hold) = &mut self.hold {
+            hold.lost = why;
+        }
     }
 
     /// Waits for the child's end, and kills it if it does not come; whether it ended by itself and well.
     fn clear_away(&mut self, time: Duration) -> bool {
         self.gone = true;
-        let Some(child) = &mut self.child else { return true };
-        let well = child.end(time).is_some_and(|status| status.success());
-        child.kill();
-        well
+        match &mut self.hold {
+            Hold::Child(child) => {
+                let well = child.end(time).is_some_and(|status| status.success());
+                child.kill();
+                well
+            }
+            // Its agent has told of its end before the stream's.
+            Hold::Far(hold) => {
+                hold.close();
+                hold.is_well()
+            }
+            #[cfg(test)]
+            Hold::None => true,
+        }
     }
 }
 
@@ -377,13 +418,14 @@ fn listen(id: PeerId, role: Role, news: Box<dyn Read + Send>, events: &Sender<Ev
         line.clear();
         let read = news.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
         if !matches!(read, Ok(1..)) {
-            let _ = events.send(Event::Gone(id));
+            let _ = events.send(Event::Gone(id, read.err().map(|error| error.to_string())));
             return;
         }
         let text = String::from_utf8_lossy(&line);
-        let event = match role.read(&text) {
-            Ok(news) => Event::News(id, news),
-            Err(_) => Event::Garbled(id, text.trim_end().chars().take(120).collect()),
+        let event = match (far::ended(&text), role.read(&text)) {
+            (Some(ended), _) => Event::Ended(id, ended),
+            (None, Ok(news)) => Event::News(id, news),
+            (None, Err(_)) => Event::Garbled(id, text.trim_end().chars().take(120).collect()),
         };
         if events.send(event).is_err() {
             return;

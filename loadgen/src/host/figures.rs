@@ -1,6 +1,7 @@
 //! What a host measures, and what its tasks share.
 
 use super::meter::Meter;
+use super::pace::Pace;
 use crate::control::{PlayReport, Totals};
 use crate::latency::{histogram, to_text};
 use crate::process::{cpu_seconds, peak_rss_bytes};
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) meter: RefCell<Meter>,
     /// No round after this one is submitted yet: users of the next epoch are still to come.
     pub(super) last_round: Cell<u64>,
+    /// When the rounds of the present order are planned.
+    pub(super) pace: Cell<Pace>,
     failure: RefCell<Option<String>>,
     main: RefCell<Option<Waker>>,
 }
@@ -38,6 +41,7 @@ impl Shared {
             bytes_out: Default::default(),
             meter: RefCell::default(),
             last_round: Cell::new(u64::MAX),
+            pace: Cell::default(),
             failure: RefCell::default(),
             main: RefCell::default(),
         }
@@ -83,14 +87,46 @@ impl Shared {
 
 /// What is measured while rounds are played.
 pub(super) struct Figures {
-    pub(super) message_latency_ns: Histogram<u64>,
-    pub(super) delivery_latency_ns: Histogram<u64>,
+    pub(super) message_latency_ns: Parted,
+    pub(super) delivery_latency_ns: Parted,
     pub(super) generate_ns: Histogram<u64>,
     pub(super) round_trip_ns: Histogram<u64>,
     pub(super) reconstruct_ns: Histogram<u64>,
     rounds: Vec<RoundFigures>,
     closed: u32,
+    missed_slots: u64,
     cpu_before: f64,
+}
+
+/// A histogram that is told in parts, and in the end whole.
+pub(super) struct Parted {
+    part: Histogram<u64>,
+    /// All parts that have ended.
+    whole: Histogram<u64>,
+}
+
+impl Parted {
+    fn new() -> Parted {
+        Parted { part: histogram(), whole: histogram() }
+    }
+
+    pub(super) fn record(&mut self, time: Duration) {
+        record(&mut self.part, time);
+    }
+
+    /// Ends the part that goes on; it, as text.
+    pub(super) fn end_part(&mut self) -> String {
+        let text = to_text(&self.part);
+        self.whole.add(&self.part).expect("both have the same bounds");
+        self.part.reset();
+        text
+    }
+
+    /// All of it, as text.
+    fn text(&mut self) -> String {
+        self.end_part();
+        to_text(&self.whole)
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -101,6 +137,8 @@ struct RoundFigures {
     pairs: u32,
     closed_pairs: u32,
     skipped: bool,
+    /// Some pair began it a whole interval or more late.
+    missed: bool,
 }
 
 impl Figures {
@@ -108,22 +146,37 @@ impl Figures {
     pub(super) fn new(pairs: Vec<u32>) -> Figures {
         let round = |pairs| RoundFigures { pairs, ..RoundFigures::default() };
         Figures {
-            message_latency_ns: histogram(),
-            delivery_latency_ns: histogram(),
+            message_latency_ns: Parted::new(),
+            delivery_latency_ns: Parted::new(),
             generate_ns: histogram(),
             round_trip_ns: histogram(),
             reconstruct_ns: histogram(),
             rounds: pairs.into_iter().map(round).collect(),
             closed: 0,
+            missed_slots: 0,
             cpu_before: cpu_seconds(),
         }
     }
 
-    /// The first byte of a submission for a round (counted from the order to play) is made.
+    /// A round (counted from the order to play) was planned for this instant; of several, the first counts.
     pub(super) fn planned(&mut self, round: usize, now: Duration) {
         if let Some(figures) = self.rounds.get_mut(round) {
             figures.planned.get_or_insert(now);
         }
+    }
+
+    /// A pair begins a round a whole interval or more late. However many do, that is one slot.
+    pub(super) fn missed(&mut self, round: usize) {
+        if let Some(figures) = self.rounds.get_mut(round)
+            && !std::mem::replace(&mut figures.missed, true)
+        {
+            self.missed_slots += 1;
+        }
+    }
+
+    /// Slots missed so far.
+    pub(super) fn missed_slots(&self) -> u64 {
+        self.missed_slots
     }
 
     /// A pair has its last verdict of a round. Whether all pairs have theirs now.
@@ -143,7 +196,7 @@ impl Figures {
     }
 
     /// The report on them; the caller adds what the judges counted and the sockets know.
-    pub(super) fn report(&self) -> PlayReport {
+    pub(super) fn report(&mut self) -> PlayReport {
         let planned = |round: &RoundFigures| round.planned.unwrap_or(round.last_verdict);
         let seconds = |round: &RoundFigures| (round.last_verdict - planned(round)).as_secs_f64();
         let first = self.rounds.first().map(planned).unwrap_or_default();
@@ -155,13 +208,14 @@ impl Figures {
                 rounds_skipped: self.rounds.iter().filter(|round| round.skipped).count() as u64,
                 ..Totals::default()
             },
-            message_latency_ns: to_text(&self.message_latency_ns),
-            delivery_latency_ns: to_text(&self.delivery_latency_ns),
+            message_latency_ns: self.message_latency_ns.text(),
+            delivery_latency_ns: self.delivery_latency_ns.text(),
             generate_ns: to_text(&self.generate_ns),
             round_trip_ns: to_text(&self.round_trip_ns),
             reconstruct_ns: to_text(&self.reconstruct_ns),
             cpu_seconds: cpu_seconds() - self.cpu_before,
             peak_rss_bytes: peak_rss_bytes(),
+            missed_slots: self.missed_slots,
             ..PlayReport::default()
         }
     }

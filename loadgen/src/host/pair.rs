@@ -139,16 +139,20 @@ impl Pair {
         }
     }
 
-    /// Starts the submissions that are due: the next round's once this host has sent all of the last one's, and has
-    /// closed all but `ahead` of those before.
+    /// Starts the submissions that are due: the next round's once its planned instant has come, this host has sent all of
+    /// the last one's, and has closed all but `ahead` of those before.
     pub(super) fn submit(&mut self) {
         let (first, end) = self.player.rounds;
         let closed = self.player.closed.map_or(first, |closed| closed.next().0.max(first));
         let next = self.submitting.map_or(first, |round| round.next().0).max(closed);
         let drained = ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server));
         let due = next < end && next <= closed + self.ahead && next <= self.shared.last_round.get();
-        if due && drained && self.player.plays(next) {
+        let pace = self.shared.pace.get();
+        if due && drained && self.player.plays(next) && pace.is_due(next, || self.shared.now()) {
             if let Some(round) = self.client.submit() {
+                if pace.is_missed(round.0, || self.shared.now()) {
+                    self.player.missed(round);
+                }
                 self.submitting = Some(round);
                 self.player.submitted[round.0 as usize % 2] = None;
             }

@@ -15,7 +15,8 @@ use twincast_protocol::receive::Verdicts;
 /// One of so many decodings is timed, so that the clock does not show in what it measures.
 const TIMED_ONE_IN: u32 = 16;
 
-/// When the rounds of one group were planned on this host: the first byte of the first submission of any of its pairs.
+/// When the rounds of one group were planned on this host: in lockstep the first byte of the first submission of any of
+/// its pairs, in open loop the schedule's instant.
 #[derive(Debug, Default)]
 pub(super) struct GroupClock {
     /// By round modulo their number; pairs of a group are never as far apart as that.
@@ -62,7 +63,7 @@ pub(super) struct Player {
     pub(super) closed: Option<RoundNumber>,
     /// The first round of the present order, and the first after it.
     pub(super) rounds: (u64, u64),
-    /// For each user, when its submission was begun, by the round's parity.
+    /// For each user, when its submission was begun, by the round's parity; in open loop when the round was planned.
     begun: Vec<[Duration; 2]>,
     generating_since: Duration,
     /// When the last byte of a round's submissions was sent, by the round's parity.
@@ -114,6 +115,13 @@ impl Player {
     /// Position of a round among those that were ordered.
     fn position(&self, round: RoundNumber) -> Option<usize> {
         (self.rounds.0..self.rounds.1).contains(&round.0).then(|| (round.0 - self.rounds.0) as usize)
+    }
+
+    /// A round is begun a whole interval or more after its planned instant.
+    pub(super) fn missed(&self, round: RoundNumber) {
+        if let Some(position) = self.position(round) {
+            self.shared.figures.borrow_mut().missed(position);
+        }
     }
 
     /// Whether any user of the connection is a member of an epoch.
@@ -264,8 +272,9 @@ impl Outbox for Player {
 
     fn submitted(&mut self, round: RoundNumber, sender: User) {
         let begun = self.generating_since;
-        let planned = self.clock.plan(round, begun);
-        self.begun[sender.position][round.0 as usize % 2] = begun;
+        let scheduled = self.shared.pace.get().planned(round.0);
+        let planned = self.clock.plan(round, scheduled.unwrap_or(begun));
+        self.begun[sender.position][round.0 as usize % 2] = scheduled.unwrap_or(begun);
         self.judge.totals.messages_sent += self.judge.workload.pairs_of_round(round.0);
         let mut figures = self.shared.figures.borrow_mut();
         record(&mut figures.generate_ns, self.shared.now() - begun);
@@ -303,13 +312,13 @@ impl Observer for Player {
         {
             let since = self.begun[user.position][tile.round.0 as usize % 2];
             let time = self.shared.now().saturating_sub(since);
-            record(&mut self.shared.figures.borrow_mut().message_latency_ns, time);
+            self.shared.figures.borrow_mut().message_latency_ns.record(time);
         }
         let (shared, clock) = (&self.shared, &self.clock);
         self.judge.judge(tile, user, verdicts, messages, || {
             if let Some(planned) = clock.planned(tile.round) {
                 let time = shared.now().saturating_sub(planned);
-                record(&mut shared.figures.borrow_mut().delivery_latency_ns, time);
+                shared.figures.borrow_mut().delivery_latency_ns.record(time);
             }
         });
     }

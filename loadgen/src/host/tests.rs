@@ -3,8 +3,8 @@
 mod fake;
 
 use super::*;
-use crate::control::Flow;
-use crate::latency::from_text;
+use crate::control::{Flow, HostSecond};
+use crate::latency::{from_text, merge};
 use std::io::{BufReader, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -193,14 +193,51 @@ fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [fake:
 }
 
 fn played(led: &Led, rounds: u32) -> PlayReport {
-    led.tell(&HostOrder::Play { rounds, start_ns: None });
-    for round in 1..=rounds {
-        assert!(matches!(led.news(), HostNews::Progress { rounds } if rounds == round));
+    played_from(led, rounds, None)
+}
+
+fn played_from(led: &Led, rounds: u32, start_ns: Option<u64>) -> PlayReport {
+    led.tell(&HostOrder::Play { rounds, start_ns });
+    let mut closed = 0;
+    let mut seconds = Vec::new();
+    loop {
+        match led.news() {
+            HostNews::Progress { rounds } => {
+                closed += 1;
+                assert_eq!(rounds, closed);
+            }
+            HostNews::Second(second) => seconds.push(second),
+            HostNews::Played(report) => {
+                assert_eq!(closed, rounds);
+                assert_adds_up(&seconds, &report);
+                return report;
+            }
+            news => panic!("{news:?}"),
+        }
     }
-    match led.news() {
-        HostNews::Played(report) => report,
-        news => panic!("{news:?}"),
+}
+
+/// Of every sum, the seconds have all.
+fn assert_adds_up(seconds: &[HostSecond], report: &PlayReport) {
+    assert_eq!(
+        seconds.iter().map(|second| second.rounds as usize).sum::<usize>(),
+        report.round_seconds.len()
+    );
+    assert_eq!(seconds.iter().map(|second| second.missed_slots).sum::<u64>(), report.missed_slots);
+    for server in 0..2 {
+        let sum =
+            |of: fn(&HostSecond) -> [u64; 2]| seconds.iter().map(|second| of(second)[server]).sum::<u64>();
+        assert_eq!(sum(|second| second.bytes_in), report.bytes_in[server]);
+        assert_eq!(sum(|second| second.bytes_out), report.bytes_out[server]);
     }
+    let merged =
+        |of: fn(&HostSecond) -> &String| merge(seconds.iter().map(|second| of(second).as_str())).unwrap();
+    let whole =
+        [&report.message_latency_ns, &report.delivery_latency_ns].map(|text| from_text(text).unwrap());
+    assert_eq!(merged(|second| &second.message_latency_ns), whole[0]);
+    assert_eq!(merged(|second| &second.delivery_latency_ns), whole[1]);
+    let ends: Vec<f64> = seconds.iter().map(|second| second.at_s).collect();
+    assert!(ends.is_sorted() && seconds.iter().all(|second| second.seconds < 20.0), "{ends:?}");
 }
 
 #[test]
@@ -266,4 +303,69 @@ fn a_server_that_goes_in_a_round_fails_the_run() {
     let sentence = led.failure();
     assert!(sentence.contains("the connection of users 0 to 9"), "{sentence}");
     assert!(led.thread.join().unwrap().is_err());
+}
+
+/// As [`dialled`], with an open loop's rate.
+fn dialled_at(rate: f64, rounds: u64) -> (Led, [fake::Server; 2]) {
+    let led = Led::start();
+    let servers = [(); 2].map(|()| fake::serve(10, rounds, |_, _| (), 0));
+    let plan = Plan { users_per_connection: 10, confirm: false, rate: Some(rate), ..plan() };
+    let addresses = servers.each_ref().map(|server| server.address);
+    // An instant that has passed is at once, and told.
+    let start_ns = Some(pace::realtime_ns() - 3_000_000_000);
+    led.tell(&HostOrder::Start { plan, host: 0, servers: addresses, start_ns });
+    let HostNews::Dialled(report) = led.news() else { panic!("it dials") };
+    assert!((3.0..60.0).contains(&report.late_seconds), "{}", report.late_seconds);
+    (led, servers)
+}
+
+#[test]
+fn an_open_loop_keeps_its_schedule_and_tells_its_seconds() {
+    let (led, _servers) = dialled_at(4.0, 8);
+    let begin = std::time::Instant::now();
+    let later_ns = pace::realtime_ns() + 300_000_000;
+    let report = played_from(&led, 6, Some(later_ns));
+    // The first round is planned 0.3 s from here, the last 1.25 s after it: nothing is begun before its time.
+    assert!(begin.elapsed() >= Duration::from_millis(1_550), "{:?}", begin.elapsed());
+    assert!(
+        report.seconds >= 1.25 && report.late_seconds < 3.0,
+        "{} {}",
+        report.seconds,
+        report.late_seconds
+    );
+    assert_eq!((report.totals.accepted, report.totals.lost), (60, 0));
+    // Of the last round's instants, two make the same: its own time, and the time of all from the first on.
+    let last = report.round_seconds[5];
+    assert!((report.seconds - 1.25 - last).abs() < 1e-6, "{} {last}", report.seconds);
+    // Another order has a schedule of its own.
+    assert_eq!(played(&led, 2).totals.accepted, 20);
+}
+
+#[test]
+fn a_rate_that_nobody_keeps_is_late_and_loses_nothing() {
+    let (led, _servers) = dialled_at(100_000.0, 40);
+    let report = played(&led, 40);
+    assert_eq!((report.totals.accepted, report.totals.lost), (400, 0));
+    assert!(report.missed_slots > 0, "{:?}", report.round_seconds);
+    // Rounds wait for those before them, and that counts: the last took as long as all, but for its place in the plan.
+    let last = report.round_seconds[39];
+    assert!((report.seconds - 39.0 / 100_000.0 - last).abs() < 1e-6, "{} {last}", report.seconds);
+    let latency = from_text(&report.message_latency_ns).unwrap();
+    assert!(latency.max() as f64 > latency.min() as f64 * 2.0, "{} {}", latency.min(), latency.max());
+}
+
+#[test]
+fn it_stops_at_once_while_it_waits_for_a_planned_instant() {
+    let (led, _servers) = dialled_at(0.001, 2);
+    led.tell(&HostOrder::Play { rounds: 2, start_ns: None });
+    while !matches!(led.news(), HostNews::Progress { rounds: 1 }) {}
+    led.tell(&HostOrder::Stop);
+    while !matches!(led.news(), HostNews::Stopped) {}
+    led.thread.join().unwrap().unwrap();
+    // The same before the first instant of all.
+    let (led, _servers) = dialled_at(0.001, 2);
+    led.tell(&HostOrder::Play { rounds: 2, start_ns: Some(u64::MAX) });
+    led.tell(&HostOrder::Stop);
+    assert!(matches!(led.news(), HostNews::Stopped));
+    led.thread.join().unwrap().unwrap();
 }

@@ -44,6 +44,7 @@ pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) 
             thousands(totals.messages_sent)
         ));
     }
+    failures.extend(result.link.failures());
     cells(result, &mut failures);
     rounds(result, play, &mut failures);
     epochs(result, &mut failures);

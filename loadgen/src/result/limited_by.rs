@@ -1,10 +1,13 @@
-//! What limited a run: a few rules over CPU and TCP_INFO, the first that holds speaks.
+//! What limited a run: a few rules over the link, CPU and TCP_INFO, the first that holds speaks.
 
 use crate::control::ServerReport;
 use crate::coordinator::stage::Play;
 use crate::environment::Environment;
 use crate::plan::Plan;
+use crate::result::LinkResult;
 
+/// A server that uses so much of what TCP can carry on its link waits for nothing but the link.
+const FULL: f64 = 0.95;
 /// A process that uses more than this of a core, or a machine more than this of all, has nothing left to give.
 const EXHAUSTED: f64 = 0.9;
 /// The part of the time with data to send that makes a reader, or a link, what is waited for.
@@ -18,6 +21,8 @@ const SEGMENT_BYTES: f64 = 1448.0;
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub(super) cores: u64,
+    /// The greatest part of its link that a server used: which one, and how much. None: its rate is not known.
+    pub(super) link: Option<(usize, f64)>,
     /// Part of all cores' time that was not idle, whoever used it.
     pub(super) machine_busy: f64,
     /// Cores that each host used.
@@ -31,7 +36,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn of(plan: &Plan, environment: &Environment, play: &Play) -> Load {
+    pub(super) fn of(plan: &Plan, environment: &Environment, play: &Play, link: &LinkResult) -> Load {
         let wall = play.wall_seconds.max(1e-9);
         let [one, two] = &play.servers;
         let tcp = ServerReport {
@@ -45,6 +50,7 @@ impl Load {
         let connections: u64 = crate::coordinator::connections_by_host(plan).iter().sum();
         Load {
             cores: environment.cores,
+            link: link.fullest(),
             machine_busy: play.machine_busy,
             hosts: play.hosts.iter().map(|host| host.cpu_seconds / wall).collect(),
             servers: [one.cpu_seconds / wall, two.cpu_seconds / wall],
@@ -64,6 +70,12 @@ pub(super) fn sentence(load: &Load) -> String {
     let buffer = of_busy(load.tcp.tcp_sndbuf_limited_us);
     let lossy = load.tcp.tcp_retransmits as f64 * SEGMENT_BYTES / (load.tcp.egress_bytes as f64).max(1.0);
     let sending = busy_us / 1e6 / load.connection_seconds.max(1e-9);
+    if let Some((server, fraction)) = load.link.filter(|(_, fraction)| *fraction >= FULL) {
+        return format!(
+            "link bound: server {} sent {fraction:.3} of what TCP can carry on its link",
+            server + 1
+        );
+    }
     if host_cores > EXHAUSTED {
         return format!("load generator bound: host {host} used {host_cores:.2} of a core");
     }
@@ -120,6 +132,7 @@ mod tests {
     fn load() -> Load {
         Load {
             cores: 8,
+            link: None,
             machine_busy: 0.3,
             hosts: vec![0.4, 0.3],
             servers: [0.5, 0.5],
@@ -145,8 +158,13 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_holds_speaks() {
-        let table: [(&str, Load); 10] = [
+        let table: [(&str, Load); 12] = [
             ("not bound: the connections were idle for 90%", load()),
+            (
+                "link bound: server 2 sent 0.981 of what TCP can carry",
+                Load { link: Some((1, 0.981)), hosts: vec![0.99], machine_busy: 1.0, cores: 2, ..load() },
+            ),
+            ("not bound", Load { link: Some((0, 0.94)), ..load() }),
             ("load generator bound: host 1 used 0.95", Load { hosts: vec![0.4, 0.95], ..load() }),
             (
                 "load generator bound: host 0",

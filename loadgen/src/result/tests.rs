@@ -6,6 +6,7 @@ use crate::cost::model;
 use crate::environment::Versions;
 use crate::fault::{Fault, FaultKind};
 use crate::latency::{histogram, to_text};
+use crate::net::{Sent, Shape, WireCounts};
 use crate::plan::tests::plan;
 use crate::plan::{Peers, Verify};
 use serde_json::Value;
@@ -68,7 +69,8 @@ pub(crate) fn measured() -> Measured {
         complaints: Vec::new(),
         retransmits: 0,
         missed_slots: 0,
-        interface: crate::control::InterfaceBytes { sent: 1_000, received: 2_000 },
+        late_seconds: 0.0,
+        interface: crate::control::InterfaceBytes { sent: 300_000, received: 17_600_000 },
     };
     let server = ServerReport {
         egress_bytes: 17_040_000,
@@ -78,6 +80,7 @@ pub(crate) fn measured() -> Measured {
         peak_rss_bytes: 64 << 20,
         tcp_busy_us: 30_000,
         tcp_rwnd_limited_us: 3_000,
+        interface: crate::control::InterfaceBytes { sent: 17_500_000, received: 700_000 },
         ..ServerReport::default()
     };
     let dial = |seconds| DialReport {
@@ -86,15 +89,18 @@ pub(crate) fn measured() -> Measured {
         bytes_out: 560_000,
         confirm_cells: 8_450,
         confirm_failed: 0,
+        late_seconds: 0.0,
     };
+    let wire = Sent { wire_bytes: 18_100_000, packets: 12_000 };
     Measured {
         plan,
+        medium: Medium::Namespaces(Some(Shape::of(10_000_000_000, 1_500))),
         environment: Environment {
             kernel: "Linux 6.18.0".into(),
             cpu: "Some CPU".into(),
             cores: 2,
-            mtu: 65_536,
-            hosts: "processes on loopback".into(),
+            mtu: 1_500,
+            hosts: "processes in network namespaces".into(),
             versions: Versions { twincast: "0.1.0".into(), wire: 2 },
             git_commit: "unknown".into(),
         },
@@ -105,8 +111,14 @@ pub(crate) fn measured() -> Measured {
             wall_seconds: 0.06,
             machine_busy: 0.95,
             interface_bytes: 35_000_000,
+            wire: Some(WireCounts { servers: [wire; 2], dropped: 0 }),
         },
         faults_done: 0,
+        clocks: vec![ClockResult {
+            name: "host 1 at 10.0.0.2:7400".into(),
+            offset_us: -1_250.5,
+            round_trip_us: 180.25,
+        }],
         roof: Some(Roof {
             plain_send_bits_per_s: Some(9.5e9),
             server_cpu_ratio: Some(1.25),
@@ -207,6 +219,31 @@ fn costs_are_told_for_a_message_and_for_a_delivery() {
     off.play.hosts[0].messages.up[1] += 1;
     let off = RunResult::of(off).unwrap();
     assert!(off.bytes.iter().any(|row| row.part == "rounds" && !row.is_exact()));
+}
+
+#[test]
+fn an_open_loop_tells_its_rate_and_the_slots_of_the_slowest_host() {
+    let mut measured = measured();
+    measured.plan.rate = Some(100.0);
+    measured.play.hosts[1].missed_slots = 2;
+    measured.play.hosts[0].missed_slots = 1;
+    measured.play.hosts[0].late_seconds = 0.2;
+    let result = RunResult::of(measured).unwrap();
+    let load = result.load;
+    // Three rounds in 50 ms, as the hosts say; the schedule has 30 ms for them.
+    assert_eq!((load.rate, load.achieved_rate, load.missed_slots), (Some(100.0), Some(60.0), 2));
+    assert_eq!((result.hosts[0].missed_slots, result.hosts[1].missed_slots), (1, 2));
+    assert_eq!(result.failures, Vec::<String>::new(), "a round that is late is no round that is lost");
+    let report = crate::report::render(&result);
+    assert!(report.contains("(open loop at 100 rounds/s: 2 slots missed, 60.000 rounds/s;"), "{report}");
+    assert!(report.contains("(a host was ready 200.0 ms after the instant"), "{report}");
+    // Rounds that end before their slot does make nobody faster than the schedule.
+    let slow = |rate| {
+        let mut measured = super::tests::measured();
+        measured.plan.rate = Some(rate);
+        RunResult::of(measured).unwrap().load.achieved_rate
+    };
+    assert_eq!(slow(2.0), Some(2.0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::PlanArgs;
 use crate::fault::{FaultKind, LATE_FACTOR};
 use crate::limits::{ANNOUNCE_ROUNDS_MIN, CHURN_ROUNDS, SLOTS_MAX};
+use crate::net::LinkRate;
 use crate::plan::{Many, Peers, Plan, Verify, subgroup};
 use crate::units::thousands;
 use twincast_protocol::format::{SUBGROUPS_MAX, Scheme};
@@ -171,6 +172,11 @@ impl PlanArgs {
             ));
         }
         let Some(churn) = self.churn else { return Ok(()) };
+        if self.rate.is_some() {
+            return Err("--churn and --rate do not go together: rounds wait for those who join, whatever their schedule \
+                        says; leave one of the two out"
+                .into());
+        }
         if churn > self.group / 2 {
             return Err(format!(
                 "--churn {churn} is more than half of the {} members of --group; give at most {}",
@@ -195,6 +201,12 @@ impl PlanArgs {
         let refused = |flag: &str, why: &str| {
             Err(format!("--fault {name} and {flag} do not go together: {why}; leave {flag} out"))
         };
+        if self.link.is_some_and(|link| link != LinkRate::Loopback) {
+            return Err(format!(
+                "--fault {name} and --link do not go together: what breaks the run stands on the loopback interface \
+                 between servers and hosts; leave --link out, or give --link loopback"
+            ));
+        }
         if self.epoch_rounds.is_some() {
             return refused("--epoch-rounds", "what a fault must cause is worked out for one epoch");
         }
@@ -203,6 +215,9 @@ impl PlanArgs {
         }
         if self.ahead > 0 {
             return refused("--ahead", "one round at a time shows what it causes");
+        }
+        if self.rate.is_some() {
+            return refused("--rate", "one round at a time shows what it causes");
         }
         if self.verify != Verify::All {
             return refused("--verify", "every verdict is looked at");

@@ -1,6 +1,7 @@
-//! A team whose peers are threads at the other end of a socket pair: what an agent's connection will be.
+//! A team whose peers are threads at the other end of a socket pair: as an agent's connection is.
 
 use super::*;
+use crate::control::HostNews;
 use std::os::unix::net::UnixStream;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -23,7 +24,7 @@ impl Far {
 fn join(team: &mut Team, role: Role, name: &str) -> (PeerId, Far) {
     let (near, far) = UnixStream::pair().unwrap();
     let orders = near.try_clone().unwrap();
-    let peer = team.join(role, name.into(), Box::new(orders), Box::new(near), None).unwrap();
+    let peer = team.join(role, name.into(), Box::new(orders), Box::new(near), Hold::None).unwrap();
     (peer, Far(far))
 }
 
@@ -62,6 +63,24 @@ fn a_silent_peer_ends_the_wait_and_is_named_though_others_speak() {
     });
     let error = team.gather(&[a, b], "playing", Duration::from_millis(150), played).unwrap_err();
     assert_eq!(error.to_string(), "host 0 said nothing for 0 s while playing");
+    speaker.join().unwrap();
+}
+
+#[test]
+fn a_peer_that_tells_only_seconds_is_silent() {
+    let mut team = Team::new().unwrap();
+    let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+    let second = serde_json::to_string(&HostNews::Second(crate::control::HostSecond::default())).unwrap();
+    let speaker = std::thread::spawn(move || {
+        for _ in 0..30 {
+            far_a.say(&second);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        far_a
+    });
+    let error = team.gather(&[a], "playing", Duration::from_millis(150), played).unwrap_err();
+    assert_eq!(error.to_string(), "host 0 said nothing for 0 s while playing");
+    assert!(!team.series.hosts.is_empty(), "they are kept all the same");
     speaker.join().unwrap();
 }
 

@@ -1,0 +1,134 @@
+//! The agent's side of a connection until its child is there: who comes, what time it is, what is wanted.
+
+use super::protocol::Speaker;
+use super::{
+    AgentLine, AgentRole, AgentSays, Answer, Build, Challenge, CoordinatorSays, Hello, LineError, Lines,
+    PROTOCOL, Token, prove, proves, say,
+};
+use crate::coordinator::role::Role;
+use crate::limits::{AGENT_LINE_BYTES_MAX, HANDSHAKE_TIMEOUT};
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long a coordinator may take to read the agent's clock and to ask for the child.
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One coordinator's connection.
+pub(super) struct Connection {
+    pub(super) lines: Lines,
+    pub(super) output: File,
+    /// Who is at its other end, for the log.
+    pub(super) peer: String,
+}
+
+/// Who is let in.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) role: AgentRole,
+    /// Nobody has to prove anything where ssh has asked already.
+    pub(super) token: Option<Token>,
+}
+
+impl Connection {
+    /// Says something of the agent's own.
+    pub(super) fn say(&self, what: AgentSays) -> io::Result<()> {
+        say(&self.output, &AgentLine { agent: what })
+    }
+
+    /// Lets the coordinator in, or refuses it in one line. The role of the child that it wants.
+    ///
+    /// # Errors
+    /// Why it is not let in, as the rest of a sentence about the peer.
+    pub(super) fn admit(&mut self, door: &Door) -> Result<Role, String> {
+        let challenge = Challenge::draw(&mut rand::rng());
+        let hello = Hello {
+            protocol: PROTOCOL,
+            build: Build::here(),
+            role: door.role,
+            challenge,
+            token: door.token.is_some(),
+        };
+        self.say(AgentSays::Hello(hello)).map_err(broken)?;
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let answer = match self.lines.next(AGENT_LINE_BYTES_MAX, deadline) {
+            Ok(CoordinatorSays::Answer(answer)) => answer,
+            Ok(CoordinatorSays::Refused(sentence)) => return Err(format!("went away: {}", plain(&sentence))),
+            Ok(_) => return Err(self.refuse(LineError::Nonsense.to_string())),
+            Err(LineError::Closed) => return Err(LineError::Closed.to_string()),
+            Err(error) => return Err(self.refuse(error.to_string())),
+        };
+        let proof = match check(door, challenge, &answer) {
+            Ok(()) => door
+                .token
+                .as_ref()
+                .map(|token| prove(token, Speaker::Agent, challenge, answer.challenge, answer.role)),
+            Err(sentence) => return Err(self.refuse(sentence)),
+        };
+        self.say(AgentSays::Welcome(proof)).map_err(broken)?;
+        Ok(answer.role)
+    }
+
+    /// Tells the time until the child is asked for.
+    ///
+    /// # Errors
+    /// The rest of a sentence about the peer.
+    pub(super) fn tell_time(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + CLOCK_TIMEOUT;
+        loop {
+            match self.lines.next(AGENT_LINE_BYTES_MAX, deadline) {
+                Ok(CoordinatorSays::Ping) => {
+                    let now_ns = crate::process::now_ns();
+                    self.say(AgentSays::Pong { now_ns }).map_err(broken)?;
+                }
+                Ok(CoordinatorSays::Start) => return Ok(()),
+                Ok(_) => return Err(self.refuse(LineError::Nonsense.to_string())),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    /// Tells the peer why it goes no further, if it still listens.
+    pub(super) fn refuse(&self, sentence: String) -> String {
+        let _ = self.say(AgentSays::Refused(sentence.clone()));
+        format!("was refused: {sentence}")
+    }
+}
+
+/// The proof comes first: who does not know the token learns nothing else.
+fn check(door: &Door, challenge: Challenge, answer: &Answer) -> Result<(), String> {
+    let Answer { build, role, challenge: theirs, proof } = answer;
+    if let Some(token) = &door.token {
+        let knows = proof
+            .as_ref()
+            .is_some_and(|proof| proves(proof, token, Speaker::Coordinator, challenge, *theirs, *role));
+        if !knows {
+            return Err("its token is not this agent's".into());
+        }
+    }
+    if *build != Build::here() {
+        return Err(versions_differ(&Build::here(), build));
+    }
+    if role.agent() != door.role {
+        return Err(format!(
+            "it wants a child in {}, and this agent is one with --role {}",
+            role.subcommand(),
+            door.role
+        ));
+    }
+    Ok(())
+}
+
+/// What both ends say of two builds.
+pub(crate) fn versions_differ(agent: &Build, coordinator: &Build) -> String {
+    format!("the agent is version {agent} and the coordinator {coordinator}; both must be the same build")
+}
+
+fn broken(error: io::Error) -> String {
+    LineError::Broken(error).to_string()
+}
+
+/// What another end says goes into a log as one short line.
+pub(crate) fn plain(sentence: &str) -> String {
+    sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}

@@ -1,0 +1,177 @@
+//! The tables of the page.
+
+use super::escape;
+use crate::paper::Paper;
+use crate::paper::experiments::Work;
+use crate::paper::headline::{Headline, Row};
+use crate::paper::outcome::Outcome;
+use crate::paper::point::{Panel, Series};
+use crate::paper::run::minutes;
+use crate::units::{bytes, micros, thousands};
+use std::fmt::Write as _;
+
+/// The columns of the table that the page opens with.
+const COLUMNS: [&str; 9] = [
+    "",
+    "messages / s",
+    "Twincast's is",
+    "server CPU / message",
+    "of Twincast's",
+    "server CPU / delivery",
+    "of Twincast's",
+    "time of a round",
+    "bytes out / message / server",
+];
+
+/// The table that the page opens with.
+pub(super) fn headline(body: &mut String, headline: &Headline) {
+    body.push_str("<div class=\"scroll\"><table><thead><tr>");
+    for column in COLUMNS {
+        let _ = write!(body, "<th scope=\"col\">{column}</th>");
+    }
+    body.push_str("</tr></thead><tbody>\n");
+    for (index, row) in headline.rows.iter().enumerate() {
+        let class = if index == 0 { " class=\"ours\"" } else { "" };
+        let _ = write!(body, "<tr{class}><th scope=\"row\">{}</th>", escape(&row.name));
+        if let Some(why) = &row.missing {
+            let _ = writeln!(body, "<td class=\"kind\" colspan=\"8\">none: {}</td></tr>", escape(why));
+            continue;
+        }
+        for cell in cells(row) {
+            let _ = write!(body, "<td>{cell}</td>");
+        }
+        body.push_str("</tr>\n");
+    }
+    let group = thousands(headline.group.into());
+    let _ = writeln!(
+        body,
+        "</tbody></table></div>\n<p class=\"note\">One group of {group} members, messages of 256 bytes, all on the same links \
+         in the same run, one after another; medians. A message counts when it has come to all {group} members. CPU is that \
+         of all servers&#39; processes for a message, the kernel&#39;s work for them included, and of one server for one share, ciphertext \
+         or message delivered to one member. Rows are measured whole unless one says otherwise.</p>"
+    );
+    if headline.notes.is_empty() {
+        return;
+    }
+    body.push_str("<details><summary>What the baselines are, and what was measured of them</summary><ul>\n");
+    for note in &headline.notes {
+        let _ = writeln!(body, "<li>{}</li>", escape(note));
+    }
+    body.push_str("</ul></details>\n");
+}
+
+/// The same as text.
+pub(super) fn headline_text(headline: &Headline) -> String {
+    let names = ["messages/s", "x", "CPU/message", "x", "CPU/delivery", "x", "round", "bytes"];
+    let mut text = format!("{:28}", format!("n = {}", thousands(headline.group.into())));
+    names.iter().for_each(|name| text += &format!(" {name:>12}"));
+    text.push('\n');
+    for row in &headline.rows {
+        let _ = write!(text, "{:28}", row.name);
+        match &row.missing {
+            Some(why) => text += &format!(" none: {why}"),
+            None => cells(row).iter().for_each(|cell| text += &format!(" {cell:>12}")),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(row: &Row) -> [String; 8] {
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{} x", rounded(ratio)));
+    [
+        row.messages_per_s.map_or_else(dash, rounded),
+        ratio(row.messages_ratio),
+        micros(row.cpu_us_per_message),
+        ratio(row.cpu_ratio),
+        row.cpu_us_per_delivery.map_or_else(dash, |us| format!("{us:.3} us")),
+        ratio(row.delivery_ratio),
+        micros(row.round_s.map(|seconds| seconds * 1e6)),
+        row.bytes_out.map_or_else(dash, bytes),
+    ]
+}
+
+fn dash() -> String {
+    "-".into()
+}
+
+fn rounded(value: f64) -> String {
+    match value {
+        ..10.0 => format!("{value:.2}"),
+        ..100.0 => format!("{value:.1}"),
+        _ => thousands(value.round() as u64),
+    }
+}
+
+/// The data behind a drawing: how each point came about, in words.
+pub(super) fn points(body: &mut String, panel: &Panel) {
+    let _ = writeln!(
+        body,
+        "<details><summary>The data ({0}.csv)</summary><div class=\"scroll\"><table><thead><tr><th scope=\"col\">series</th>\
+         <th scope=\"col\">{1}</th><th scope=\"col\">{2}</th><th scope=\"col\">least</th><th scope=\"col\">greatest</th>\
+         <th scope=\"col\">repeats</th><th scope=\"col\">how</th></tr></thead><tbody>",
+        panel.id,
+        escape(&panel.x.label()),
+        escape(&panel.y.label())
+    );
+    panel.series.iter().for_each(|series| series_rows(body, series, &panel.y.unit));
+    body.push_str("</tbody></table></div></details>\n");
+}
+
+fn series_rows(body: &mut String, series: &Series, unit: &str) {
+    let name = escape(&series.name);
+    let value = |value: f64| if unit == "B" { bytes(value) } else { micros(Some(value * 1e6)) };
+    for point in &series.points {
+        let _ = writeln!(
+            body,
+            "<tr><th scope=\"row\">{name}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td \
+             class=\"kind\">{}</td></tr>",
+            thousands(point.x as u64),
+            value(point.y),
+            value(point.low),
+            value(point.high),
+            point.repeats,
+            point.kind.words()
+        );
+    }
+    if let Some(why) = &series.missing {
+        let _ = writeln!(
+            body,
+            "<tr><th scope=\"row\">{name}</th><td class=\"kind\" colspan=\"6\">not there: {}</td></tr>",
+            escape(why)
+        );
+    }
+}
+
+/// Every run, and how to make it again.
+pub(super) fn runs(body: &mut String, paper: &Paper) {
+    body.push_str(
+        "<section><h2>The runs</h2><details><summary>Every run, in the order in which they were made</summary><div \
+         class=\"scroll\"><table><thead><tr><th scope=\"col\">run</th><th scope=\"col\">repeats</th><th scope=\"col\">took</th>\
+         <th scope=\"col\">by hand; what limited it</th></tr></thead><tbody>\n",
+    );
+    for done in &paper.runs {
+        let by_hand = match &done.job.work {
+            Work::Twincast { words, .. } => format!("<code>local {}</code>", escape(words)),
+            Work::Rival { .. } => "a baseline over sockets".into(),
+            Work::Mcmix { .. } => "MCMix in one process".into(),
+        };
+        let limit = done.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Twincast(result) => Some(escape(&result.limited_by)),
+            _ => None,
+        });
+        let state = match (&done.failure, &done.left_out) {
+            (Some(why), _) => format!("<br>failed: {}", escape(why)),
+            (None, Some(why)) => format!("<br>left out: {}", escape(why)),
+            (None, None) => limit.map(|limit| format!("<br>{limit}")).unwrap_or_default(),
+        };
+        let _ = writeln!(
+            body,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"kind\">{by_hand}{state}</td></tr>",
+            escape(&done.job.title()),
+            done.outcomes.len(),
+            minutes(done.seconds)
+        );
+    }
+    body.push_str("</tbody></table></div></details></section>\n");
+}

@@ -1,0 +1,247 @@
+//! Runs the experiments one after another, and goes on when one of them fails.
+
+use super::experiments::{Experiments, Job, Work};
+use super::headline::Headline;
+use super::outcome::{Done, Outcome, run_mcmix};
+use super::store::Store;
+use super::{Order, Paper, SCHEMA, figures};
+use crate::baseline::{self, Baseline};
+use crate::coordinator::place::Deployment;
+use crate::coordinator::team::Team;
+use crate::coordinator::{Progress, RunError, measure};
+use crate::environment::Environment;
+use crate::plan::Plan;
+use std::time::Instant;
+
+/// Runs what is asked for and writes the report; true if nothing failed.
+///
+/// # Errors
+/// The folder cannot be written to, or a signal came; what was run until then is in the folder.
+pub(crate) fn run(order: &Order) -> Result<bool, RunError> {
+    let all = Experiments::of(order.scale, order.link, &order.only).map_err(RunError::Usage)?;
+    let store = Store::create(order)?;
+    eprintln!(
+        "{} runs, about {} in all; everything goes to {}",
+        all.jobs.len(),
+        minutes(all.estimate_s()),
+        store.folder().display()
+    );
+    let mut runner = Runner::new(&all)?;
+    let end = runner.all(&all);
+    let seconds = runner.since.elapsed().as_secs_f64();
+    let Runner { done, environment, .. } = runner;
+    let paper = paper(order, &store, &all, done, environment, seconds, end.is_err());
+    store.write_all(&paper)?;
+    let page = store.folder().join(super::store::PAGE);
+    let shown = format!("{}\nReport: {}\n", super::html::in_words(&paper), page.display());
+    print(&shown)?;
+    end.map(|()| paper.failures.is_empty())
+}
+
+fn print(text: &str) -> Result<(), RunError> {
+    use std::io::Write as _;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)
+}
+
+fn paper(
+    order: &Order,
+    store: &Store,
+    all: &Experiments,
+    done: Vec<Done>,
+    environment: Environment,
+    seconds: f64,
+    interrupted: bool,
+) -> Paper {
+    let failed = |done: &Done| done.failure.as_ref().map(|why| format!("{}: {why}", done.job.title()));
+    let mut failures: Vec<String> = done.iter().filter_map(failed).collect();
+    if interrupted {
+        failures.push("a signal ended the runs; what follows is what there was until then".into());
+    }
+    Paper {
+        schema: SCHEMA.into(),
+        time: store.time(),
+        command: order.command(),
+        scale: order.scale,
+        link: order.link,
+        environment,
+        headline: Headline::of(all, &done),
+        headline_plot: figures::headline(all, &done),
+        figures: figures::figures(all, &done, &order.only),
+        runs: done,
+        left_out: all.left_out.clone(),
+        failures,
+        estimate_s: all.estimate_s(),
+        seconds,
+    }
+}
+
+/// What runs leave behind.
+struct Runner {
+    team: Team,
+    deployment: Deployment,
+    environment: Environment,
+    done: Vec<Done>,
+    since: Instant,
+    /// Seconds expected of what is done.
+    expected_s: f64,
+}
+
+impl Runner {
+    /// Lays the links, once for all runs.
+    fn new(all: &Experiments) -> Result<Runner, RunError> {
+        let plans = all.jobs.iter().filter_map(|job| match &job.work {
+            Work::Twincast { plan, .. } => Some(plan.as_ref()),
+            _ => None,
+        });
+        let widest = plans.max_by_key(|plan| plan.hosts).cloned();
+        let deployment = deployment(&widest.unwrap_or_default());
+        let environment = Environment::of_this_machine(&deployment.words);
+        let since = Instant::now();
+        Ok(Runner { team: Team::new()?, deployment, environment, done: Vec::new(), since, expected_s: 0.0 })
+    }
+
+    /// Runs every job; only a signal ends it.
+    fn all(&mut self, all: &Experiments) -> Result<(), RunError> {
+        let count = all.jobs.len();
+        for (index, job) in all.jobs.iter().enumerate() {
+            let mut done =
+                Done { job: job.clone(), outcomes: Vec::new(), seconds: 0.0, failure: None, left_out: None };
+            if let Some(why) = self.no_time(all, job) {
+                eprintln!("[{}/{count}] {}: left out, {why}", index + 1, job.title());
+                done.left_out = Some(why);
+                self.done.push(done);
+                continue;
+            }
+            let times = if job.repeats > 1 { format!(", {} times", job.repeats) } else { String::new() };
+            eprintln!("[{}/{count}] {}{times} (about {})", index + 1, job.title(), minutes(job.estimate_s));
+            let start = Instant::now();
+            let end = self.job(all, &mut done);
+            done.seconds = start.elapsed().as_secs_f64();
+            self.expected_s += job.estimate_s;
+            if let Some(why) = &done.failure {
+                eprintln!("[{}/{count}] failed: {why}", index + 1);
+            }
+            self.done.push(done);
+            end?;
+        }
+        Ok(())
+    }
+
+    /// Why there is no time for a job: what is over of the scale's time is less than it will take, going by what others
+    /// took of what was expected of them. What the report opens with is always run.
+    fn no_time(&self, all: &Experiments, job: &Job) -> Option<String> {
+        let budget = all.scale.budget_s()?;
+        let elapsed = self.since.elapsed().as_secs_f64();
+        let slowness = if self.expected_s > 0.0 { (elapsed / self.expected_s).clamp(0.5, 10.0) } else { 1.0 };
+        let needed = job.estimate_s * slowness;
+        (!job.headline && elapsed + needed > budget).then(|| {
+            format!(
+                "for it takes about {} here and {} of {} are over",
+                minutes(needed),
+                minutes(elapsed),
+                minutes(budget)
+            )
+        })
+    }
+
+    /// Runs all repeats of a job, and notes why it fails.
+    fn job(&mut self, all: &Experiments, done: &mut Done) -> Result<(), RunError> {
+        let job = done.job.clone();
+        for repeat in 0..job.repeats {
+            let over = all.scale.budget_s().is_some_and(|budget| self.since.elapsed().as_secs_f64() > budget);
+            if repeat > 0 && over {
+                done.left_out = Some(format!("after {repeat} of {} repeats there was no time left", job.repeats));
+                break;
+            }
+            let mut progress = Progress::new();
+            let outcome = self.one(&job.work, u64::from(repeat), &mut progress);
+            progress.finish();
+            match outcome {
+                Ok(outcome) => {
+                    if let Outcome::Twincast(result) = &outcome
+                        && !result.failures.is_empty()
+                    {
+                        done.failure = Some(result.failures.join("; "));
+                    }
+                    done.outcomes.push(outcome);
+                }
+                Err(RunError::Interrupted) => return Err(RunError::Interrupted),
+                Err(RunError::Usage(why)) if is_optional(&job.work) => {
+                    done.left_out = Some(why);
+                    break;
+                }
+                Err(error) => {
+                    done.failure = Some(first_line(&error.to_string()));
+                    self.begin_anew()?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, work: &Work, repeat: u64, progress: &mut Progress) -> Result<Outcome, RunError> {
+        let (team, deployment) = (&mut self.team, &self.deployment);
+        match work {
+            Work::Twincast { plan, roof, .. } => {
+                let plan = Plan { seed: plan.seed + repeat, ..plan.as_ref().clone() };
+                let roof = *roof && repeat == 0;
+                measure(team, deployment, &plan, roof, progress).map(|result| Outcome::Twincast(Box::new(result)))
+            }
+            Work::Rival { rival, setup } => baseline::measure(team, deployment, *rival, setup, progress)
+                .map(|result| Outcome::Rival(Box::new(result))),
+            Work::Mcmix { users, dialling } => {
+                progress.spin("computing for three parties");
+                run_mcmix(*users, *dialling, repeat + 1).map(Outcome::Mcmix).map_err(RunError::News)
+            }
+        }
+    }
+
+    /// A team of its own for what comes after a failure: nothing of the old one is left.
+    fn begin_anew(&mut self) -> Result<(), RunError> {
+        self.team.cut();
+        self.team = Team::new()?;
+        Ok(())
+    }
+}
+
+/// Where everything runs.
+fn deployment(plan: &Plan) -> Deployment {
+    Deployment::loopback(plan.hosts)
+}
+
+/// What a machine may well be without.
+fn is_optional(work: &Work) -> bool {
+    matches!(work, Work::Rival { rival: Baseline::Broker, .. })
+}
+
+/// An error without the log that follows it.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_end_matches(" the last lines of its log:").to_owned()
+}
+
+/// Seconds as a person reads them.
+pub(super) fn minutes(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{seconds:.0} s"),
+        ..5_400.0 => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
+impl Order {
+    /// The command that says the same.
+    fn command(&self) -> String {
+        let scale = if self.scale == super::Scale::Quick { "--quick".into() } else { format!("--scale {}", self.scale) };
+        let mut words = format!(
+            "cargo run --release -- paper {scale} --link {} --mtu {}",
+            self.link.rate, self.link.mtu
+        );
+        if self.only.len() < super::FigureName::ALL.len() {
+            let names: Vec<String> = self.only.iter().map(|name| format!("{name:?}").to_lowercase()).collect();
+            words += &format!(" --only {}", names.join(","));
+        }
+        words
+    }
+}

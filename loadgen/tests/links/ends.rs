@@ -1,0 +1,60 @@
+//! However a run ends, nothing of it is left.
+
+use super::support::{
+    can_make_links, children, endless_run, lives, local, namespaces, signal, told, wait_for,
+};
+use rustix::process::Signal;
+
+#[test]
+fn after_ctrl_c_neither_namespaces_nor_processes_are_left() {
+    if !can_make_links() {
+        return;
+    }
+    let (run, children) = endless_run();
+    let pid = run.id();
+    assert_eq!(namespaces(pid).len(), 5, "the switch's, two servers' and two hosts'");
+    signal(pid, Signal::INT);
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert_eq!(namespaces(pid), Vec::<String>::new());
+    assert!(children.iter().all(|child| !lives(*child)));
+}
+
+#[test]
+fn what_a_killed_run_left_goes_with_the_next_start_and_what_lives_stays() {
+    if !can_make_links() {
+        return;
+    }
+    let (mut killed, children) = endless_run();
+    let (living, _) = endless_run();
+    let pid = killed.id();
+    signal(pid, Signal::KILL);
+    killed.wait().unwrap();
+    wait_for("the end of its children", || children.iter().all(|child| !lives(*child)).then_some(()));
+    // Unless another run began meanwhile, which removes them too, they are all there still.
+    let next = local("--group 10 --hosts 1 --rounds 1 --no-roof").output().unwrap();
+    assert!(next.status.success(), "{}", told(&next));
+    assert_eq!(namespaces(pid), Vec::<String>::new());
+    assert_eq!(namespaces(living.id()).len(), 5, "a living run's stay");
+    signal(living.id(), Signal::TERM);
+    let output = living.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+}
+
+#[test]
+fn after_a_server_died_nothing_is_left() {
+    if !can_make_links() {
+        return;
+    }
+    let (run, _) = endless_run();
+    let pid = run.id();
+    let server = children(pid).into_iter().find(|child| {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"role-server")
+    });
+    signal(server.unwrap(), Signal::KILL);
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("was killed by signal 9"), "{}", told(&output));
+    assert_eq!(namespaces(pid), Vec::<String>::new());
+}

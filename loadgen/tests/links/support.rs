@@ -1,0 +1,110 @@
+//! Runs of the real binary, and the namespaces that they make.
+
+use serde_json::Value;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// `twincast-loadgen local` with arguments, its streams caught.
+pub(super) fn local(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twincast-loadgen"));
+    command.arg("local").args(arguments.split_whitespace()).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a good run printed, and its result.
+pub(super) fn good_run(arguments: &str) -> (String, Value) {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("result.json");
+    let output = local(&format!("{arguments} --json {}", json.display())).output().unwrap();
+    assert!(output.status.success(), "{arguments}: {}", told(&output));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    (printed, serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap())
+}
+
+/// What a run said, for a test's failure line.
+pub(super) fn told(output: &Output) -> String {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{stdout}\n{stderr}", output.status)
+}
+
+/// Whether this process may make namespaces and links; says so on stderr if not.
+pub(super) fn can_make_links() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let needed = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
+    let may = capabilities(None).is_ok_and(|sets| sets.effective.contains(needed));
+    let tools = ["ip", "tc"].iter().all(|tool| {
+        let mut command = Command::new(tool);
+        command.arg("-V").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    });
+    if !(may && tools) {
+        eprintln!("skipped: links take CAP_NET_ADMIN, CAP_SYS_ADMIN and iproute2");
+    }
+    may && tools
+}
+
+/// Namespaces that a process has made and that are there.
+pub(super) fn namespaces(of: u32) -> Vec<String> {
+    let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(&format!("twincast-{of}-"))).collect()
+}
+
+/// Processes that a process has started and that are there.
+pub(super) fn children(of: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Whether a process is there and is no zombie.
+pub(super) fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// A run without an end of its own, once its hosts are there; its children.
+pub(super) fn endless_run() -> (Child, Vec<u32>) {
+    let run = local("--group 20 --hosts 2 --rounds 1000000 --no-roof --link 1gbit").spawn().unwrap();
+    // Two servers and two hosts; before them, for moments, `ip` and `tc`.
+    let there = || {
+        let children = children(run.id());
+        let in_role = |pid: &&u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.windows(5).any(|word| word == b"role-")
+        };
+        (children.iter().filter(in_role).count() == 4).then_some(children)
+    };
+    let children = wait_for("two servers and two hosts", there);
+    (run, children)
+}
+
+/// Polls until something is there.
+///
+/// # Panics
+/// After a minute.
+pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{what} did not come within a minute");
+}
+
+/// Sends a signal to a process.
+pub(super) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// A number of a result.
+pub(super) fn number(result: &Value, pointer: &str) -> f64 {
+    let value = result.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is there"));
+    value.as_f64().unwrap_or_else(|| panic!("{pointer} is a number: {value}"))
+}
