@@ -4,6 +4,7 @@ mod agent;
 mod baselines;
 mod keep;
 mod local;
+mod paper;
 mod plan;
 mod report;
 mod run;
@@ -14,6 +15,8 @@ pub use agent::AgentArgs;
 pub use baselines::BaselinesArgs;
 pub use keep::KeepArgs;
 pub use local::LocalArgs;
+pub use paper::PaperArgs;
+pub(crate) use paper::plan_of;
 pub use plan::PlanArgs;
 pub use report::ReportArgs;
 pub use run::RunArgs;
@@ -69,6 +72,8 @@ enum Command {
     Report(ReportArgs),
     /// Twincast beside what it is compared with: the paper's own set-up, a PKI broadcast and a message broker.
     Baselines(BaselinesArgs),
+    /// The paper's experiments: every figure, with what it is compared with, as one HTML report.
+    Paper(PaperArgs),
     /// One server, led over the standard streams.
     #[command(name = coordinator::ROLE_SERVER, hide = true)]
     Server(RoleArgs),
@@ -117,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Host(args) => role(&args, crate::host::run),
         Command::RoofSender(args) => role(&args, crate::roof::sender::run),
         Command::Baselines(args) => baselines(&args),
+        Command::Paper(args) => end_of_run(crate::paper::run(&args.order())),
         Command::BaselineServer(args) => role(&args, baseline::server::run),
         Command::BaselineHost(args) => role(&args, baseline::host::run),
         Command::BaselineBroker(args) => end_of_role(baseline::server::become_program(&args.words)),

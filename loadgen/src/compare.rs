@@ -29,24 +29,39 @@ const TIME: Words = ["faster", "slower"];
 const RATE: Words = ["slower", "faster"];
 const COST: Words = ["less", "more"];
 
-/// The figures that are compared: what they are called, their name, how they are written, and what less and more mean.
-const ROWS: [(&str, &str, fn(f64) -> String, Words); 16] = [
-    ("round time p50", "round_seconds.p50", seconds, TIME),
-    ("round time p99", "round_seconds.p99", seconds, TIME),
-    ("message latency p50", "message_latency_us.p50", us, TIME),
-    ("message latency p99", "message_latency_us.p99", us, TIME),
-    ("delivery latency p50", "delivery_latency_us.p50", us, TIME),
-    ("delivery latency p99", "delivery_latency_us.p99", us, TIME),
-    ("dialling", "dial.seconds", seconds, TIME),
-    ("shares/s, a server", "shares_per_s", whole, RATE),
-    ("egress, a server", "egress_bits_per_s", bits_per_s, RATE),
-    ("of the link's goodput", "link_fraction", three_places, RATE),
-    ("time of a message", "cost.message_us", us, TIME),
-    ("server CPU a share, ns", "server_cpu_ns_per_share", one_place, COST),
-    ("host CPU a share, ns", "host_cpu_ns_per_share", one_place, COST),
-    ("server CPU over roof", "roof.server_cpu_ratio", three_places, COST),
-    ("server memory", "server_rss_bytes", mebibytes, COST),
-    ("host memory", "host_rss_bytes", mebibytes, COST),
+/// A figure that is compared.
+struct Shown {
+    /// What a person calls it.
+    name: &'static str,
+    /// Its name in a summary.
+    figure: &'static str,
+    /// How it is written.
+    form: fn(f64) -> String,
+    words: Words,
+}
+
+const fn shown(name: &'static str, figure: &'static str, form: fn(f64) -> String, words: Words) -> Shown {
+    Shown { name, figure, form, words }
+}
+
+/// The figures that are compared, in their order.
+const ROWS: [Shown; 16] = [
+    shown("round time p50", "round_seconds.p50", seconds, TIME),
+    shown("round time p99", "round_seconds.p99", seconds, TIME),
+    shown("message latency p50", "message_latency_us.p50", us, TIME),
+    shown("message latency p99", "message_latency_us.p99", us, TIME),
+    shown("delivery latency p50", "delivery_latency_us.p50", us, TIME),
+    shown("delivery latency p99", "delivery_latency_us.p99", us, TIME),
+    shown("dialling", "dial.seconds", seconds, TIME),
+    shown("shares/s, a server", "shares_per_s", whole, RATE),
+    shown("egress, a server", "egress_bits_per_s", bits_per_s, RATE),
+    shown("of the link's goodput", "link_fraction", three_places, RATE),
+    shown("time of a message", "cost.message_us", us, TIME),
+    shown("server CPU a share, ns", "server_cpu_ns_per_share", one_place, COST),
+    shown("host CPU a share, ns", "host_cpu_ns_per_share", one_place, COST),
+    shown("server CPU over roof", "roof.server_cpu_ratio", three_places, COST),
+    shown("server memory", "server_rss_bytes", mebibytes, COST),
+    shown("host memory", "host_rss_bytes", mebibytes, COST),
 ];
 
 /// Two results beside each other.
@@ -236,7 +251,7 @@ impl Comparison {
 
 /// The figures of both sides.
 fn rows(a: &Side, b: &Side) -> Vec<Row> {
-    let row = |(_, figure, _, words): &(&str, &str, fn(f64) -> String, Words)| {
+    let row = |Shown { figure, words, .. }: &Shown| {
         let (of_a, of_b) = (a.figures.get(*figure)?, b.figures.get(*figure)?);
         let ratio = Ratio::of(of_a, of_b);
         let verdict = match ratio.map(|ratio| ratio.differs()) {
@@ -258,9 +273,9 @@ fn rows(a: &Side, b: &Side) -> Vec<Row> {
 
 impl Row {
     fn render(&self) -> String {
-        let known = ROWS.iter().find(|(_, figure, ..)| *figure == self.figure);
-        let (name, form) =
-            known.map_or((self.figure.as_str(), three_places as fn(f64) -> String), |row| (row.0, row.2));
+        let known = ROWS.iter().find(|shown| shown.figure == self.figure);
+        let form = known.map_or(three_places as fn(f64) -> String, |shown| shown.form);
+        let name = known.map_or(self.figure.as_str(), |shown| shown.name);
         let ratio = self.ratio.map_or_else(|| "-".into(), |ratio| format!("{:.3}", ratio.ratio));
         let interval = self.ratio.and_then(|ratio| ratio.interval);
         let interval = interval.map_or_else(|| "-".into(), |[low, high]| format!("{low:.3} .. {high:.3}"));

@@ -60,8 +60,6 @@ pub(crate) struct Measurement {
     pub(crate) result: RunResult,
     /// Round by round, the seconds of the slowest host.
     pub(crate) rounds: Vec<f64>,
-    /// Rounds that a host began a whole interval or more late, over all hosts.
-    pub(crate) missed_slots: u64,
 }
 
 /// Both servers and all hosts on this machine. Prints the report; true if every check passed.
@@ -147,11 +145,10 @@ pub(crate) fn measure_whole(
     team.series = series;
     let (bad_to_stop, roof) = roof?;
     let rounds = slowest(&play.hosts);
-    let missed_slots = play.hosts.iter().map(|host| host.missed_slots).sum();
     let (plan, medium) = (plan.clone(), deployment.medium.clone());
     let measured = Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop };
     let result = RunResult::of(measured).map_err(RunError::News)?;
-    Ok(Measurement { result, rounds, missed_slots })
+    Ok(Measurement { result, rounds })
 }
 
 /// The seconds that came since they were last taken; whoever looks on goes on looking.

@@ -2,7 +2,7 @@
 //! round rate that each bears.
 //!
 //! Every run starts servers and hosts anew, so that repeats are independent of each other. The roof is measured once for
-//! each plan, with its first run. `local`, `sweep` and `run` all end here ([`run`]); what they keep is [`crate::store`]'s.
+//! each plan, with its first run. `local`, `sweep` and `run` all end here; what they keep is [`crate::store`]'s.
 
 mod search;
 mod table;
@@ -206,8 +206,11 @@ impl Runs<'_> {
     /// written now is lost, and the failure itself is what is told.
     fn keep_what_there_is(&self, error: &RunError) {
         let Some(store) = self.store else { return };
-        let group = self.cells.last().map_or(0, |cell| cell.plan.group);
-        let _ = store.seconds(self.number, group, &self.team.series);
+        let runs = || self.cells.iter().flat_map(|cell| &cell.runs);
+        // A trial of the search, or what is written of a whole run, may fail as well.
+        if let Some(cell) = self.cells.last().filter(|_| runs().all(|run| run.number != self.number)) {
+            let _ = store.seconds(self.number, cell.plan.group, &self.team.series);
+        }
         let done: Vec<Cell> = self.cells.iter().filter(|cell| !cell.runs.is_empty()).cloned().collect();
         if !done.is_empty() {
             let _ = store.summary(self.experiment, &done);

@@ -297,7 +297,7 @@ impl<W: Write> Host<W> {
         let Some(Run { plan, servers, .. }) = &self.run else { return Ok(()) };
         let (one, socket1) = connect::connect(ServerSide::One, servers[0])?;
         let (two, socket2) = connect::connect(ServerSide::Two, servers[1])?;
-        let pair = Pair::new(client, player, self.shared.clone(), plan.rounds_ahead(), *servers);
+        let pair = Pair::new(client, player, self.shared.clone(), plan.ahead, *servers);
         let pair = Rc::new(RefCell::new(pair));
         Pair::start(&pair, [one, two]);
         self.pairs.borrow_mut().push(pair);

@@ -20,6 +20,7 @@ pub mod host;
 pub mod latency;
 pub mod limits;
 pub mod net;
+pub mod paper;
 pub mod plan;
 pub mod plan_file;
 pub mod process;

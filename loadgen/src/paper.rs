@@ -1,6 +1,6 @@
 //! The paper's experiments: what they are, their runs, and the report of them.
 //!
-//! [`experiments`] says what is run at which scale, [`run`] runs it and collects [`outcome`]s, [`figures`] makes points of
+//! [`experiments`] says what is run at which scale, `run` runs it and collects [`outcome`]s, [`figures`] makes points of
 //! them, [`figure`] draws them and [`html`] writes the report. [`model`] is everything that is said without being run.
 //!
 //! The paper is Bowers, Du, Lin and Jiang, ASIA CCS 2022. Its text is not at hand here: what each figure shows follows

@@ -219,13 +219,6 @@ impl Plan {
         self.rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok())
     }
 
-    /// Rounds that a host submits ahead of the one that is being delivered. In open loop as many as the servers take,
-    /// which is one: a round's planned instant does not wait for the round before.
-    #[must_use]
-    pub fn rounds_ahead(&self) -> u32 {
-        if self.interval().is_some() { 1 } else { self.ahead }
-    }
-
     /// The epochs that its rounds run in.
     #[must_use]
     pub fn epochs(&self) -> u32 {
@@ -398,11 +391,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_rate_is_an_interval_and_lets_rounds_overlap() {
+    fn a_rate_is_an_interval() {
         let plan = plan();
-        assert_eq!((plan.interval(), plan.rounds_ahead()), (None, 0));
+        assert_eq!(plan.interval(), None);
         let open = Plan { rate: Some(2.5), ..plan.clone() };
-        assert_eq!((open.interval(), open.rounds_ahead()), (Some(Duration::from_millis(400)), 1));
+        assert_eq!(open.interval(), Some(Duration::from_millis(400)));
         for none in [0.0, -1.0, f64::NAN] {
             assert_eq!(Plan { rate: Some(none), ..plan.clone() }.interval(), None);
         }

@@ -55,7 +55,8 @@ pub(super) fn lead(connection: Connection, role: Role) -> String {
         what: status.map_or_else(|| "did not end and was killed".into(), ending),
         log: child.log(),
     };
-    let told = format!("its child in {} {}{first}", role.subcommand(), ended.what);
+    let how = if ended.well { "has ended" } else { ended.what.as_str() };
+    let told = format!("its child in {} {how}{first}", role.subcommand());
     let line = super::AgentLine { agent: AgentSays::Ended(ended) };
     let _ = super::say(&answers, &line);
     // This ends the reading of orders; a pipe's ends with the process.

@@ -181,7 +181,8 @@ impl JsonFile {
     }
 
     fn write(mut self, comparison: &Comparison) -> Result<(), RunError> {
-        let mut text = serde_json::to_string_pretty(comparison).expect("a comparison has no keys but strings");
+        let mut text =
+            serde_json::to_string_pretty(comparison).expect("a comparison has no keys but strings");
         text.push('\n');
         std::fs::write(&self.path, text).map_err(RunError::Report)?;
         self.remove = false;

@@ -131,8 +131,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "U", value_parser = within(1, USERS_PER_CONNECTION_MAX))]
     users_per_connection: Option<u32>,
 
-    /// Rounds submitted ahead of the one being delivered, 0 or 1. With 1 the link is never idle between rounds; with
-    /// --rate it always is 1
+    /// Rounds submitted ahead of the one being delivered, 0 or 1. With 1 the link is never idle between rounds. With
+    /// --rate a round that is in time overlaps with the one before in any case
     #[arg(long, value_name = "A", default_value = "0", value_parser = within(0, 1))]
     ahead: u32,
 
@@ -236,7 +236,7 @@ impl PlanArgs {
             round_timeout_ms: self.round_timeout_ms(),
             fault: self.fault,
             users_per_connection,
-            ahead: if self.rate.is_some() { 1 } else { self.ahead },
+            ahead: self.ahead,
             verify: self.verify,
             seed: self.seed,
             host_skew_bytes: host_skew_bytes(self.group, self.groups, hosts, users_per_connection),

@@ -35,7 +35,7 @@ struct Screen {
     /// When the lines were made last.
     drawn: Option<Instant>,
     multi: MultiProgress,
-    /// A line each, the phase's first.
+    /// A line each: an empty one, the phase's, and the others.
     bars: Vec<ProgressBar>,
 }
 
@@ -153,7 +153,9 @@ impl Screen {
         if self.scene.phase.is_empty() || self.multi.is_hidden() {
             return;
         }
-        let lines = self.scene.lines(self.since.elapsed());
+        // What a terminal echoes of Ctrl-C moves all lines, so that one is left when they are taken away: an empty one.
+        let mut lines = vec![String::new()];
+        lines.extend(self.scene.lines(self.since.elapsed()));
         while self.bars.len() > lines.len() {
             let bar = self.bars.pop().expect("there are more than none");
             bar.finish_and_clear();
@@ -161,14 +163,14 @@ impl Screen {
         }
         while self.bars.len() < lines.len() {
             let bar = self.multi.add(ProgressBar::no_length());
-            if self.bars.is_empty() {
+            if self.bars.len() == 1 {
                 bar.enable_steady_tick(TICK);
             } else {
                 bar.set_style(style("{wide_msg}"));
             }
             self.bars.push(bar);
         }
-        if let Some(head) = self.bars.first() {
+        if let Some(head) = self.bars.get(1) {
             // The last line tells the time of rounds.
             let template = if self.scene.rounds.is_some() {
                 "{spinner} {wide_msg}"

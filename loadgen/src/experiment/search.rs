@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// How much faster or slower the next rate is while only one side is known.
-const STEP: f64 = 1.5;
+const STEP: f64 = 2.0;
 /// Rates this near are not told apart by so short a run.
 const NEAR: f64 = 1.02;
 
@@ -61,7 +61,8 @@ pub(super) fn plan(plan: &Plan, rate: f64) -> Plan {
 impl Trial {
     /// Of a run that was measured.
     pub(super) fn of(measured: &Measurement) -> Trial {
-        let (result, missed_slots) = (&measured.result, measured.missed_slots);
+        let result = &measured.result;
+        let missed_slots = result.load.missed_slots;
         let totals = &result.totals;
         let why = if missed_slots > 0 {
             format!("{missed_slots} slots were missed")

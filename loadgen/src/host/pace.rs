@@ -1,7 +1,8 @@
 //! When a host begins: at an ordered instant, and then, in open loop, round by round on a schedule.
 //!
 //! Round k of an order is planned at start + k / rate on the host's own clock, whatever became of the rounds before it.
-//! It is submitted then if the servers' window allows it, and as soon as it does otherwise; what is measured counts from
+//! It is submitted then if the servers' window allows it, and as soon as it does otherwise (once it has missed its slot,
+//! when the round before is done); what is measured counts from
 //! the planned instant all the same, so that a round that waits is slow and not left out.
 
 use super::figures::Shared;
@@ -35,6 +36,13 @@ impl Pace {
     /// Whether a round may be begun. In lockstep the rounds before it alone decide, and the clock is not read.
     pub(super) fn is_due(&self, round: u64, now: impl FnOnce() -> Duration) -> bool {
         self.planned(round).is_none_or(|planned| planned <= now())
+    }
+
+    /// Whether a round may be begun while the one before it is being delivered, because its planned instant has come and
+    /// its slot is not over. A round that has missed its slot waits for the one before as in lockstep, so that a rate that
+    /// nobody bears ends in late rounds and not in servers that leave rounds out.
+    pub(super) fn may_overlap(&self, round: u64, now: impl FnOnce() -> Duration) -> bool {
+        self.planned(round + 1).is_some_and(|next| now() < next)
     }
 
     /// Whether a round that is begun now is a whole interval or more late.
@@ -128,6 +136,7 @@ mod tests {
         assert!(!pace.is_missed(11, || ms(0)) && !pace.is_missed(11, || ms(249)));
         assert!(pace.is_missed(11, || ms(250)) && pace.is_missed(11, || ms(10_000)));
         assert!(!pace.is_missed(12, || ms(499)) && pace.is_missed(12, || ms(500)));
+        assert!(pace.may_overlap(12, || ms(499)) && !pace.may_overlap(12, || ms(500)));
     }
 
     #[test]
@@ -154,7 +163,8 @@ mod tests {
     fn in_lockstep_nothing_is_planned_and_the_clock_is_not_read() {
         let pace = Pace::new(11, START, None);
         let unread = || -> Duration { panic!("the clock is read") };
-        assert!(pace.planned(11).is_none() && pace.is_due(12, unread) && !pace.is_missed(12, unread));
+        assert!(pace.planned(11).is_none() && pace.is_due(12, unread));
+        assert!(!pace.is_missed(12, unread) && !pace.may_overlap(12, unread));
         assert_eq!(pace.next_after(Duration::ZERO, 100), None);
     }
 

@@ -140,14 +140,16 @@ impl Pair {
     }
 
     /// Starts the submissions that are due: the next round's once its planned instant has come, this host has sent all of
-    /// the last one's, and has closed all but `ahead` of those before.
+    /// the last one's, and has closed all but `ahead` of those before, or but one in an open loop that is in time.
     pub(super) fn submit(&mut self) {
         let (first, end) = self.player.rounds;
         let closed = self.player.closed.map_or(first, |closed| closed.next().0.max(first));
         let next = self.submitting.map_or(first, |round| round.next().0).max(closed);
         let drained = ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server));
-        let due = next < end && next <= closed + self.ahead && next <= self.shared.last_round.get();
         let pace = self.shared.pace.get();
+        let overlaps = next > closed && pace.may_overlap(next, || self.shared.now());
+        let ahead = self.ahead.max(overlaps.into());
+        let due = next < end && next <= closed + ahead && next <= self.shared.last_round.get();
         if due && drained && self.player.plays(next) && pace.is_due(next, || self.shared.now()) {
             if let Some(round) = self.client.submit() {
                 if pace.is_missed(round.0, || self.shared.now()) {

@@ -42,7 +42,9 @@ impl Shape {
         Shape {
             rate_bits_per_s,
             tbf_rate_bits_per_s,
-            tbf_burst_bytes: (rate_bits_per_s / 8 / 1_000).max(BURST_BYTES_MIN),
+            // The kernel keeps a burst as whole microseconds of the rate, rounded down; two more make up for it.
+            tbf_burst_bytes: (rate_bits_per_s / 8 / 1_000).max(BURST_BYTES_MIN)
+                + rate_bits_per_s / 8 / 500_000,
             tbf_queue_bytes: (rate_bits_per_s / 8 / 100).max(QUEUE_BYTES_MIN),
         }
     }
@@ -75,10 +77,10 @@ mod tests {
     fn the_bucket_makes_up_for_what_the_kernel_does_not_count() {
         let shape = Shape::of(1_000_000_000, 1_500);
         assert_eq!(shape.tbf_rate_bits_per_s, 984_395_318);
-        assert_eq!((shape.tbf_burst_bytes, shape.tbf_queue_bytes), (131_072, 16 << 20));
-        assert_eq!(shape.arguments(), "tbf rate 984395318bit burst 131072 limit 16777216");
+        assert_eq!((shape.tbf_burst_bytes, shape.tbf_queue_bytes), (131_322, 16 << 20));
+        assert_eq!(shape.arguments(), "tbf rate 984395318bit burst 131322 limit 16777216");
         let fast = Shape::of(10_000_000_000, 9_000);
-        assert_eq!((fast.tbf_rate_bits_per_s, fast.tbf_burst_bytes), (9_973_445_452, 1_250_000));
+        assert_eq!((fast.tbf_rate_bits_per_s, fast.tbf_burst_bytes), (9_973_445_452, 1_252_500));
         assert_eq!(Shape::of(400_000_000_000, 1_500).tbf_queue_bytes, 500_000_000);
     }
 
@@ -87,6 +89,6 @@ mod tests {
         assert!((goodput_bits_per_s(1_000_000_000, 1_500) / 1e9 - 0.9415).abs() < 1e-4);
         assert!((goodput_bits_per_s(1_000_000_000, 9_000) / 1e9 - 0.9900).abs() < 1e-4);
         let burst = Shape::of(1_000_000_000, 1_500).burst_payload_bytes(1_500);
-        assert!((burst - 131_072.0 * 1_448.0 / 1_514.0).abs() < 1e-6);
+        assert!((burst - 131_322.0 * 1_448.0 / 1_514.0).abs() < 1e-6);
     }
 }

@@ -4,6 +4,13 @@
 //! They decide only what is left out or played in part, never a figure.
 
 mod estimate;
+mod job;
+mod scale;
+
+pub use job::{Job, Variant, Work, is_sampled};
+pub use scale::Scale;
+
+use scale::Sizes;
 
 use super::model::link_dial_seconds;
 use crate::baseline::{Baseline, Setup};
@@ -14,7 +21,6 @@ use crate::plan::{Plan, ProfileName};
 use crate::units::thousands;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Bytes of a share of the paper-faithful baseline and of a message of the broker: Twincast's own, so that what differs
 /// is only how shares are sent. The paper's own strings are more than twice as long.
@@ -28,18 +34,8 @@ pub const MESSAGE_BYTES: usize = 256;
 /// Above this many members only a part of a rival's senders may send, and the rest is worked out.
 pub const SAMPLED_ABOVE: u32 = 1_000;
 
-/// How much is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Scale {
-    /// Tiny groups, seconds in all: whether everything works, not how fast it is.
-    #[value(skip)]
-    Quick,
-    /// What fits two cores in ten minutes.
-    Small,
-    /// A million users: hours on a large machine.
-    Full,
-}
+/// The part of a scale's time that experiments may be expected to take.
+const BUDGET_PART: f64 = 0.9;
 
 /// A figure of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -51,67 +47,6 @@ pub enum FigureName {
     Fig4,
     Fig5,
     Fig6,
-}
-
-/// What a run of Twincast is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Variant {
-    /// Everybody writes to one: the paper's set-up.
-    Plain,
-    /// Everybody writes to a quarter of the group.
-    Quarter,
-    /// A part of a population in groups of one size, or all of it.
-    Population {
-        /// Groups of the whole population.
-        groups: u64,
-    },
-}
-
-/// One thing to run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Work {
-    /// Twincast itself.
-    Twincast {
-        /// What for.
-        variant: Variant,
-        /// The same by hand: the flags of `local`.
-        words: String,
-        /// What the words say.
-        plan: Box<Plan>,
-        /// Whether the roof is measured with it.
-        roof: bool,
-    },
-    /// A baseline over sockets.
-    Rival {
-        /// Which.
-        rival: Baseline,
-        /// How large.
-        setup: Setup,
-    },
-    /// MCMix in one process.
-    Mcmix {
-        /// Users.
-        users: u32,
-        /// Dialling, or else conversation.
-        dialling: bool,
-    },
-}
-
-/// Something to run, how often, and for which figures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Job {
-    /// What.
-    pub work: Work,
-    /// How often.
-    pub repeats: u32,
-    /// For these.
-    pub figures: Vec<FigureName>,
-    /// Whether the table that the report opens with needs it.
-    pub headline: bool,
-    /// Seconds that all repeats are expected to take.
-    pub estimate_s: f64,
 }
 
 /// What was left out from the start.
@@ -142,83 +77,6 @@ pub struct Experiments {
     pub jobs: Vec<Job>,
     /// What is not.
     pub left_out: Vec<LeftOut>,
-}
-
-/// The numbers that make a scale.
-struct Sizes {
-    groups: &'static [u32],
-    main: u32,
-    mcmix_users: &'static [u32],
-    population: u64,
-    population_groups: &'static [u32],
-    hosts: u32,
-    rounds: u32,
-    repeats: u32,
-    /// Seconds of one repeat at the most; of Figure 3's, which have no repeats, three times as much.
-    repeat_s_max: f64,
-}
-
-impl Scale {
-    /// Seconds that the whole may take; none: as long as it takes.
-    #[must_use]
-    pub fn budget_s(self) -> Option<f64> {
-        match self {
-            Scale::Quick => Some(120.0),
-            Scale::Small => Some(600.0),
-            Scale::Full => None,
-        }
-    }
-
-    fn sizes(self) -> Sizes {
-        let groups: &[u32] = &[100, 200, 500, 1_000, 2_000, 5_000, 10_000];
-        let population_groups: &[u32] = &[500, 1_000, 2_000, 5_000, 10_000];
-        let common = Sizes {
-            groups: &[10, 40],
-            main: 40,
-            mcmix_users: &[10, 40],
-            population: 80,
-            population_groups: &[10, 40, 80],
-            hosts: 2,
-            rounds: 2,
-            repeats: 1,
-            repeat_s_max: 2.0,
-        };
-        match self {
-            Scale::Quick => common,
-            Scale::Small => Sizes {
-                groups: &groups[..6],
-                main: 1_000,
-                mcmix_users: groups,
-                population: 10_000,
-                population_groups,
-                hosts: 5,
-                rounds: 5,
-                repeats: 3,
-                repeat_s_max: 10.0,
-            },
-            Scale::Full => Sizes {
-                groups,
-                main: 1_000,
-                mcmix_users: &[100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000],
-                population: PROJECTED,
-                population_groups,
-                hosts: 5,
-                rounds: 9,
-                repeats: 5,
-                repeat_s_max: 3_600.0,
-            },
-        }
-    }
-}
-
-impl fmt::Display for Scale {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scale::Quick => "quick",
-            Scale::Small => "small",
-            Scale::Full => "full",
-        })
-    }
 }
 
 impl FigureName {
@@ -273,6 +131,7 @@ impl Experiments {
         }
         all.jobs.sort_by_key(|job| !job.headline);
         all.jobs.retain(|job| job.headline || job.figures.iter().any(|figure| only.contains(figure)));
+        all.keep_to_the_budget();
         Ok(all)
     }
 
@@ -280,6 +139,22 @@ impl Experiments {
     #[must_use]
     pub fn estimate_s(&self) -> f64 {
         self.jobs.iter().map(|job| job.estimate_s).sum()
+    }
+
+    /// Leaves out what comes when most of the time is spent.
+    fn keep_to_the_budget(&mut self) {
+        let Some(budget) = self.scale.budget_s() else { return };
+        let mut spent = 0.0;
+        let (kept, left): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(|job| {
+            let fits = job.headline || spent + job.estimate_s <= BUDGET_PART * budget;
+            spent += if fits { job.estimate_s } else { 0.0 };
+            fits
+        });
+        self.jobs = kept;
+        self.left_out.extend(left.iter().map(|job| LeftOut {
+            what: job.title(),
+            why: format!("it would take about {:.0} s, and all of it {budget:.0}", job.estimate_s),
+        }));
     }
 
     fn twincast(
@@ -297,7 +172,8 @@ impl Experiments {
         let (round_s, dial_s) = (estimate::round_s(&one), estimate::dial_s(&one));
         let is_population = matches!(variant, Variant::Population { .. });
         let most_s = if is_population { 3.0 * sizes.repeat_s_max } else { sizes.repeat_s_max };
-        if estimate::START_S + dial_s + round_s > most_s + estimate::START_S {
+        let headline = variant == Variant::Plain && group == sizes.main;
+        if dial_s + round_s > most_s && !headline {
             let what = format!("{profile}, {}, n = {}", variant.words(), thousands(group.into()));
             let why = format!(
                 "a round would take about {:.0} s here, and dialling {dial_s:.0} s; points there are extrapolated",
@@ -318,7 +194,6 @@ impl Experiments {
             Variant::Plain => ((most_s / 2.0 / round_s) as u32).clamp(1, sizes.rounds),
         };
         let (words, plan) = plan_for(groups, rounds)?;
-        let headline = variant == Variant::Plain && group == sizes.main;
         let one_s = estimate::run_s(&plan);
         let repeats = match variant {
             Variant::Plain => ((2.0 * most_s / one_s) as u32).clamp(1, sizes.repeats),
@@ -394,50 +269,9 @@ impl Experiments {
     }
 }
 
-/// Whether fewer than all members send.
-#[must_use]
-pub fn is_sampled(setup: &Setup) -> bool {
-    setup.senders < setup.members
-}
-
 /// Whether it is compared at one size only.
 fn is_only_main(rival: Baseline) -> bool {
     matches!(rival, Baseline::Pki | Baseline::Broker)
-}
-
-impl Variant {
-    fn words(self) -> &'static str {
-        match self {
-            Variant::Plain => "one recipient",
-            Variant::Quarter => "to a quarter",
-            Variant::Population { .. } => "fixed population",
-        }
-    }
-}
-
-impl Job {
-    /// What it is, for a person.
-    #[must_use]
-    pub fn title(&self) -> String {
-        match &self.work {
-            Work::Twincast { variant, plan, .. } => {
-                let groups = match plan.groups {
-                    1 => String::new(),
-                    groups => format!("{groups} groups, "),
-                };
-                format!("{}, {}, {groups}n = {}", plan.profile, variant.words(), thousands(plan.group.into()))
-            }
-            Work::Rival { rival, setup } if is_sampled(setup) => {
-                let members = thousands(setup.members.into());
-                format!("{rival}, n = {members}, {} of them sending", thousands(setup.senders.into()))
-            }
-            Work::Rival { rival, setup } => format!("{rival}, n = {}", thousands(setup.members.into())),
-            Work::Mcmix { users, dialling } => {
-                let what = if *dialling { "dialling" } else { "conversation" };
-                format!("MCMix {what}, {} users", thousands((*users).into()))
-            }
-        }
-    }
 }
 
 /// Seconds in which the links carry a dial of a plan at the least.

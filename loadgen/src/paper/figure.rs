@@ -30,7 +30,8 @@ const FONT: (&str, f64) = ("system-ui, sans-serif", 17.0);
 /// Longest labels of a legend in two columns, in characters.
 const COLUMN_CHARS: usize = 42;
 /// What marks and lines mean.
-const KEY: &str = "filled: measured; hollow: sampled; dashed, x: modelled or extrapolated; bars: least to greatest";
+const KEY: &str =
+    "filled: measured; hollow: sampled; dashed, x: modelled or extrapolated; bars: least to greatest";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
@@ -126,7 +127,7 @@ fn line(area: &Area<'_>, ends: [(i32, i32); 2], colour: RGBColor, is_run: bool) 
     if is_run {
         return area.draw(&PathElement::new(ends.to_vec(), colour.stroke_width(2)));
     }
-    area.draw(&DashedPathElement::new(ends.into_iter(), 7, 5, colour.stroke_width(2)))
+    area.draw(&DashedPathElement::new(ends, 7, 5, colour.stroke_width(2)))
 }
 
 /// The mark of a point: what it looks like says how the point came about.
@@ -177,4 +178,4 @@ fn draw_legend(panel: &Panel, columns: usize, area: &Area<'_>) -> Drawn {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::paper) mod tests;

@@ -93,12 +93,17 @@ impl Evidence<'_> {
     /// Why there is no line of a link.
     fn no_link(&self) -> Option<String> {
         let rate = self.all.link.rate;
-        goodput_bits_per_s(&self.all.link).is_none().then(|| format!("the run's links have no rate (--link {rate})"))
+        goodput_bits_per_s(&self.all.link)
+            .is_none()
+            .then(|| format!("the run's links have no rate (--link {rate})"))
     }
 
     fn about_links(&self) -> String {
         match goodput_bits_per_s(&self.all.link) {
-            None => format!("The run's links have no rate (--link {}), so no line of a link is drawn.", self.all.link.rate),
+            None => format!(
+                "The run's links have no rate (--link {}), so no line of a link is drawn.",
+                self.all.link.rate
+            ),
             Some(goodput) => format!(
                 "The link's line is a model: the bytes of the cost model at {} (what TCP carries at {} with packets of {} \
                  bytes).",
@@ -201,8 +206,15 @@ impl Evidence<'_> {
         series.push(self.series(Subject::Mcmix { dialling: false }, Quantity::Round));
         let series = self.with_links(series, &|plan| link_round_seconds(plan));
         let caption = format!("{} {} {}", self.about_mcmix(), self.about_rivals(), self.about_links());
-        let other = "The same, divided by the users: total run time of the message phase over users.".to_owned();
-        self.two_readings("fig4", "Figure 4: message time against MCMix", "Message time", series, [caption, other])
+        let other =
+            "The same, divided by the users: total run time of the message phase over users.".to_owned();
+        self.two_readings(
+            "fig4",
+            "Figure 4: message time against MCMix",
+            "Message time",
+            series,
+            [caption, other],
+        )
     }
 
     fn fig5(&self) -> Figure {
@@ -267,7 +279,8 @@ impl Evidence<'_> {
             goodput.map(|goodput| Point::worked_out(x, goodput / 8.0 / x, Kind::Modelled))
         };
         let points: Vec<Point> = self.all.groups.iter().filter_map(allowed).collect();
-        series.push(Series::new("link allows, one round a second", Look::Link, points).missing(self.no_link()));
+        series
+            .push(Series::new("link allows, one round a second", Look::Link, points).missing(self.no_link()));
         let caption = format!(
             "Bytes that one server sends for one message (n shares, headers included), measured; MCMix's are counted: what a \
              server sends to the other two and to the users, for one user's message. The link's line is a model: the \
@@ -283,7 +296,11 @@ impl Evidence<'_> {
             series,
             caption,
         };
-        Figure { id: "fig6".into(), title: "Figure 6: server bandwidth per message".into(), panels: vec![panel] }
+        Figure {
+            id: "fig6".into(),
+            title: "Figure 6: server bandwidth per message".into(),
+            panels: vec![panel],
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! The table that the report opens with: Twincast against everything else at one size of a group.
 
-use super::experiments::Experiments;
+use super::experiments::{Experiments, Variant};
 use super::outcome::{Done, Outcome};
 use super::point::Kind;
 use crate::baseline::Baseline;
 use crate::plan::ProfileName;
 use crate::result::RunResult;
 use serde::{Deserialize, Serialize};
-
-use super::experiments::Variant;
 
 /// The table, and what is said with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,9 +60,8 @@ impl Headline {
     pub fn of(all: &Experiments, done: &[Done]) -> Headline {
         let at_main: Vec<&Done> =
             done.iter().filter(|done| done.job.headline && done.size() == all.main).collect();
-        let twincast = |wanted| {
-            at_main.iter().copied().find(|done| done.twincast() == Some((wanted, Variant::Plain)))
-        };
+        let twincast =
+            |wanted| at_main.iter().copied().find(|done| done.twincast() == Some((wanted, Variant::Plain)));
         let rival = |wanted: Baseline| at_main.iter().copied().find(|done| done.rival() == Some(wanted));
         let mut rows = vec![
             Row::of("Twincast, compact", twincast(ProfileName::Compact), all),
@@ -99,11 +96,10 @@ fn first_result(done: &Done) -> Option<&RunResult> {
     })
 }
 
-/// The slower server's egress over what the link allows.
+/// The emptier of the servers' links: what they carried over what TCP can carry.
 fn link_fraction(result: &RunResult) -> Option<f64> {
-    let goodput = super::model::goodput_bits_per_s(&result.plan.link)?;
-    let slower = result.servers.iter().map(|server| server.bits_per_s).fold(f64::INFINITY, f64::min);
-    slower.is_finite().then_some(slower / goodput)
+    let fractions = result.link.servers.iter().filter_map(|server| server.goodput_fraction);
+    fractions.min_by(f64::total_cmp)
 }
 
 impl Row {
@@ -126,6 +122,15 @@ impl Row {
             delivery_ratio: None,
             round_s: median(&figures.round_s),
             bytes_out: median(&figures.bytes_out),
+        }
+    }
+
+    /// The name, and how its figures came about where they were not simply measured.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.kind {
+            Kind::Measured => self.name.clone(),
+            kind => format!("{} ({})", self.name, kind.words()),
         }
     }
 

@@ -84,7 +84,9 @@ fn head(body: &mut String, paper: &Paper) {
     let _ = writeln!(body, "<p class=\"limit\">{}</p>", escape(&limits(paper)));
     drawing(body, &paper.headline_plot);
     if paper.scale == Scale::Quick {
-        body.push_str("<p class=\"warn\">Groups this small show that everything works, not how fast it is.</p>\n");
+        body.push_str(
+            "<p class=\"warn\">Groups this small show that everything works, not how fast it is.</p>\n",
+        );
     }
 }
 
@@ -93,11 +95,14 @@ fn limits(paper: &Paper) -> String {
     let headline = &paper.headline;
     let group = thousands(headline.group.into());
     let mut text = match &headline.limited_by {
-        Some(sentence) => format!("What limited Twincast's run at n = {group}: {}.", sentence.trim_end_matches('.')),
+        Some(sentence) => {
+            format!("What limited Twincast's run at n = {group}: {}.", sentence.trim_end_matches('.'))
+        }
         None => format!("Twincast's run at n = {group} came to no result."),
     };
     if let Some(fraction) = headline.link_fraction {
-        let _ = write!(text, " Each server filled {:.1}% of what TCP carries over its link.", fraction * 100.0);
+        let _ =
+            write!(text, " Each server filled {:.1}% of what TCP carries over its link.", fraction * 100.0);
     }
     if let Some(ratio) = headline.roof_ratio {
         let _ = write!(

@@ -4,17 +4,11 @@ use crate::cost;
 use crate::net::{Link, LinkRate};
 use crate::plan::Plan;
 
-/// Bytes of a packet that are IP and TCP headers, with the time stamp that Linux sends.
-const HEADERS_BYTES: f64 = 52.0;
-/// Bytes that Ethernet adds to a packet on the wire: preamble, header, check sequence, gap.
-const ETHERNET_BYTES: f64 = 38.0;
-
 /// Bits per second of payload that TCP carries over a link with full packets; none where nothing is shaped.
 #[must_use]
 pub fn goodput_bits_per_s(link: &Link) -> Option<f64> {
     let LinkRate::Rate(rate) = link.rate else { return None };
-    let mtu = f64::from(link.mtu);
-    Some(rate as f64 * (mtu - HEADERS_BYTES) / (mtu + ETHERNET_BYTES))
+    Some(crate::net::goodput_bits_per_s(rate, link.mtu))
 }
 
 /// Seconds that the links need for these bytes at the least: each server and each host has a link of its own, each way.
@@ -70,8 +64,7 @@ impl Line {
         if determinant <= 1e-9 * uu * vv {
             return Some(through_origin);
         }
-        let line =
-            Line { fixed: (u * vv - v * uv) / determinant, each: (uu * v - uv * u) / determinant };
+        let line = Line { fixed: (u * vv - v * uv) / determinant, each: (uu * v - uv * u) / determinant };
         Some(match line {
             Line { fixed: ..0.0, .. } => through_origin,
             Line { each: ..0.0, .. } => Line { fixed: u / uu, each: 0.0 },

@@ -169,7 +169,8 @@ impl Figures {
         self.cpu_s.push(cpu / messages);
         self.cpu_delivery_s.push(cpu / shares.max(1) as f64);
         self.bytes_out.push(out as f64 / two / messages);
-        let up: u64 = result.bytes.iter().filter(|part| part.part == "rounds").map(|part| part.measured.up_all()).sum();
+        let up: u64 =
+            result.bytes.iter().filter(|part| part.part == "rounds").map(|part| part.measured.up_all()).sum();
         self.bytes.push((out + up) as f64 / two / messages);
     }
 
@@ -182,13 +183,17 @@ impl Figures {
         self.latency_s.push(result.whole_round_seconds);
         self.dial_s.push(result.dial_seconds);
         self.messages_per_s.push(result.messages_per_s);
-        self.cpu_s.push(result.server_cpu_us_per_message / 1e6);
-        self.cpu_delivery_s.push(result.server_cpu_us_per_delivery / 1e6);
+        // The broker's CPU is told in ticks: less than one is no figure.
+        if result.server_cpu_us_per_message > 0.0 {
+            self.cpu_s.push(result.server_cpu_us_per_message / 1e6);
+            self.cpu_delivery_s.push(result.server_cpu_us_per_delivery / 1e6);
+        }
         self.bytes_out.push(out);
     }
 
     fn add_mcmix(&mut self, cost: &Cost, link: &Link) {
-        let seconds = cost.total_seconds(MCMIX_LATENCY_S, goodput_bits_per_s(link).unwrap_or(MCMIX_BITS_PER_S));
+        let seconds =
+            cost.total_seconds(MCMIX_LATENCY_S, goodput_bits_per_s(link).unwrap_or(MCMIX_BITS_PER_S));
         let users = cost.users as f64;
         let servers = cost.bytes_by_party.len() as f64;
         let between: u64 = cost.bytes_by_party.iter().sum();

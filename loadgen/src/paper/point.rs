@@ -61,8 +61,11 @@ impl Point {
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
-        let y =
-            if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) };
+        let y = if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        };
         let drawable = x > 0.0 && low > 0.0 && high.is_finite();
         drawable.then_some(Point { x, y, low, high, repeats: sorted.len() as u32, kind })
     }
@@ -141,7 +144,7 @@ impl Series {
         let words: Vec<&str> = kinds.into_iter().map(Kind::words).collect();
         let all = self.points.iter().all(|point| point.kind != Kind::Measured);
         match (self.points.is_empty(), words.is_empty(), all) {
-            (true, _, _) => format!("{} (none: see the table)", self.name),
+            (true, _, _) => format!("{} (none: see table)", self.name),
             (_, true, _) => self.name.clone(),
             (_, _, true) => format!("{} ({})", self.name, words.join(", ")),
             _ => format!("{} (partly {})", self.name, words.join(", ")),
@@ -226,6 +229,6 @@ mod tests {
         assert_eq!(label(vec![measured]), "compact");
         assert_eq!(label(vec![measured, extrapolated]), "compact (partly extrapolated)");
         assert_eq!(label(vec![extrapolated]), "compact (extrapolated)");
-        assert_eq!(label(vec![]), "compact (none: see the table)");
+        assert_eq!(label(vec![]), "compact (none: see table)");
     }
 }

@@ -1,15 +1,17 @@
 //! Runs the experiments one after another, and goes on when one of them fails.
 
-use super::experiments::{Experiments, Job, Work};
+use super::experiments::{Experiments, Job, LeftOut, Work};
 use super::headline::Headline;
 use super::outcome::{Done, Outcome, run_mcmix};
 use super::store::Store;
 use super::{Order, Paper, SCHEMA, figures};
 use crate::baseline::{self, Baseline};
+use crate::cli::plan_of;
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{Progress, RunError, measure};
+use crate::coordinator::{Progress, RunError, measure, print};
 use crate::environment::Environment;
+use crate::net::{Link, LinkRate};
 use crate::plan::Plan;
 use std::time::Instant;
 
@@ -18,15 +20,16 @@ use std::time::Instant;
 /// # Errors
 /// The folder cannot be written to, or a signal came; what was run until then is in the folder.
 pub(crate) fn run(order: &Order) -> Result<bool, RunError> {
-    let all = Experiments::of(order.scale, order.link, &order.only).map_err(RunError::Usage)?;
     let store = Store::create(order)?;
+    let deployment = deployment(order)?;
+    let all = experiments(order, &deployment)?;
     eprintln!(
         "{} runs, about {} in all; everything goes to {}",
         all.jobs.len(),
         minutes(all.estimate_s()),
         store.folder().display()
     );
-    let mut runner = Runner::new(&all)?;
+    let mut runner = Runner::new(&all, deployment)?;
     let end = runner.all(&all);
     let seconds = runner.since.elapsed().as_secs_f64();
     let Runner { done, environment, .. } = runner;
@@ -36,12 +39,6 @@ pub(crate) fn run(order: &Order) -> Result<bool, RunError> {
     let shown = format!("{}\nReport: {}\n", super::html::in_words(&paper), page.display());
     print(&shown)?;
     end.map(|()| paper.failures.is_empty())
-}
-
-fn print(text: &str) -> Result<(), RunError> {
-    use std::io::Write as _;
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)
 }
 
 fn paper(
@@ -63,7 +60,7 @@ fn paper(
         time: store.time(),
         command: order.command(),
         scale: order.scale,
-        link: order.link,
+        link: all.link,
         environment,
         headline: Headline::of(all, &done),
         headline_plot: figures::headline(all, &done),
@@ -88,15 +85,9 @@ struct Runner {
 }
 
 impl Runner {
-    /// Lays the links, once for all runs.
-    fn new(all: &Experiments) -> Result<Runner, RunError> {
-        let plans = all.jobs.iter().filter_map(|job| match &job.work {
-            Work::Twincast { plan, .. } => Some(plan.as_ref()),
-            _ => None,
-        });
-        let widest = plans.max_by_key(|plan| plan.hosts).cloned();
-        let deployment = deployment(&widest.unwrap_or_default());
-        let environment = Environment::of_this_machine(&deployment.words);
+    fn new(all: &Experiments, deployment: Deployment) -> Result<Runner, RunError> {
+        let mtu = deployment.medium.mtu(&all.link);
+        let environment = Environment::of_this_machine(&deployment.words, mtu);
         let since = Instant::now();
         Ok(Runner { team: Team::new()?, deployment, environment, done: Vec::new(), since, expected_s: 0.0 })
     }
@@ -151,7 +142,8 @@ impl Runner {
         for repeat in 0..job.repeats {
             let over = all.scale.budget_s().is_some_and(|budget| self.since.elapsed().as_secs_f64() > budget);
             if repeat > 0 && over {
-                done.left_out = Some(format!("after {repeat} of {} repeats there was no time left", job.repeats));
+                done.left_out =
+                    Some(format!("after {repeat} of {} repeats there was no time left", job.repeats));
                 break;
             }
             let mut progress = Progress::new();
@@ -187,7 +179,8 @@ impl Runner {
             Work::Twincast { plan, roof, .. } => {
                 let plan = Plan { seed: plan.seed + repeat, ..plan.as_ref().clone() };
                 let roof = *roof && repeat == 0;
-                measure(team, deployment, &plan, roof, progress).map(|result| Outcome::Twincast(Box::new(result)))
+                measure(team, deployment, &plan, roof, progress)
+                    .map(|result| Outcome::Twincast(Box::new(result)))
             }
             Work::Rival { rival, setup } => baseline::measure(team, deployment, *rival, setup, progress)
                 .map(|result| Outcome::Rival(Box::new(result))),
@@ -206,9 +199,26 @@ impl Runner {
     }
 }
 
-/// Where everything runs.
-fn deployment(plan: &Plan) -> Deployment {
-    Deployment::loopback(plan.hosts)
+/// Lays the links, once for all runs.
+fn deployment(order: &Order) -> Result<Deployment, RunError> {
+    let words =
+        format!("--hosts {} --link {} --mtu {}", order.scale.hosts(), order.link.rate, order.link.mtu);
+    plan_of(&words).map(|plan| Deployment::here(&plan)).map_err(RunError::Usage)
+}
+
+/// What is run over the links that there are: where the machine gives none, no line of a link may be drawn.
+fn experiments(order: &Order, deployment: &Deployment) -> Result<Experiments, RunError> {
+    let is_shaped = deployment.medium.rate_bits_per_s(&order.link).is_some();
+    let wanted = order.link.rate;
+    let missing = matches!(wanted, LinkRate::Rate(_)) && !is_shaped;
+    let rate = if missing { LinkRate::Loopback } else { wanted };
+    let link = Link { rate, ..order.link };
+    let mut all = Experiments::of(order.scale, link, &order.only).map_err(RunError::Usage)?;
+    if missing {
+        let why = format!("this machine did not let them be: {}", deployment.words);
+        all.left_out.insert(0, LeftOut { what: format!("links of {wanted}"), why });
+    }
+    Ok(all)
 }
 
 /// What a machine may well be without.
@@ -233,13 +243,16 @@ pub(super) fn minutes(seconds: f64) -> String {
 impl Order {
     /// The command that says the same.
     fn command(&self) -> String {
-        let scale = if self.scale == super::Scale::Quick { "--quick".into() } else { format!("--scale {}", self.scale) };
-        let mut words = format!(
-            "cargo run --release -- paper {scale} --link {} --mtu {}",
-            self.link.rate, self.link.mtu
-        );
+        let scale = if self.scale == super::Scale::Quick {
+            "--quick".into()
+        } else {
+            format!("--scale {}", self.scale)
+        };
+        let mut words =
+            format!("cargo run --release -- paper {scale} --link {} --mtu {}", self.link.rate, self.link.mtu);
         if self.only.len() < super::FigureName::ALL.len() {
-            let names: Vec<String> = self.only.iter().map(|name| format!("{name:?}").to_lowercase()).collect();
+            let names: Vec<String> =
+                self.only.iter().map(|name| format!("{name:?}").to_lowercase()).collect();
             words += &format!(" --only {}", names.join(","));
         }
         words

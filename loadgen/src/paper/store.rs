@@ -56,7 +56,8 @@ impl Store {
 
     /// Writes everything.
     pub(super) fn write_all(&self, paper: &Paper) -> Result<(), RunError> {
-        let write = |name: &str, text: &str| std::fs::write(self.folder.join(name), text).map_err(RunError::Report);
+        let write =
+            |name: &str, text: &str| std::fs::write(self.folder.join(name), text).map_err(RunError::Report);
         let json = serde_json::to_string_pretty(paper).expect("a report has no keys but strings");
         write(JSON, &(json + "\n"))?;
         for panel in panels(paper) {
@@ -75,7 +76,11 @@ fn panels(paper: &Paper) -> impl Iterator<Item = &Panel> {
 /// The data behind a drawing.
 fn csv(panel: &Panel) -> String {
     let field = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut text = format!("series,{},{},least,greatest,kind,repeats\n", field(&panel.x.label()), field(&panel.y.label()));
+    let mut text = format!(
+        "series,{},{},least,greatest,kind,repeats\n",
+        field(&panel.x.label()),
+        field(&panel.y.label())
+    );
     for series in &panel.series {
         for point in &series.points {
             let kind = point.kind.words();

@@ -81,11 +81,23 @@ fn medium(servers: &[Place; 2], hosts: &[Place]) -> (String, Medium) {
     if agents + ssh == 0 {
         return ("processes on loopback".into(), Medium::Loopback(None));
     }
-    let here = all().count() - agents - ssh;
+    let parts = [
+        (agents, "at", "agents"),
+        (ssh, "over", "ssh"),
+        (all().count() - agents - ssh, "on", "this machine"),
+    ];
+    let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
+    let parts: Vec<String> = parts
+        .map(|(count, how, what)| match what {
+            "agents" => format!("at {count} agents"),
+            _ => format!("{count} {how} {what}"),
+        })
+        .collect();
+    // What stands behind the semicolon is for who reads the whole result.
     let words = format!(
-        "two servers and {} hosts at {agents} agents, {ssh} over ssh and {here} on the coordinator's machine, over the network \
-         as it is (nothing is shaped, the link's rate is as the plan states it)",
-        hosts.len()
+        "two servers and {} hosts {}; nothing is shaped, and the links have the rate that the plan states",
+        hosts.len(),
+        parts.join(", ")
     );
     (words, Medium::Machines)
 }

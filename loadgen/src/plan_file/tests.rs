@@ -56,6 +56,7 @@ fn the_keys_of_a_run_are_the_flags_of_local() {
 #[test]
 fn what_is_wrong_is_told_with_its_line_and_key() {
     let local = |head: &str| format!("{head}{LOCAL}");
+    let reached = LOCAL.replace("local = true", "local = true\naddress = \"10.0.0.9\"");
     for (text, said) in [
         (local("x = 1\n"), ["my plan.toml:1: unknown field `x`", "`token_file`"]),
         (
@@ -87,10 +88,10 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         (format!("{LOCAL}port = 3\n"), ["my plan.toml:7: host 1: port and link_port are a server's", ""]),
         (format!("{LOCAL}ssh = \"a@b\"\n"), ["my plan.toml:7: host 1: give one of", ""]),
         (
-            format!("{LOCAL}[[hosts]]\nssh = \"-oProxyCommand=x\"\n"),
-            ["my plan.toml:9: host 2: ", "is no machine"],
+            format!("{reached}[[hosts]]\nssh = \"-oProxyCommand=x\"\n"),
+            ["my plan.toml:13: host 2: ", "is no machine"],
         ),
-        (format!("{LOCAL}[[hosts]]\nssh = \"a@b\"\n"), ["give address", ""]),
+        (format!("{reached}[[hosts]]\nssh = \"a@b\"\n"), ["my plan.toml:13: host 2: give address", ""]),
         (
             format!("{LOCAL}[[hosts]]\nagent = \"10.0.0.1\"\n"),
             ["my plan.toml:10: invalid socket address", ""],

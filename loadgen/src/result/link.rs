@@ -162,7 +162,7 @@ mod tests {
     fn a_fraction_is_what_was_sent_of_what_the_rate_and_the_buckets_let_through() {
         let shaped = Medium::Namespaces(Some(Shape::of(1_000_000_000, 1_500)));
         let link = of(&shaped, 0.2);
-        let carried = 941.482e6 / 8.0 * 0.2 + 3.0 * 131_072.0 * 1_448.0 / 1_514.0;
+        let carried = 941.482e6 / 8.0 * 0.2 + 3.0 * 131_322.0 * 1_448.0 / 1_514.0;
         let fraction = link.servers[0].goodput_fraction.unwrap();
         assert!((fraction - 17_040_000.0 / carried).abs() < 1e-5, "{fraction}");
         assert_eq!(link.servers[0].raw_fraction, Some(18_100_000.0 * 8.0 / (1e9 * 0.2)));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 const NO_FIGURES: [&str; 4] = ["plan", "environment", "bytes", "fault"];
 
 /// Every number of a `twincast-result/1`, named as in `RESULT.md` with the place in a list written out
-/// (`servers[0].cpu_seconds`), and those of [`derived`].
+/// (`servers[0].cpu_seconds`), and a few that follow from them (`RESULTS.md`).
 #[must_use]
 pub fn figures(result: &Value) -> BTreeMap<String, f64> {
     let mut figures = BTreeMap::new();

@@ -16,6 +16,9 @@ use std::time::{Duration, SystemTime};
 /// The greatest value of an interval is written in milliseconds.
 const NS_PER_MS: f64 = 1e6;
 
+/// Each host's log by the host's name, and the merged one.
+type Logs = (BTreeMap<String, Vec<u8>>, Vec<u8>);
+
 /// Both latencies of a stretch of time.
 struct Interval {
     start: Duration,
@@ -29,10 +32,7 @@ struct Interval {
 ///
 /// # Errors
 /// A sentence: a host's histogram is none.
-pub(super) fn logs(
-    series: &Series,
-    base: SystemTime,
-) -> Result<(BTreeMap<String, Vec<u8>>, Vec<u8>), String> {
+pub(super) fn logs(series: &Series, base: SystemTime) -> Result<Logs, String> {
     let mut hosts: BTreeMap<String, Vec<Interval>> = BTreeMap::new();
     for (name, second) in &series.hosts {
         let interval = Interval::of(second).map_err(|error| format!("{name}: {error}"))?;

@@ -17,6 +17,11 @@ fn a_slow_link_bounds_the_rate_and_its_figures_add_up() {
     assert!((goodput / 2e8 - 1_448.0 / 1_538.0).abs() < 1e-9, "{goodput}");
     let tbf = number(&result, "/link/tbf_rate_bits_per_s");
     assert!((tbf / 2e8 - 1_514.0 / 1_538.0).abs() < 1e-4, "{tbf}");
+    let burst = number(&result, "/link/tbf_burst_bytes");
+    assert!(
+        (131_072.0..132_072.0).contains(&burst),
+        "what the kernel has is no less than was wanted: {burst}"
+    );
     let egress = 4.0 * 130.0 * 130.0 * 336.0;
     for side in 0..2 {
         let of = |field: &str| number(&result, &format!("/link/servers/{side}/{field}"));

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 /// `twincast-loadgen local` with arguments, its streams caught.
 pub(super) fn local(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twincast-loadgen"));
-    command.arg("local").args(arguments.split_whitespace()).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+        .args(["local", "--results", "off"])
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::null())
+        .env_remove("RUST_LOG");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

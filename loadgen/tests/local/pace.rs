@@ -95,7 +95,6 @@ fn a_rate_that_the_machine_bears_is_kept() {
     assert!(rate == 4.0 && achieved > 0.0 && achieved <= rate, "{achieved}");
     // Four intervals lie between the first planned instant and the last.
     assert!(float(&result, "/wall_seconds") >= 1.0, "{result}");
-    assert_eq!(number(&result, "/plan/ahead"), 1);
 }
 
 #[test]

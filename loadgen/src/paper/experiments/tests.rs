@@ -71,7 +71,9 @@ fn full_scale_is_a_million_users_and_small_scale_plays_all_that_fits() {
     };
     assert!(population(&full).iter().all(|(_, group, _, groups)| u64::from(*group) * groups == 1_000_000));
     let small = population(&experiments(Scale::Small, "10gbit"));
-    let whole = |of: ProfileName| small.iter().filter(|(profile, _, played, all)| *profile == of && played == all).count();
+    let whole = |of: ProfileName| {
+        small.iter().filter(|(profile, _, played, all)| *profile == of && played == all).count()
+    };
     assert!(whole(ProfileName::Compact) >= 4, "{small:?}");
     assert!(whole(ProfileName::PaperXor) >= 2, "{small:?}");
 }

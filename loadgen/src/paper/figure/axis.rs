@@ -42,7 +42,9 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     };
     let first = (low.log10().floor() as i32).div_euclid(stride as i32) * stride as i32;
     let last = high.log10().ceil() as i32;
-    let all = (first..=last).step_by(stride).flat_map(|power| steps.iter().map(move |step| step * 10f64.powi(power)));
+    let all = (first..=last)
+        .step_by(stride)
+        .flat_map(|power| steps.iter().map(move |step| step * 10f64.powi(power)));
     all.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
@@ -59,7 +61,11 @@ pub(super) fn tick(value: f64, unit: &str) -> String {
         ("B", _) => (value / 1e9, " GB"),
         _ => (value, ""),
     };
-    if scaled >= 0.999 { format!("{}{prefix}", thousands(scaled.round() as u64)) } else { format!("{scaled:.2}{prefix}") }
+    if scaled >= 0.999 {
+        format!("{}{prefix}", thousands(scaled.round() as u64))
+    } else {
+        format!("{scaled:.2}{prefix}")
+    }
 }
 
 #[cfg(test)]

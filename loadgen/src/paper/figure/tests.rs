@@ -46,7 +46,7 @@ pub(in crate::paper) fn is_well_formed(xml: &str) -> Result<(), String> {
         let tag = &rest[start + 1..end];
         rest = &rest[end + 1..];
         let name = tag.trim_start_matches('/').split([' ', '/', '\n']).next().unwrap_or_default();
-        if tag.matches('"').count() % 2 != 0 || tag.contains('<') {
+        if !tag.matches('"').count().is_multiple_of(2) || tag.contains('<') {
             return Err(format!("<{tag}> is not quoted well"));
         }
         match (tag.starts_with('/'), tag.ends_with('/')) {
@@ -89,7 +89,8 @@ fn colours_are_variables_with_the_light_ones_as_default() {
 #[test]
 fn what_was_not_run_is_dashed_and_what_was_sampled_is_hollow() {
     let one = |kinds: [Kind; 2]| {
-        let points = kinds.iter().zip([10.0, 100.0]).map(|(kind, x)| Point::worked_out(x, 1.0, *kind)).collect();
+        let points =
+            kinds.iter().zip([10.0, 100.0]).map(|(kind, x)| Point::worked_out(x, 1.0, *kind)).collect();
         svg(&panel(vec![Series::new("compact", Look::Compact, points)]))
     };
     let lines = |svg: &str| svg.matches("<polyline").count();

@@ -30,7 +30,8 @@ impl Evidence<'_> {
 
     fn rounds_of(&self, users: u64) -> Panel {
         let is_run = users == self.all.population;
-        let series = self.population_series(users, &|subject, group| self.of(subject, Quantity::Round, users, group));
+        let series =
+            self.population_series(users, &|subject, group| self.of(subject, Quantity::Round, users, group));
         let series = self.population_links(series, users, &|plan| link_round_seconds(plan));
         let how = if is_run {
             "Groups are played side by side on the same two servers. A hollow mark is a sample: as many groups as the time \
@@ -45,7 +46,10 @@ impl Evidence<'_> {
             x: Axis::new("Members of each group", ""),
             y: Axis::new("Time of a round, all users", "s"),
             series,
-            caption: format!("{how}Paper-faithful is extrapolated from single groups. {}", self.about_links()),
+            caption: format!(
+                "{how}Paper-faithful is extrapolated from single groups. {}",
+                self.about_links()
+            ),
         }
     }
 
@@ -77,15 +81,12 @@ impl Evidence<'_> {
         }
     }
 
-    fn population_series(
-        &self,
-        users: u64,
-        of: &dyn Fn(Subject, u32) -> Option<Point>,
-    ) -> Vec<Series> {
+    fn population_series(&self, users: u64, of: &dyn Fn(Subject, u32) -> Option<Point>) -> Vec<Series> {
         let series = |subject: &Subject| {
             let points: Vec<Point> =
                 self.all.population_groups.iter().filter_map(|group| of(*subject, *group)).collect();
-            let why = points.is_empty().then(|| "nothing of it was run that could be extrapolated".to_owned());
+            let why =
+                points.is_empty().then(|| "nothing of it was run that could be extrapolated".to_owned());
             let failed = self.of_population(*subject).find_map(|done| done.failure.clone());
             let why = failed.filter(|_| users == self.all.population).or(why);
             Series::new(subject.name(), subject.look(), points).missing(why)
@@ -124,9 +125,8 @@ impl Evidence<'_> {
         let link = &self.all.link;
         let here = |done: &&Done| users == self.all.population && done.size() == group;
         let played = self.of_population(subject).find(here);
-        let point = played.and_then(|done| {
-            Some(done.point(link, |figures| quantity.of(figures))?.times(done.whole()))
-        });
+        let point = played
+            .and_then(|done| Some(done.point(link, |figures| quantity.of(figures))?.times(done.whole())));
         if point.is_some() {
             return point;
         }

@@ -11,14 +11,11 @@ use crate::units::{bytes, micros, thousands};
 use std::fmt::Write as _;
 
 /// The columns of the table that the page opens with.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 6] = [
     "",
     "messages / s",
-    "Twincast's is",
     "server CPU / message",
-    "of Twincast's",
     "server CPU / delivery",
-    "of Twincast's",
     "time of a round",
     "bytes out / message / server",
 ];
@@ -32,13 +29,14 @@ pub(super) fn headline(body: &mut String, headline: &Headline) {
     body.push_str("</tr></thead><tbody>\n");
     for (index, row) in headline.rows.iter().enumerate() {
         let class = if index == 0 { " class=\"ours\"" } else { "" };
-        let _ = write!(body, "<tr{class}><th scope=\"row\">{}</th>", escape(&row.name));
+        let _ = write!(body, "<tr{class}><th scope=\"row\">{}</th>", escape(&row.label()));
         if let Some(why) = &row.missing {
-            let _ = writeln!(body, "<td class=\"kind\" colspan=\"8\">none: {}</td></tr>", escape(why));
+            let _ = writeln!(body, "<td class=\"kind\" colspan=\"5\">none: {}</td></tr>", escape(why));
             continue;
         }
-        for cell in cells(row) {
-            let _ = write!(body, "<td>{cell}</td>");
+        for (cell, ratio) in cells(row) {
+            let ratio = ratio.map(|ratio| format!("<span>{ratio}</span>")).unwrap_or_default();
+            let _ = write!(body, "<td>{cell}{ratio}</td>");
         }
         body.push_str("</tr>\n");
     }
@@ -48,7 +46,8 @@ pub(super) fn headline(body: &mut String, headline: &Headline) {
         "</tbody></table></div>\n<p class=\"note\">One group of {group} members, messages of 256 bytes, all on the same links \
          in the same run, one after another; medians. A message counts when it has come to all {group} members. CPU is that \
          of all servers&#39; processes for a message, the kernel&#39;s work for them included, and of one server for one share, ciphertext \
-         or message delivered to one member. Rows are measured whole unless one says otherwise.</p>"
+         or message delivered to one member. Beneath a figure: how many times as many messages Twincast&#39;s compact profile \
+         carries, and how many times as much CPU the other takes.</p>"
     );
     if headline.notes.is_empty() {
         return;
@@ -63,31 +62,34 @@ pub(super) fn headline(body: &mut String, headline: &Headline) {
 /// The same as text.
 pub(super) fn headline_text(headline: &Headline) -> String {
     let names = ["messages/s", "x", "CPU/message", "x", "CPU/delivery", "x", "round", "bytes"];
-    let mut text = format!("{:28}", format!("n = {}", thousands(headline.group.into())));
+    let mut text = format!("{:34}", format!("n = {}", thousands(headline.group.into())));
     names.iter().for_each(|name| text += &format!(" {name:>12}"));
     text.push('\n');
     for row in &headline.rows {
-        let _ = write!(text, "{:28}", row.name);
+        let _ = write!(text, "{:34}", row.label());
         match &row.missing {
             Some(why) => text += &format!(" none: {why}"),
-            None => cells(row).iter().for_each(|cell| text += &format!(" {cell:>12}")),
+            None => cells(row).into_iter().for_each(|(cell, ratio)| {
+                let _ = write!(text, " {cell:>12}");
+                if let Some(ratio) = ratio {
+                    let _ = write!(text, " {ratio:>12}");
+                }
+            }),
         }
         text.push('\n');
     }
     text
 }
 
-fn cells(row: &Row) -> [String; 8] {
-    let ratio = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{} x", rounded(ratio)));
+/// What a row says, each figure with its ratio to Twincast's where one is told.
+fn cells(row: &Row) -> [(String, Option<String>); 5] {
+    let ratio = |ratio: Option<f64>| Some(ratio.map_or_else(dash, |ratio| format!("{} x", rounded(ratio))));
     [
-        row.messages_per_s.map_or_else(dash, rounded),
-        ratio(row.messages_ratio),
-        micros(row.cpu_us_per_message),
-        ratio(row.cpu_ratio),
-        row.cpu_us_per_delivery.map_or_else(dash, |us| format!("{us:.3} us")),
-        ratio(row.delivery_ratio),
-        micros(row.round_s.map(|seconds| seconds * 1e6)),
-        row.bytes_out.map_or_else(dash, bytes),
+        (row.messages_per_s.map_or_else(dash, rounded), ratio(row.messages_ratio)),
+        (micros(row.cpu_us_per_message), ratio(row.cpu_ratio)),
+        (row.cpu_us_per_delivery.map_or_else(dash, |us| format!("{us:.3} us")), ratio(row.delivery_ratio)),
+        (micros(row.round_s.map(|seconds| seconds * 1e6)), None),
+        (row.bytes_out.map_or_else(dash, bytes), None),
     ]
 }
 
@@ -167,7 +169,7 @@ pub(super) fn runs(body: &mut String, paper: &Paper) {
         };
         let _ = writeln!(
             body,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"kind\">{by_hand}{state}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"kind wide\">{by_hand}{state}</td></tr>",
             escape(&done.job.title()),
             done.outcomes.len(),
             minutes(done.seconds)
