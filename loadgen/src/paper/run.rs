@@ -228,7 +228,8 @@ fn is_optional(work: &Work) -> bool {
 
 /// An error without the log that follows it.
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_end_matches(" the last lines of its log:").to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.trim_end_matches("; the last lines of its log:").to_owned()
 }
 
 /// Seconds as a person reads them.
@@ -256,5 +257,51 @@ impl Order {
             words += &format!(" --only {}", names.join(","));
         }
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::{FigureName, Scale};
+
+    #[test]
+    fn times_read_as_people_say_them() {
+        assert_eq!([5.0, 120.0, 7_200.0].map(minutes), ["5 s", "2.0 min", "2.0 h"]);
+    }
+
+    #[test]
+    fn the_command_says_what_was_asked_for() {
+        let link = Link { rate: LinkRate::Rate(1_000_000_000), mtu: 9_000 };
+        let order =
+            |scale, only: &[FigureName]| Order { scale, link, out: None, only: only.to_vec() }.command();
+        let whole = order(Scale::Small, &FigureName::ALL);
+        assert_eq!(whole, "cargo run --release -- paper --scale small --link 1gbit --mtu 9000");
+        let part = order(Scale::Quick, &[FigureName::Fig2, FigureName::Fig6]);
+        assert!(part.contains("paper --quick ") && part.ends_with("--only fig2,fig6"), "{part}");
+    }
+
+    #[test]
+    fn a_failure_is_told_without_the_log_behind_it() {
+        let error = RunError::Child {
+            name: "host 0".into(),
+            what: "was killed by signal 9".into(),
+            log: vec!["x".into()],
+        };
+        assert_eq!(first_line(&error.to_string()), "host 0 was killed by signal 9");
+    }
+
+    #[test]
+    fn an_experiment_for_which_there_is_no_time_is_left_out_but_never_the_opening_table() {
+        let link = Link { rate: LinkRate::Loopback, mtu: 1_500 };
+        let all = Experiments::of(Scale::Small, link, &FigureName::ALL).unwrap();
+        let mut runner = Runner::new(&all, Deployment::loopback(5)).unwrap();
+        let (first, last) = (all.jobs.first().unwrap(), all.jobs.last().unwrap());
+        assert_eq!((runner.no_time(&all, first), runner.no_time(&all, last)), (None, None));
+        // Whatever was expected to take next to nothing has taken the whole time.
+        runner.since = Instant::now().checked_sub(std::time::Duration::from_secs(599)).unwrap();
+        runner.expected_s = 60.0;
+        assert_eq!(runner.no_time(&all, first), None);
+        assert!(runner.no_time(&all, last).is_some_and(|why| why.contains("10.0 min are over")));
     }
 }

@@ -98,3 +98,25 @@ fn csv(panel: &Panel) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::point::{Axis, Kind, Look, Point, Series};
+
+    #[test]
+    fn a_line_of_the_data_is_a_point() {
+        let series =
+            Series::new("a \"b\", c", Look::Compact, vec![Point::worked_out(10.0, 0.5, Kind::Modelled)]);
+        let panel = Panel {
+            id: "p".into(),
+            title: "P".into(),
+            x: Axis::new("n", ""),
+            y: Axis::new("time", "s"),
+            series: vec![series],
+            caption: String::new(),
+        };
+        let expected = "series,\"n\",\"time [s]\",least,greatest,kind,repeats\n\"a \"\"b\"\", c\",10,0.5,0.5,0.5,modelled,0\n";
+        assert_eq!(csv(&panel), expected);
+    }
+}
