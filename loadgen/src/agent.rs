@@ -6,7 +6,7 @@
 //! orders and its news, as if it were the coordinator's own child (`control.rs`). When the connection goes, the child
 //! goes; when the child goes, the agent says how.
 //!
-//! What a child may be is a [`Role`] that the agent's own [`AgentRole`] has: no word that comes over a connection
+//! What a child may be is a `Role` that the agent's own [`AgentRole`] has: no word that comes over a connection
 //! becomes a program, a path or an argument.
 
 mod child;

@@ -140,8 +140,8 @@ pub(crate) fn measure(
     let hosts = u32::try_from(deployment.hosts.len()).unwrap_or(u32::MAX);
     setup.check(hosts)?;
     let dealt = setup.dealt(hosts);
-    let silence = SILENCE_MIN
-        + SLOWEST_DELIVERY * u32::try_from(2 * setup.deliveries_of_round()).unwrap_or(u32::MAX);
+    let silence =
+        SILENCE_MIN + SLOWEST_DELIVERY * u32::try_from(2 * setup.deliveries_of_round()).unwrap_or(u32::MAX);
     progress.spin("starting a baseline");
     let servers = start_servers(team, deployment, kind, dealt)?;
     let addresses: Vec<SocketAddr> = servers.iter().map(|(_, address)| *address).collect();
@@ -202,13 +202,8 @@ fn start_hosts(
     for (host, place) in (0..).zip(&deployment.hosts) {
         let name = format!("{} of the baseline ({kind})", place.name);
         let peer = team.start(Role::BaselineHost, name, &place.site)?;
-        let order = BaselineHostOrder::Start {
-            kind,
-            setup,
-            host,
-            servers: servers.to_vec(),
-            trials_max: TRIALS_MAX,
-        };
+        let order =
+            BaselineHostOrder::Start { kind, setup, host, servers: servers.to_vec(), trials_max: TRIALS_MAX };
         team.tell(peer, &order);
         hosts.push(peer);
     }

@@ -9,6 +9,7 @@ use std::ops::Add;
 /// What the coordinator tells a host. End of input means: stop at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant, reason = "a few in a run")]
 pub enum HostOrder {
     /// First: connect, attach, dial and confirm. Answered by [`HostNews::Dialled`].
     Start {

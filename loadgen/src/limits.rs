@@ -163,4 +163,7 @@ const _: () = assert!(FRAME_BYTES.is_multiple_of(16), "frames are whole blocks")
 const _: () = assert!(USERS_PER_CONNECTION_DEFAULT <= USERS_PER_CONNECTION_MAX);
 const _: () = assert!(LINE_BYTES_MAX > 32 * ROUNDS_MAX as u64, "a report of every round fits into a line");
 const _: () = assert!(CUT_TIMEOUT.as_millis() < STOP_TIMEOUT.as_millis());
-const _: () = assert!(AGENT_GRACE.as_millis() < CUT_TIMEOUT.as_millis(), "the agent ends its child while the coordinator waits");
+const _: () = assert!(
+    AGENT_GRACE.as_millis() < CUT_TIMEOUT.as_millis(),
+    "the agent ends its child while the coordinator waits"
+);

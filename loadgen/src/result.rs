@@ -6,8 +6,8 @@ mod checks;
 mod costs;
 mod faults;
 mod limited_by;
-mod load;
 mod link;
+mod load;
 
 use crate::control::{DialReport, EpochReport, Flow, PlayReport, ServerReport, Totals};
 use crate::coordinator::stage::Play;
@@ -18,8 +18,8 @@ use crate::net::Medium;
 use crate::plan::Plan;
 use crate::roof::Roof;
 use limited_by::Load;
-pub use load::LoadResult;
 pub use link::{HostLink, LinkResult, ServerLink};
+pub use load::LoadResult;
 use serde::{Deserialize, Serialize};
 
 /// The schema's name and version.
@@ -297,7 +297,8 @@ impl RunResult {
     /// # Errors
     /// A sentence: a host's histogram cannot be read.
     pub(crate) fn of(measured: Measured) -> Result<RunResult, String> {
-        let Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop } = measured;
+        let Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop } =
+            measured;
         let percentiles = |of: fn(&PlayReport) -> &String| {
             merge(play.hosts.iter().map(|host| of(host).as_str())).map(|all| Percentiles::of(&all))
         };

@@ -8,6 +8,7 @@ use std::task::{Poll, Waker};
 
 /// What came from the coordinator.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a few in a run")]
 pub(super) enum Input {
     Order(HostOrder),
     /// A line that is no order, and why.
