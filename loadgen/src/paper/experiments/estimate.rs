@@ -19,7 +19,7 @@ const NAGLE_SHARE_S: f64 = 3e-6;
 const NO_NAGLE_SHARE_S: f64 = 9e-6;
 const RELAYED_S: f64 = 1e-6;
 /// A user of MCMix for each level of its sorts.
-const MCMIX_USER_S: f64 = 30e-6;
+const MCMIX_USER_S: f64 = 4e-6;
 /// Bytes that both sides of the roof send, warm-up included.
 const ROOF_BYTES: f64 = 8.0 * 300e6;
 /// Seconds to send a byte of it, the readers included.
