@@ -198,7 +198,8 @@ impl Figures {
     /// The report on them; the caller adds what the judges counted and the sockets know.
     pub(super) fn report(&mut self) -> PlayReport {
         let planned = |round: &RoundFigures| round.planned.unwrap_or(round.last_verdict);
-        let seconds = |round: &RoundFigures| (round.last_verdict - planned(round)).as_secs_f64();
+        // A round that a server left out may be closed before it was planned here.
+        let seconds = |round: &RoundFigures| round.last_verdict.saturating_sub(planned(round)).as_secs_f64();
         let first = self.rounds.first().map(planned).unwrap_or_default();
         let last = self.rounds.iter().map(|round| round.last_verdict).max().unwrap_or_default();
         PlayReport {

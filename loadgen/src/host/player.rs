@@ -372,7 +372,7 @@ impl Observer for Player {
             }
             Event::RoundClosed { round, skipped, timed_out, unagreed: _ } => {
                 self.closed = Some(round);
-                if skipped == [true; 2] {
+                if skipped == [true; 2] && self.position(round).is_some() {
                     if let Some((epoch, _)) = self.open {
                         self.begin(epoch, round);
                     }

@@ -134,6 +134,18 @@ struct Audience {
     roster: Option<Arc<Roster>>,
 }
 
+/// Turns after which everything that a reader had room for is known to be sent.
+const TURNS_BEFORE_JUDGEMENT: u32 = 2;
+
+/// What is done about readers who lag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    /// A round has ended: their members are counted.
+    Count,
+    /// They are closed.
+    Close,
+}
+
 /// One fan-out core.
 pub struct Core {
     handle: Arc<CoreHandle>,
@@ -145,6 +157,9 @@ pub struct Core {
     connections: Vec<Option<ConnectionId>>,
     /// Messages for fronts whose queue was full.
     unsent: Vec<(usize, FrontMessage)>,
+    /// Groups whose readers are to be judged, and the turns since the first of them was named.
+    judgements: Vec<(GroupId, Judgement)>,
+    turns: u32,
     slow_readers_closed: u64,
     reader_timeout: Duration,
     clock: Instant,
@@ -172,6 +187,8 @@ impl Core {
             places: HashMap::with_capacity(connections_max),
             connections: vec![None; connections_max],
             unsent: Vec::new(),
+            judgements: Vec::new(),
+            turns: 0,
             slow_readers_closed: 0,
             reader_timeout,
             clock: Instant::now(),
@@ -182,13 +199,18 @@ impl Core {
     pub fn run(mut self) {
         let mut events = Vec::new();
         loop {
-            let wait_max = (!self.unsent.is_empty()).then_some(RETRY);
+            let wait_max = match (self.judgements.is_empty(), self.unsent.is_empty()) {
+                (false, _) => Some(Duration::ZERO),
+                (true, false) => Some(RETRY),
+                (true, true) => None,
+            };
             self.egress.turn(self.clock.elapsed(), wait_max, &mut events);
             for event in events.drain(..) {
                 if let Event::Closed { key, source, reason, .. } = event {
                     self.closed(key, source, reason);
                 }
             }
+            self.judge();
             // The queue is looked at in every turn, rung or not: under load that spares most of the rings.
             while let Some(message) = self.handle.queue.pop() {
                 if matches!(message, CoreMessage::Stop) {
@@ -209,11 +231,7 @@ impl Core {
             }
             CoreMessage::Private(connection, frame) => self.send_private(connection, frame),
             CoreMessage::Shared(group, item) => self.share(group, item),
-            CoreMessage::CloseLagging(group) => {
-                for (connection, _) in self.lagging(group) {
-                    self.close_lagging(group, connection);
-                }
-            }
+            CoreMessage::CloseLagging(group) => self.judgements.push((group, Judgement::Close)),
             CoreMessage::Close(connection, last) => self.close(connection, End::Now, last),
             CoreMessage::Finish(connection, last) => self.close(connection, End::AfterLog, Some(last)),
             CoreMessage::Count(reply) => {
@@ -277,16 +295,37 @@ impl Core {
             self.egress.wake(key);
         }
         if ends_a_round {
+            self.judgements.push((group, Judgement::Count));
+        }
+    }
+
+    /// Judges the readers of groups whose round has ended, or where it was asked for, once what could be sent to them is
+    /// sent and known to be: one turn sends it, and the next one reaps the completions. Otherwise several rounds that the
+    /// queue brings at once would count as the lag of readers that have long taken all that they were sent.
+    fn judge(&mut self) {
+        if self.judgements.is_empty() {
+            return;
+        }
+        self.turns += 1;
+        if self.turns < TURNS_BEFORE_JUDGEMENT {
+            return;
+        }
+        self.turns = 0;
+        let mut judgements = std::mem::take(&mut self.judgements);
+        for (group, judgement) in judgements.drain(..) {
             let mut members = 0;
             for (connection, played) in self.lagging(group) {
                 members += played as u32;
-                if played == 0 {
-                    // No round is left out for those who take no part in it, however many they say that they are.
+                // No round is left out for those who take no part in it, however many they say that they are.
+                if played == 0 || judgement == Judgement::Close {
                     self.close_lagging(group, connection);
                 }
             }
-            self.handle.lagging[&group].store(members, Relaxed);
+            if judgement == Judgement::Count {
+                self.handle.lagging[&group].store(members, Relaxed);
+            }
         }
+        self.judgements = judgements;
     }
 
     /// The group's connections that are too far behind, and how many members of its epoch each plays.
@@ -358,5 +397,49 @@ impl Core {
             connections: self.places.len() as u64,
             slow_readers_closed: self.slow_readers_closed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::sync_channel;
+
+    const ROUNDS: u64 = 6;
+
+    /// A core that was kept from its work while a group went on.
+    #[test]
+    fn rounds_that_come_all_at_once_are_no_lag_of_who_reads() {
+        let group = GroupId(1);
+        let handle = CoreHandle::new([group].into_iter()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = listener.accept().unwrap().0.into();
+        let users = [UserId(0)].into();
+        handle
+            .send(CoreMessage::Add { connection: ConnectionId(0), group, socket, users, front: 0 })
+            .unwrap();
+        for round in 1..=ROUNDS {
+            let frame = Bytes::from_owner([round as u8; 100]);
+            handle.send(CoreMessage::Shared(group, Item::Frame(RoundNumber(round), frame))).unwrap();
+        }
+        let (core, config) = (handle.clone(), EgressConfig { connections_max: 4, ..EgressConfig::default() });
+        let thread = std::thread::spawn(move || Core::new(config, core, vec![]).unwrap().run());
+        let mut all = [0; 100 * ROUNDS as usize];
+        reader.read_exact(&mut all).unwrap();
+        assert!(all.chunks(100).zip(1..).all(|(frame, round)| frame == [round; 100]));
+        // Judged by now: one more round is, before the counters are told.
+        handle
+            .send(CoreMessage::Shared(group, Item::Frame(RoundNumber(ROUNDS + 1), Bytes::from_static(b"x"))))
+            .unwrap();
+        reader.read_exact(&mut all[..1]).unwrap();
+        let (reply, counters) = sync_channel(1);
+        handle.send(CoreMessage::Count(reply)).unwrap();
+        let counters = counters.recv_timeout(Duration::from_secs(20)).expect("the core works on");
+        assert_eq!((counters.connections, counters.slow_readers_closed, handle.lagging(group)), (1, 0, 0));
+        handle.send(CoreMessage::Stop).unwrap();
+        thread.join().unwrap();
     }
 }
