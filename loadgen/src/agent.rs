@@ -23,8 +23,8 @@ pub use token::Token;
 pub(crate) use handshake::{plain, versions_differ};
 pub(crate) use lines::{LineError, Lines, say};
 pub(crate) use protocol::{
-    AgentLine, AgentSays, Answer, Build, Challenge, CoordinatorSays, Ended, Hello, PROTOCOL, Speaker, prove,
-    proves,
+    AgentLine, AgentSays, Answer, Build, Challenge, CoordinatorSays, Ended, Hello, PROTOCOL, Proof, Speaker,
+    prove, proves,
 };
 
 use crate::coordinator::role::Role;

@@ -18,6 +18,7 @@ mod table;
 pub use result::BaselineResult;
 
 use crate::coordinator::place::Deployment;
+use crate::coordinator::stage::Beginning;
 use crate::coordinator::team::{News, PeerId, Role, Take, Team};
 use crate::coordinator::{Progress, RunError};
 use crate::limits::{ANSWER_TIMEOUT, START_TIMEOUT};
@@ -42,6 +43,10 @@ pub const ROLE_BASELINE_BROKER: &str = "role-baseline-broker";
 const WARMUP_ROUNDS: u32 = 1;
 /// Ciphertexts that the users of one host try to open at the most.
 const TRIALS_MAX: u64 = 2_000;
+/// Deliveries of all of the broker's rounds, about: a second of its CPU time, of which a tick of 10 ms is little.
+const BROKER_DELIVERIES: u64 = 2_000_000;
+/// Rounds that the broker plays for it at the most.
+const BROKER_ROUNDS_MAX: u64 = 1_000;
 /// Time for one delivery, slowly, all processes of a run on one core together: time limits are sized by it.
 const SLOWEST_DELIVERY: Duration = Duration::from_micros(60);
 /// Time for a round of no deliveries, and for dialling.
@@ -99,7 +104,8 @@ pub struct Setup {
     /// Bytes of a share, and of the broker's message: 336 as in the compact profile, 771 as in paper-xor. The PKI
     /// broadcast has its own size.
     pub share_bytes: u32,
-    /// Rounds that count; one more is played before them.
+    /// Rounds that count; one more is played before them. The broker plays more where these are too few for the ticks in
+    /// which its CPU time is told.
     pub rounds: u32,
 }
 
@@ -146,11 +152,13 @@ pub(crate) fn measure(
     let servers = start_servers(team, deployment, kind, dealt)?;
     let addresses: Vec<SocketAddr> = servers.iter().map(|(_, address)| *address).collect();
     let servers: Vec<PeerId> = servers.iter().map(|(server, _)| *server).collect();
-    let hosts = start_hosts(team, deployment, kind, dealt, &addresses)?;
+    let hosts = start_hosts(team, deployment, kind)?;
+    tell_to_connect(team, &hosts, kind, dealt, &addresses);
     let dials = team.gather(&hosts, "connecting to a baseline", silence, |_, news| match news {
         News::BaselineHost(BaselineHostNews::Connected { dial_seconds }) => Take::Done(dial_seconds),
         news => Take::Unexpected(news),
     })?;
+    let setup = &Setup { rounds: rounds_of(kind, setup), ..*setup };
     let mut game = Game { team, setup, servers, hosts, silence };
     game.play(WARMUP_ROUNDS, progress)?;
     let before = game.figures()?;
@@ -191,23 +199,41 @@ fn start_servers(
         .collect()
 }
 
-fn start_hosts(
+/// Starts all hosts; returns when each of them waits for orders.
+fn start_hosts(team: &mut Team, deployment: &Deployment, kind: Baseline) -> Result<Vec<PeerId>, RunError> {
+    let mut hosts = Vec::new();
+    for place in &deployment.hosts {
+        let name = format!("{} of the baseline ({kind})", place.name);
+        hosts.push(team.start(Role::BaselineHost, name, &place.site)?);
+    }
+    team.gather(&hosts, "starting", START_TIMEOUT, |_, news| match news {
+        News::BaselineHost(BaselineHostNews::Up) => Take::Done(()),
+        news => Take::Unexpected(news),
+    })?;
+    Ok(hosts)
+}
+
+/// All hosts begin to connect at one instant, and count from it how long that takes.
+fn tell_to_connect(
     team: &mut Team,
-    deployment: &Deployment,
+    hosts: &[PeerId],
     kind: Baseline,
     setup: twincast_baselines::Setup,
     servers: &[SocketAddr],
-) -> Result<Vec<PeerId>, RunError> {
-    let mut hosts = Vec::new();
-    for (host, place) in (0..).zip(&deployment.hosts) {
-        let name = format!("{} of the baseline ({kind})", place.name);
-        let peer = team.start(Role::BaselineHost, name, &place.site)?;
-        let order =
-            BaselineHostOrder::Start { kind, setup, host, servers: servers.to_vec(), trials_max: TRIALS_MAX };
-        team.tell(peer, &order);
-        hosts.push(peer);
+) {
+    let begin = Beginning::soon(team, hosts.iter().copied());
+    for (host, peer) in (0..).zip(hosts) {
+        let (servers, start_ns) = (servers.to_vec(), begin.of(team, *peer));
+        let trials_max = TRIALS_MAX;
+        team.tell(*peer, &BaselineHostOrder::Start { kind, setup, host, servers, trials_max, start_ns });
     }
-    Ok(hosts)
+}
+
+/// Rounds that count. The kernel tells the broker's CPU time in ticks, and a few rounds of a small group are less than
+/// one.
+fn rounds_of(kind: Baseline, setup: &Setup) -> u32 {
+    let enough = BROKER_DELIVERIES.div_ceil(setup.deliveries_of_round().max(1)).min(BROKER_ROUNDS_MAX);
+    if kind == Baseline::Broker { setup.rounds.max(enough as u32) } else { setup.rounds }
 }
 
 /// A baseline whose users are attached.
@@ -222,7 +248,11 @@ struct Game<'a> {
 impl Game<'_> {
     fn play(&mut self, rounds: u32, progress: &mut Progress) -> Result<Vec<HostPlay>, RunError> {
         progress.rounds("playing a baseline", rounds);
-        self.hosts.iter().for_each(|host| self.team.tell(*host, &BaselineHostOrder::Play { rounds }));
+        let begin = Beginning::soon(self.team, self.hosts.iter().copied());
+        for host in &self.hosts {
+            let start_ns = begin.of(self.team, *host);
+            self.team.tell(*host, &BaselineHostOrder::Play { rounds, start_ns });
+        }
         let mut closed = vec![0; self.hosts.len()];
         let deliveries = self.setup.deliveries_of_round();
         self.team.gather(&self.hosts, "playing a baseline", self.silence, |host, news| match news {
@@ -252,5 +282,19 @@ impl Game<'_> {
             News::BaselineHost(BaselineHostNews::Opened(trials)) => Take::Done(trials),
             news => Take::Unexpected(news),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_plays_long_enough_for_ticks() {
+        let setup = |members| Setup { members, senders: members, share_bytes: 336, rounds: 3 };
+        assert_eq!(rounds_of(Baseline::Broker, &setup(100)), 200);
+        assert_eq!(rounds_of(Baseline::Broker, &setup(5)), 1_000, "bounded for tiny groups");
+        assert_eq!(rounds_of(Baseline::Broker, &setup(5_000)), 3, "those that were asked for");
+        assert_eq!(rounds_of(Baseline::Pki, &setup(100)), 3);
     }
 }

@@ -164,7 +164,7 @@ fn baselines(args: &BaselinesArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(sentence) => wrong_usage(&sentence),
     };
-    end_of_run(baseline::comparison::run(&plan, &args.setup(), &args.kinds(), args.json()))
+    end_of_run(baseline::comparison::run(&plan, &args.setup(), &args.asked(), args.json()))
 }
 
 fn end_of_run(end: Result<bool, RunError>) -> ExitCode {

@@ -7,10 +7,10 @@
 mod load;
 
 use crate::coordinator::{RunError, print};
+use crate::json_file::JsonFile;
 use crate::report;
 use crate::result::{self, RunResult};
 use crate::stats::{REPEATS_MIN, Ratio, Spread};
-use crate::store::value;
 use crate::units::{bits_per_s, memory, micros, seconds, thousands};
 use load::{Side, load};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,11 @@ type Words = [&'static str; 2];
 const TIME: Words = ["faster", "slower"];
 const RATE: Words = ["slower", "faster"];
 const COST: Words = ["less", "more"];
+
+/// The verdict that more repeats would change.
+const TOO_FEW: &str = "too few repeats";
+/// How the names of figures begin that are measured with the first run only, however many repeats there are.
+const MEASURED_ONCE: &str = "roof.";
 
 /// A figure that is compared.
 struct Shown {
@@ -102,23 +107,20 @@ pub struct Row {
     pub b: Spread,
     /// B over A; none where one is 0.
     pub ratio: Option<Ratio>,
-    /// `faster`, `slower`, `less`, `more`, `no difference shown` or `too few repeats`.
+    /// `faster`, `slower`, `less`, `more`, `no difference shown`, `too few repeats`, or `measured once`: of a figure that
+    /// no number of repeats measures again.
     pub verdict: String,
 }
 
 /// Compares two stored results and prints the table.
 ///
 /// # Errors
-/// [`RunError::Usage`]: one of them is no result, or the JSON file cannot be written. [`RunError::Report`]: nothing can be
-/// printed.
+/// [`RunError::Usage`]: one of them is no result, or the JSON file cannot be opened. [`RunError::Report`]: it could not be
+/// written, or nothing can be printed.
 pub fn compare(a: &Path, b: &Path, json: Option<&Path>) -> Result<(), RunError> {
     let comparison = Comparison::of((a, &load(a)?), (b, &load(b)?))?;
-    if let Some(path) = json {
-        let text = format!("{:#}\n", value(&comparison));
-        std::fs::write(path, text)
-            .map_err(|error| RunError::Usage(format!("--json {}: {error}", path.display())))?;
-    }
-    print(&comparison.render())
+    let written = json.map_or(Ok(()), |path| JsonFile::open(path)?.write(&comparison));
+    print(&comparison.render()).and(written)
 }
 
 /// Prints what a run or an experiment has printed.
@@ -138,7 +140,7 @@ pub fn show(path: &Path) -> Result<(), RunError> {
     if let Some(sentence) = kept("failure.txt") {
         writeln!(
             text,
-            "{}It did not come to its end: {}",
+            "{}It ended with an error: {}",
             if text.is_empty() { "" } else { "\n" },
             sentence.trim()
         )
@@ -232,7 +234,7 @@ impl Comparison {
             cell.rows.iter().for_each(|row| line(&mut text, &row.render()));
         }
         let rows = || self.cells.iter().flat_map(|cell| &cell.rows);
-        if rows().any(|row| row.ratio.is_some_and(|ratio| ratio.interval.is_none())) {
+        if rows().any(|row| row.verdict == TOO_FEW) {
             line(
                 &mut text,
                 &format!(
@@ -257,7 +259,8 @@ fn rows(a: &Side, b: &Side) -> Vec<Row> {
         let verdict = match ratio.map(|ratio| ratio.differs()) {
             Some(Some(Ordering::Less)) => words[0],
             Some(Some(Ordering::Greater)) => words[1],
-            Some(None) => "too few repeats",
+            Some(None) if figure.starts_with(MEASURED_ONCE) => "measured once",
+            Some(None) => TOO_FEW,
             Some(Some(Ordering::Equal)) | None => "no difference shown",
         };
         Some(Row {
@@ -352,7 +355,7 @@ fn mebibytes(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::figures;
+    use crate::store::{figures, value};
 
     /// Runs of the stored sample with these round times and rates.
     fn side(rounds: &[f64], change: impl Fn(&mut Side)) -> Side {
@@ -409,6 +412,18 @@ mod tests {
         let comparison = compared(&side(&SLOW[..2], |_| ()), &side(&FAST, |_| ()));
         assert_eq!(verdict(&comparison, "round_seconds.p50"), "too few repeats");
         assert!(comparison.render().contains("--repeats 3"));
+    }
+
+    #[test]
+    fn what_is_measured_once_by_design_asks_for_no_more_repeats() {
+        let once = |side: &mut Side| {
+            side.figures.insert("roof.server_cpu_ratio".into(), vec![1.25]);
+        };
+        let comparison = compared(&side(&SLOW, once), &side(&FAST, once));
+        assert_eq!(verdict(&comparison, "roof.server_cpu_ratio"), "measured once");
+        assert!(!comparison.render().contains("Too few repeats"), "{}", comparison.render());
+        let few = compared(&side(&SLOW[..1], once), &side(&FAST, once));
+        assert!(few.render().contains("Too few repeats"), "{}", few.render());
     }
 
     #[test]

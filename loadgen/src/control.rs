@@ -58,6 +58,8 @@ pub enum HostNews {
     Played(PlayReport),
     /// The roof's reader listens here.
     RoofListening(SocketAddr),
+    /// The process lives, said every second from a thread of its own: a busy host says it, too, a stopped one does not.
+    Alive,
     /// The host is done.
     Stopped,
     /// The run cannot go on, and why, in one sentence.
@@ -418,6 +420,9 @@ pub struct ServerReport {
     pub tcp_sndbuf_limited_us: u64,
     /// Segments sent again.
     pub tcp_retransmits: u64,
+    /// Bytes that clients have acknowledged. They have passed the link, while [`ServerReport::egress_bytes`] may still be
+    /// on their way to it.
+    pub tcp_bytes_acked: u64,
     /// What passed the server's interface, since the interface is there.
     pub interface: InterfaceBytes,
 }

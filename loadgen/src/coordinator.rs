@@ -14,27 +14,25 @@ pub(crate) mod place;
 mod progress;
 pub(crate) mod role;
 pub(crate) mod series;
-mod signals;
+pub(crate) mod signals;
 mod ssh;
 pub(crate) mod stage;
 pub(crate) mod team;
 
 pub use error::RunError;
-pub(crate) use machine::{connections, connections_by_host, connections_max};
+pub(crate) use machine::{check, connections, connections_by_host, connections_max};
 pub(crate) use progress::Progress;
 
-use crate::environment::Environment;
 use crate::experiment::{self, Experiment, Places};
 use crate::net::goodput_bits_per_s;
 use crate::plan::Plan;
 use crate::result::{Measured, RunResult, slowest};
 use crate::roof;
 use place::Deployment;
-use serde::Serialize;
 use series::Series;
 use stage::Stage;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use team::Team;
 
 /// The hidden subcommand of a server process.
@@ -126,7 +124,7 @@ pub(crate) fn measure_whole(
     team.series = Series::default();
     let rate = deployment.medium.rate_bits_per_s(&plan.link);
     progress.watch(&mut team.series, plan, rate.map(|rate| goodput_bits_per_s(rate, plan.link.mtu)));
-    let environment = Environment::of_this_machine(&deployment.words, deployment.medium.mtu(&plan.link));
+    let environment = deployment.environment(&plan.link);
     let stage = Stage::open(team, deployment, plan, progress)?;
     if plan.warmup > 0 {
         stage.play(team, plan.warmup, "warming up", progress)?;
@@ -157,54 +155,9 @@ pub(crate) fn take_seconds(team: &mut Team) -> Series {
     std::mem::replace(&mut team.series, Series { view, ..Series::default() })
 }
 
-/// The file of `--json`: opened before the run, so that a bad path costs nobody a run.
-pub(crate) struct JsonFile<'a> {
-    path: &'a Path,
-    remove: bool,
-}
-
-impl<'a> JsonFile<'a> {
-    pub(crate) fn open(path: &'a Path) -> Result<JsonFile<'a>, RunError> {
-        let new = !path.exists();
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        let refused = |error| {
-            RunError::Usage(format!(
-                "--json {}: {error}; give a file in a directory that exists and may be written to",
-                path.display()
-            ))
-        };
-        opened.map_err(refused).map(|_| JsonFile { path, remove: new })
-    }
-
-    pub(crate) fn write(&mut self, result: &impl Serialize) -> Result<(), RunError> {
-        let mut text = serde_json::to_string_pretty(result).expect("a result has no keys but strings");
-        text.push('\n');
-        std::fs::write(self.path, text).map_err(RunError::Report)?;
-        self.remove = false;
-        Ok(())
-    }
-}
-
-impl Drop for JsonFile<'_> {
-    /// A run without a result leaves no empty file.
-    fn drop(&mut self) {
-        if self.remove {
-            let _ = std::fs::remove_file(self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_json_path_that_cannot_be_written_is_wrong_usage() {
-        let Err(RunError::Usage(sentence)) = JsonFile::open(Path::new("/no/such/directory/x.json")) else {
-            panic!("the directory does not exist");
-        };
-        assert!(sentence.contains("--json /no/such/directory/x.json"), "{sentence}");
-    }
 
     #[test]
     fn a_fault_that_must_stop_a_client_passes_only_if_it_says_why() {
@@ -221,16 +174,5 @@ mod tests {
         let (good, text) = refused(&plan, said, child("was killed by signal 9".into())).unwrap();
         assert!(!good && text.ends_with("FAILED: a client must stop, and say why.\n"), "{text}");
         assert!(refused(&plan, said, Err(RunError::Interrupted)).is_err());
-    }
-
-    #[test]
-    fn a_run_without_a_result_leaves_no_json_file_of_its_own() {
-        let directory = tempfile::tempdir().unwrap();
-        let (new, old) = (directory.path().join("new.json"), directory.path().join("old.json"));
-        std::fs::write(&old, "{}").unwrap();
-        drop(JsonFile::open(&new).unwrap());
-        drop(JsonFile::open(&old).unwrap());
-        assert!(!new.exists());
-        assert_eq!(std::fs::read_to_string(&old).unwrap(), "{}");
     }
 }

@@ -1,4 +1,4 @@
-//! The machine that a run was made on.
+//! The machine that a run was made on: that of the coordinator, which is all that it can tell of.
 
 use serde::{Deserialize, Serialize};
 use std::fs::read_to_string;
@@ -17,6 +17,8 @@ pub struct Environment {
     pub mtu: u64,
     /// How hosts were made.
     pub hosts: String,
+    /// What TCP goes by when servers and hosts send; none where it is not known.
+    pub congestion_control: Option<String>,
     /// What was measured.
     pub versions: Versions,
     /// The commit of the source tree that the binary was built from, recorded by `build.rs`; `-dirty` with changes,
@@ -44,6 +46,7 @@ impl Environment {
             cores: cores(),
             mtu,
             hosts: hosts.into(),
+            congestion_control: None,
             versions: Versions { twincast: env!("CARGO_PKG_VERSION").into(), wire: u64::from(WIRE_VERSION) },
             git_commit: env!("TWINCAST_COMMIT").into(),
         }

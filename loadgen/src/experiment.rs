@@ -11,16 +11,15 @@ pub use search::{HighestRate, Trial};
 
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{
-    JsonFile, Outputs, Progress, RunError, measure_whole, print, refused, take_seconds,
-};
-use crate::environment::Environment;
+use crate::coordinator::{Outputs, Progress, RunError, measure_whole, print, refused, take_seconds};
+use crate::json_file::JsonFile;
 use crate::plan::Plan;
 use crate::report;
 use crate::result::RunResult;
 use crate::store::{Store, Summary};
 use crate::units::{seconds, thousands};
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -65,7 +64,7 @@ pub(crate) struct Cell {
 ///
 /// # Errors
 /// A run did not come to a result, or what it brought could not be kept; nothing that was started is left, and the
-/// results' folder has what there was.
+/// results' folder has what there was. Or the report could not be printed: everything is kept before that.
 pub(crate) fn run(
     team: &mut Team,
     places: &Places<'_>,
@@ -73,7 +72,7 @@ pub(crate) fn run(
     outputs: &Outputs,
     progress: &mut Progress,
 ) -> Result<bool, RunError> {
-    let mut json = outputs.json.as_deref().map(JsonFile::open).transpose()?;
+    let json = outputs.json.as_deref().map(JsonFile::open).transpose()?;
     let store = outputs.results.as_deref().map(|results| Store::create(results, experiment)).transpose()?;
     let mut series =
         Runs { team, experiment, outputs, progress, store: store.as_ref(), cells: Vec::new(), number: 0 };
@@ -90,27 +89,39 @@ pub(crate) fn run(
         series.keep_what_there_is(error);
     }
     let cells = series.cells;
-    if let Some((as_expected, text)) = end? {
-        store.as_ref().map_or(Ok(()), |store| store.report(&text))?;
-        print(&text)?;
-        return Ok(as_expected);
-    }
-    let text = told(experiment, &cells);
-    print(&text)?;
-    if let Some(store) = &store {
-        store.report(&text)?;
-        store.table(&table::csv(&cells))?;
-        store.summary(experiment, &cells)?;
-        print(&format!("Kept in {}\n", store.folder().display()))?;
-    }
-    if let Some(json) = &mut json {
-        let time = store.as_ref().map_or_else(String::new, Store::time);
-        match cells.as_slice() {
-            [cell] => json.write(&cell.median().result)?,
-            cells => json.write(&Summary::of(experiment, &time, cells))?,
+    let (text, all_good, kept, written) = match end? {
+        Some((as_expected, text)) => {
+            let kept = store.as_ref().map_or(Ok(()), |store| store.report(&text));
+            (text, as_expected, kept, Ok(()))
         }
+        None => {
+            let text = told(experiment, &cells);
+            let kept = store.as_ref().map_or(Ok(()), |store| keep(store, experiment, &cells, &text));
+            let time = store.as_ref().map_or_else(String::new, Store::time);
+            let written = json.map_or(Ok(()), |json| match cells.as_slice() {
+                [cell] => json.write(&cell.median().result),
+                cells => json.write(&Summary::of(experiment, &time, cells)),
+            });
+            let all_good = cells.iter().flat_map(|cell| &cell.runs).all(|run| run.result.failures.is_empty());
+            (text, all_good, kept, written)
+        }
+    };
+    // Printed last, and whatever became of the files: a pipe that is closed takes nothing with it, nor a full disk.
+    let place = store.as_ref().filter(|_| kept.is_ok());
+    let place = place.map(|store| format!("Kept in {}\n", store.folder().display())).unwrap_or_default();
+    let printed = print(&(text + &place));
+    let end = kept.and(written).and(printed);
+    if let (Err(error), Some(store)) = (&end, &store) {
+        // What cannot be kept is still told.
+        let _ = store.failure(&error.to_string());
     }
-    Ok(cells.iter().flat_map(|cell| &cell.runs).all(|run| run.result.failures.is_empty()))
+    end.map(|()| all_good)
+}
+
+/// Keeps what comes of all runs together: each file that can be written, and the first error.
+fn keep(store: &Store, experiment: &Experiment, cells: &[Cell], text: &str) -> Result<(), RunError> {
+    let all = [store.report(text), store.table(&table::csv(cells)), store.summary(experiment, cells)];
+    all.into_iter().collect()
 }
 
 /// The plan whose fault must stop a client, and what the client must say.
@@ -143,10 +154,7 @@ impl Runs<'_> {
                 }
             };
             if let Some(store) = self.store.filter(|_| self.cells.is_empty()) {
-                store.environment(&Environment::of_this_machine(
-                    &deployment.words,
-                    deployment.medium.mtu(&plan.link),
-                ))?;
+                store.environment(&deployment.environment(&plan.link))?;
             }
             self.cells.push(Cell { plan: plan.clone(), runs: Vec::new(), highest_rate: None });
             for repeat in 0..self.experiment.repeats {
@@ -175,22 +183,31 @@ impl Runs<'_> {
             let round = run.result.round_seconds.p50.map_or_else(|| "no round".into(), seconds);
             self.note(&format!("{context}: {round} a round"));
         }
-        let report = kept.is_err().then(|| report::render(&run.result));
+        if kept.is_err() {
+            // A run that cannot be kept is at least shown; that it is not kept is what is told, even if nobody looks.
+            let _ = print(&report::render(&run.result));
+        }
         self.cells.last_mut().expect("its cell was pushed").runs.push(run);
-        // A run that cannot be kept is at least shown.
-        report.map_or(Ok(()), |report| print(&report))?;
         kept
     }
 
     fn find_rate(&mut self, deployment: &Deployment, plan: &Plan) -> Result<HighestRate, RunError> {
         let cell = self.cells.last().expect("its cell was pushed");
         let round = cell.median().result.round_seconds.p50.unwrap_or(1.0);
-        search::highest_rate(1.0 / round.max(1e-9), |rate| {
-            let trial = search::plan(plan, rate);
+        search::highest_rate(1.0 / round.max(1e-9), |rate, length| {
+            let plan = search::plan(plan, rate, length);
             let group = thousands(u64::from(plan.group));
             self.progress.context(&format!("n = {group}, trial at {rate:.3} rounds/s"));
-            let measured = measure_whole(self.team, deployment, &trial, false, self.progress)?;
-            let trial = Trial::of(&measured);
+            let trial = match measure_whole(self.team, deployment, &plan, false, self.progress) {
+                Ok(measured) => Trial::of(&plan, length, &measured),
+                Err(RunError::Interrupted) => return Err(RunError::Interrupted),
+                // A rate under which a process dies is not borne; the next trial has a team of its own.
+                Err(error) => {
+                    self.team.cut();
+                    *self.team = Team::new()?;
+                    Trial::failed(&plan, length, &error)
+                }
+            };
             self.note(&trial.in_words());
             Ok(trial)
         })
@@ -199,7 +216,8 @@ impl Runs<'_> {
     /// A line that stays, on stderr.
     fn note(&mut self, line: &str) {
         self.progress.finish();
-        eprintln!("{line}");
+        // Nobody may be listening, which is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     /// After a failure: the seconds of the run that failed, the runs before it, and the sentence. What cannot be

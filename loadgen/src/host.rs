@@ -57,8 +57,9 @@ pub fn run() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + 'static) -> anyhow::Result<()> {
-    let mut news = News(news);
+pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + Send + 'static) -> anyhow::Result<()> {
+    let news = News::to(news);
+    let _beats = anyhow::Context::context(news.beat(), "cannot start a thread")?;
     let executor = connect::check_limits(0).and_then(|()| {
         LocalExecutorBuilder::new(Placement::Unbound)
             .name("host")

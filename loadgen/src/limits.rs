@@ -32,12 +32,21 @@ pub const HOST_BUFFER_BYTES: u64 = 96 << 20;
 pub const REPEATS_MAX: u32 = 1_000;
 /// Group sizes of a sweep.
 pub const SWEEP_MAX: usize = 64;
-/// Trials of the search for the highest round rate.
-pub const TRIALS_MAX: u32 = 8;
+/// Trials of the search for the highest round rate, those that confirm it among them.
+pub const TRIALS_MAX: u32 = 10;
+/// So many trials at the end are kept for confirming.
+pub const TRIALS_CONFIRMING: u32 = 3;
 /// How long a trial is planned to last, in seconds, if it has rounds enough.
 pub const TRIAL_SECONDS: f64 = 3.0;
-/// The fewest rounds of a trial.
-pub const TRIAL_ROUNDS_MIN: u32 = 5;
+/// The fewest rounds of a trial, in which a backlog has time to show.
+pub const TRIAL_ROUNDS_MIN: u32 = 20;
+/// How long a trial of so few rounds may last, in seconds: a slower group has fewer rounds.
+pub const TRIAL_SECONDS_MAX: f64 = 60.0;
+/// The fewest rounds of a trial however slow they are: two in each third.
+pub const TRIAL_ROUNDS_LEAST: u32 = 6;
+/// A trial that confirms has so many times the rounds of another.
+pub const CONFIRMING_TIMES: u32 = 2;
+const _: () = assert!(TRIALS_CONFIRMING < TRIALS_MAX && TRIAL_ROUNDS_LEAST < TRIAL_ROUNDS_MIN);
 /// Room that a results folder must have when an experiment begins.
 pub const RESULTS_ROOM_BYTES: usize = 1 << 20;
 
@@ -79,11 +88,22 @@ pub const DESCRIPTORS_SPARE: u64 = 64;
 pub const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Lines of a child's log that are kept to be shown when it fails.
 pub const LOG_LINES_KEPT: usize = 20;
+/// Those that are shown where none tells of trouble.
+pub const LOG_LINES_TOLD: usize = 5;
 
 /// How late a host may be for the instant at which it is to begin, before the report says so.
 pub const START_LATE_MAX: Duration = Duration::from_millis(50);
 /// Time for a child to start and say that it is there.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who lives says so this often, whatever else there is to say.
+pub const BEAT: Duration = Duration::from_secs(1);
+/// How long nothing at all may come from a process that says every [`BEAT`] that it lives. A connection that the kernel
+/// finds broken is told sooner, and as that.
+pub const STANDSTILL_MAX: Duration = Duration::from_secs(10);
+/// Looks at who stands still, in that time.
+pub const STANDSTILL_LOOKS: u32 = 5;
+/// How often a signal is looked for while an agent is joined.
+pub const SIGNAL_LOOK: Duration = Duration::from_millis(50);
 /// Time for an answer that takes no work.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a server to count what its clients have received.
@@ -97,7 +117,8 @@ pub const CUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time in which other children's news are taken after the first bad ones, to name the one that began it.
 pub const BLAME_TIME: Duration = Duration::from_millis(300);
 
-/// Time for a coordinator to prove itself to an agent, and for an agent to prove itself in turn.
+/// Time for a coordinator to prove itself to an agent, and for an agent to prove itself in turn. The coordinator gives the
+/// agent no more for all that comes before the child's own lines: the proofs, the clock, and the child's start.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a machine to answer a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,6 +184,8 @@ const _: () = assert!(FRAME_BYTES.is_multiple_of(16), "frames are whole blocks")
 const _: () = assert!(USERS_PER_CONNECTION_DEFAULT <= USERS_PER_CONNECTION_MAX);
 const _: () = assert!(LINE_BYTES_MAX > 32 * ROUNDS_MAX as u64, "a report of every round fits into a line");
 const _: () = assert!(CUT_TIMEOUT.as_millis() < STOP_TIMEOUT.as_millis());
+const _: () = assert!(STANDSTILL_MAX.as_millis() >= 5 * BEAT.as_millis(), "a few beats may be late");
+const _: () = assert!(STANDSTILL_MAX.as_millis() < ANSWER_TIMEOUT.as_millis());
 const _: () = assert!(
     AGENT_GRACE.as_millis() < CUT_TIMEOUT.as_millis(),
     "the agent ends its child while the coordinator waits"

@@ -3,6 +3,7 @@
 //! A local run's links ([`Links`]) are veth pairs between network namespaces and a bridge, shaped both ways; where the
 //! machine does not let that be, the run goes over loopback and says why ([`Medium`]).
 
+mod congestion;
 mod counters;
 mod links;
 mod medium;
@@ -11,6 +12,7 @@ mod shape;
 mod stale;
 mod tools;
 
+pub(crate) use congestion::of_this_namespace as congestion_control;
 pub use counters::{mtu_of_loopback, passed};
 pub use links::{End, Fallback, Links};
 pub use medium::Medium;

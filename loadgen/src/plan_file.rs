@@ -12,6 +12,7 @@ use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
 use crate::coordinator::{Outputs, Progress, RunError};
 use crate::experiment::{self, Experiment, Places};
+use crate::plan::Plan;
 use clap::Parser;
 use flags::Flags;
 use places::PlaceTable;
@@ -22,6 +23,8 @@ use toml::Spanned;
 
 /// The group of a plan that names none, as that of `local`.
 const GROUP_DEFAULT: u32 = 1_000;
+/// Where to look for how it is done.
+const SHOWN: &str = "a plan has two [[servers]], some [[hosts]] and what is run in [run]: loadgen/plan.example.toml shows one";
 
 /// A file as it is written.
 #[derive(Debug, Deserialize)]
@@ -31,6 +34,7 @@ struct File {
     repeats: Option<Spanned<toml::Value>>,
     find_rate: Option<Spanned<toml::Value>>,
     token_file: Option<PathBuf>,
+    shared: Option<bool>,
     ssh_config: Option<PathBuf>,
     #[serde(default)]
     run: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
@@ -104,10 +108,10 @@ impl PlanFile {
     }
 
     fn of(text: &str, folder: &Path, name: &str, more: &[String]) -> Result<PlanFile, Problem> {
-        let file: File = toml::from_str(text).map_err(|error| Problem {
-            at: error.span().map(|span| span.start),
-            what: error.message().replace('\n', " "),
-        })?;
+        if text.trim().is_empty() {
+            return Err(Problem::at(0..0, format!("the file is empty; {SHOWN}")));
+        }
+        let file: File = toml::from_str(text).map_err(|error| broken(&error))?;
         let deployment = places::deployment(&file, folder)?;
         let mut flags = Flags::new();
         for (key, value) in &file.run {
@@ -126,6 +130,7 @@ impl PlanFile {
             None => flags.name(name),
         }
         flags.places(&deployment, &file)?;
+        enough_users(&file)?;
         let args = flags.parse(more)?;
         let plans = args.plan.plans(&[GROUP_DEFAULT])?;
         let outputs = args.keep.outputs(args.plan.has_fault());
@@ -140,7 +145,10 @@ impl PlanFile {
     pub fn run(&self) -> Result<bool, RunError> {
         let mut team = Team::new()?;
         let mut progress = Progress::new();
-        let places = Places::At(&self.deployment);
+        // Places that are all here have links as those of `local`, if the file asks for some.
+        let laid = |plan: &Plan| Ok(self.deployment.laid_for(plan));
+        let at = Places::At(&self.deployment);
+        let places = if self.deployment.is_here() { Places::Made(&laid) } else { at };
         experiment::run(&mut team, &places, &self.experiment, &self.outputs, &mut progress)
     }
 
@@ -160,6 +168,34 @@ impl PlanFile {
             text.push_str(&format!("  {}, reached by the others at {}\n", place.name, place.address));
         }
         text
+    }
+}
+
+/// What the reader of TOML says, in the words of this file's tables where one is missing.
+fn broken(error: &toml::de::Error) -> Problem {
+    let said = error.message().replace('\n', " ");
+    let missing = ["servers", "hosts"].into_iter().find(|table| said == format!("missing field `{table}`"));
+    let what = missing.map_or(said, |table| format!("there are no [[{table}]]; {SHOWN}"));
+    // A table that is missing is missing nowhere in particular.
+    let at = if missing.is_some() { None } else { error.span().map(|span| span.start) };
+    Problem { at, what }
+}
+
+/// Every host plays at least one user of each group.
+fn enough_users(file: &File) -> Result<(), Problem> {
+    let hosts = file.hosts.get_ref().len();
+    let run = file.run.iter().find(|(key, _)| key.get_ref() == "group");
+    let run = run.and_then(|(_, value)| Some(("run.group", value.span(), value.get_ref().as_integer()?)));
+    let sweep = file.sweep.iter().filter_map(|sweep| {
+        let least = i64::from(*sweep.group.get_ref().iter().min()?);
+        Some(("sweep.group", sweep.group.span(), least))
+    });
+    match run.into_iter().chain(sweep).find(|(.., group)| usize::try_from(*group).is_ok_and(|group| group < hosts)) {
+        Some((key, span, group)) => Err(Problem::at(
+            span,
+            format!("{key}: [[hosts]] has {hosts} and group is {group}: every host plays at least one user"),
+        )),
+        None => Ok(()),
     }
 }
 

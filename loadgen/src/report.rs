@@ -66,7 +66,9 @@ fn head(table: &mut Table, result: &RunResult) {
     table.line(&costs::format(plan, result));
     table.line(&costs::setting(plan));
     table.line(&format!(
-        "{}, {} cores, {}, {}, MTU {}\ncommit {}",
+        "{}{}, {} cores, {}, {}, MTU {}\ncommit {}",
+        // Of the other machines nobody has told anything.
+        if result.link.medium == "machines" { "coordinator: " } else { "" },
         environment.cpu,
         environment.cores,
         environment.kernel,
@@ -272,12 +274,14 @@ fn roof(table: &mut Table, result: &RunResult) {
 
 fn verdict(table: &mut Table, result: &RunResult) {
     table.line("");
+    let passed = result.interface_bytes.map(|bytes| format!("; {} over the interface", traffic(bytes)));
+    let busy = result.machine_busy.map(|busy| format!("; all cores {:.0}% busy", busy * 100.0));
     table.line(&format!(
-        "The rounds took {} with a round in flight, {} in all; {} over the interface; all cores {:.0}% busy.",
+        "The rounds took {} with a round in flight, {} in all{}{}.",
         seconds(result.delivering_seconds),
         seconds(result.wall_seconds),
-        traffic(result.interface_bytes),
-        result.machine_busy * 100.0
+        passed.unwrap_or_default(),
+        busy.unwrap_or_default()
     ));
     table.line(&format!("Limited by: {}.", result.limited_by));
     if result.failures.is_empty() {
@@ -302,6 +306,17 @@ mod tests {
         let expected = include_str!("report/sample.txt");
         let rendered = render(&sample());
         assert_eq!(rendered, expected, "if this is meant, store it:\n{rendered}");
+    }
+
+    #[test]
+    fn of_other_machines_nothing_is_told_that_is_the_coordinators() {
+        let mut result = sample();
+        result.link.medium = "machines".into();
+        (result.machine_busy, result.interface_bytes) = (None, None);
+        let rendered = render(&result);
+        assert!(rendered.contains("\ncoordinator: Some CPU, 2 cores, Linux 6.18.0"), "{rendered}");
+        assert!(!rendered.contains("busy") && !rendered.contains("over the interface"), "{rendered}");
+        assert!(rendered.contains(" in all.\n"), "{rendered}");
     }
 
     #[test]

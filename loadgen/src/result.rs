@@ -88,10 +88,11 @@ pub struct RunResult {
     pub hosts: Vec<HostResult>,
     /// The clocks of servers and hosts on other machines. No latency depends on them.
     pub clocks: Vec<ClockResult>,
-    /// Bytes that the interfaces of all servers and hosts sent while the rounds were played; on loopback, everybody's.
-    pub interface_bytes: u64,
-    /// The part of all cores' time that was not idle, whoever used it.
-    pub machine_busy: f64,
+    /// Bytes that the interfaces of all servers and hosts sent while the rounds were played; on loopback, everybody's. None
+    /// on other machines, where several processes may share one.
+    pub interface_bytes: Option<u64>,
+    /// The part of all cores' time that was not idle, whoever used it. None on other machines.
+    pub machine_busy: Option<f64>,
     /// What plain sends take on the same machine.
     pub roof: Roof,
     /// The links, and what they carried.

@@ -2,7 +2,7 @@
 
 use crate::control::{ServerNews, ServerOrder, ServerReport};
 use crate::fault::{Fault, FaultKind, USER};
-use crate::limits::{PEER_TIMEOUT_SPARE_MS, dial_timeout_ms, round_timeout_ms};
+use crate::limits::{BEAT, PEER_TIMEOUT_SPARE_MS, dial_timeout_ms, round_timeout_ms};
 use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
 use std::fmt::Write as _;
@@ -13,13 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use twincast_protocol::format::Scheme;
 use twincast_server::Server;
 use twincast_server::config::Config;
-
-/// The server says this often, unasked, how things stand.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What the two servers of a run do not have in common.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +33,8 @@ pub struct Ends<'a> {
     pub link_port: u16,
     /// The other server's address.
     pub peer: IpAddr,
+    /// Whether it is on this machine, whose cores are known.
+    pub here: bool,
 }
 
 impl Ends<'_> {
@@ -50,6 +49,7 @@ impl Ends<'_> {
             listen: SocketAddr::new(address, 0),
             link_port: 0,
             peer: address,
+            here: true,
         }
     }
 }
@@ -62,9 +62,11 @@ impl Ends<'_> {
 pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     let side = ends.side;
     let connections = crate::coordinator::connections_max(plan);
-    // A server has one front executor and one fan-out thread, a host one thread. Pinning is for who has a core for each.
+    // A server has one front executor and one fan-out thread, a host one thread. Pinning is for who has a core for each:
+    // nobody knows that of another machine.
     let threads = 2 * 2 + u64::from(plan.hosts);
-    let cores = if threads > crate::environment::cores() { "none" } else { "auto" };
+    let pinned = ends.here && threads <= crate::environment::cores();
+    let cores = if pinned { "auto" } else { "none" };
     let mut text = format!(
         "side = {side}\nlisten = \"{}\"\ninsecure_baseline = {}\n\n[front]\ncores = \"{cores}\"\n\n\
          [fan_out]\ncores = \"{cores}\"\n\n[limits]\nconnections_max = {connections}\n\
@@ -186,7 +188,7 @@ impl Running {
         let (seconds, ended) = channel();
         let reader = counted.clone();
         let tell_seconds = move || {
-            while ended.recv_timeout(SECOND) == Err(RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
                 // Nobody listens: the end of the orders tells the main thread the same.
                 if tell(&ServerNews::Second(reader.report())).is_err() {
                     return;
@@ -223,6 +225,7 @@ impl Counted {
             tcp_rwnd_limited_us: counters.tcp_rwnd_limited_us,
             tcp_sndbuf_limited_us: counters.tcp_sndbuf_limited_us,
             tcp_retransmits: counters.tcp_retransmits,
+            tcp_bytes_acked: counters.tcp_bytes_acked,
             interface: crate::net::passed(self.server.address().ip()),
         }
     }
@@ -275,6 +278,17 @@ mod tests {
                 assert!(one.parts_box.is_none() && two.parts_box.unwrap().bytes_max == 3 << 20);
             }
         }
+    }
+
+    #[test]
+    fn a_server_on_another_machine_is_pinned_to_no_core() {
+        let plan = Plan { hosts: 1, ..plan() };
+        let far = config_text(&plan, &Ends { here: false, ..Ends::loopback(2) });
+        assert_eq!(far.matches("cores = \"none\"").count(), 2, "{far}");
+        assert!(!far.contains("cores = \"auto\""), "{far}");
+        let here = config_text(&plan, &Ends::loopback(2));
+        let word = if crate::environment::cores() >= 5 { "auto" } else { "none" };
+        assert_eq!(here.matches(&format!("cores = \"{word}\"")).count(), 2, "{here}");
     }
 
     #[test]

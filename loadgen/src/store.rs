@@ -13,6 +13,7 @@ pub(crate) use csv::field as csv_field;
 pub use figures::figures;
 #[cfg(test)]
 pub(crate) use summary::tests::summary as sample_summary;
+#[cfg(test)]
 pub(crate) use summary::value;
 pub use summary::{CellSummary, SCHEMA, Summary};
 
@@ -107,7 +108,7 @@ impl Store {
         }
         let folder = format!("hdr/run-{run}");
         let path = self.folder.join(&folder);
-        std::fs::create_dir_all(&path).map_err(|error| lost(&path, &error))?;
+        std::fs::create_dir_all(&path).map_err(|error| self.lost(&path, &error))?;
         for (name, log) in &hosts {
             self.write(&format!("{folder}/{}.hlog", file_name(name)), log)?;
         }
@@ -151,7 +152,7 @@ impl Store {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        self.put(name, bytes).map_err(|error| lost(&self.folder.join(name), &error))
+        self.put(name, bytes).map_err(|error| self.lost(&self.folder.join(name), &error))
     }
 
     /// A file with these bytes, or none: half a file would be read as a whole one.
@@ -160,10 +161,20 @@ impl Store {
         std::fs::write(&path, bytes).inspect_err(|_| drop(std::fs::remove_file(&path)))
     }
 
+    /// A file that could not be written, and what became of the others.
+    fn lost(&self, path: &Path, error: &io::Error) -> RunError {
+        let others = if self.folder.join("plan.json").exists() {
+            "what was written before is kept"
+        } else {
+            "the folder was removed while the experiment went on, and what was in it is lost"
+        };
+        RunError::Report(io::Error::new(error.kind(), format!("{}: {error}; {others}", path.display())))
+    }
+
     fn append(&self, name: &str, text: &str) -> Result<(), RunError> {
         let path = self.folder.join(name);
         let file = OpenOptions::new().append(true).create(true).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| lost(&path, &error))
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| self.lost(&path, &error))
     }
 }
 
@@ -192,13 +203,6 @@ fn make_folder(results: &Path, name: &str, time: jiff::Timestamp) -> io::Result<
 fn file_name(name: &str) -> String {
     let good = |char: char| char.is_ascii_alphanumeric() || char == '.' || char == '-';
     name.chars().map(|char| if good(char) { char } else { '-' }).collect()
-}
-
-fn lost(path: &Path, error: &io::Error) -> RunError {
-    RunError::Report(io::Error::new(
-        error.kind(),
-        format!("{}: {error}; what was written before is kept", path.display()),
-    ))
 }
 
 fn json(of: &impl Serialize) -> Vec<u8> {
@@ -282,6 +286,25 @@ mod tests {
             return;
         }
         assert!(matches!(Store::create(&closed, &experiment()), Err(RunError::Usage(_))));
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_said_to_be_and_not_made_anew() {
+        let results = tempfile::tempdir().unwrap();
+        let store = Store::create(results.path(), &experiment()).unwrap();
+        // A file that cannot be written while the others are there.
+        std::fs::create_dir(store.folder().join("report.txt")).unwrap();
+        let error = store.report("a table\n").unwrap_err().to_string();
+        assert!(
+            error.contains("report.txt: ") && error.ends_with("what was written before is kept"),
+            "{error}"
+        );
+        std::fs::remove_dir_all(store.folder()).unwrap();
+        for end in [store.report("a table\n"), store.run(&cell().runs[0], &Series::default())] {
+            let error = end.unwrap_err().to_string();
+            assert!(error.contains("was removed") && !error.contains("is kept"), "{error}");
+        }
+        assert!(!store.folder().exists());
     }
 
     #[test]

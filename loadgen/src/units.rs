@@ -48,7 +48,7 @@ pub fn micros(micros: Option<f64>) -> String {
     match micros {
         None => "-".into(),
         Some(us @ ..10.0) => format!("{us:.2} us"),
-        Some(us @ ..10_000.0) => format!("{} us", thousands(us as u64)),
+        Some(us @ ..10_000.0) => format!("{} us", thousands(us.round() as u64)),
         Some(us) => seconds(us / 1e6),
     }
 }
@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(seconds(0.0123), "12.3 ms");
         assert_eq!(micros(Some(0.42)), "0.42 us");
         assert_eq!(micros(Some(9_999.0)), "9,999 us");
+        assert_eq!(micros(Some(74.716)), "75 us");
         assert_eq!(micros(Some(123_456.0)), "123.5 ms");
         assert_eq!(micros(None), "-");
     }

@@ -12,4 +12,8 @@ pub struct Play {
     pub deliveries: u64,
     /// Bytes that came from each server.
     pub bytes_in: Vec<u64>,
+    /// Microseconds from the host's first submitted byte of a round until a sender's own share had come back from all
+    /// servers: round by round, the host's senders ascending. Empty for a baseline in which nobody is sent his own.
+    #[serde(default)]
+    pub own_share_us: Vec<u64>,
 }

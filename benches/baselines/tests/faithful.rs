@@ -17,6 +17,7 @@ fn play(setup: Setup, servers: [SocketAddr; 2]) -> Vec<Play> {
             round_seconds: [first.round_seconds, rest.round_seconds].concat(),
             deliveries: first.deliveries + rest.deliveries,
             bytes_in: first.bytes_in.iter().zip(rest.bytes_in).map(|(first, rest)| first + rest).collect(),
+            own_share_us: [first.own_share_us, rest.own_share_us].concat(),
         })
     };
     std::thread::scope(|scope| {
@@ -43,7 +44,16 @@ fn check(setup: Setup, nagle: bool) {
         assert_eq!(received, bytes, "what came is what was sent, to the byte");
     }
     assert_eq!(plays.iter().map(|play| play.deliveries).sum::<u64>(), 2 * shares);
-    for play in plays {
+    for (host, play) in (0..).zip(plays) {
+        let senders = setup.senders_of(host).count();
+        assert_eq!(play.own_share_us.len(), senders * ROUNDS as usize);
+        for (own, seconds) in play.own_share_us.chunks(senders).zip(&play.round_seconds) {
+            assert!(
+                own.iter().all(|us| *us as f64 <= seconds * 1e6),
+                "an own share after its round: {play:?}"
+            );
+            assert!(own.is_sorted(), "shares come by their senders' order, and so do own ones: {play:?}");
+        }
         assert_eq!(play.round_seconds.len(), ROUNDS as usize);
         assert!(play.round_seconds.iter().all(|seconds| *seconds > 0.0), "{play:?}");
     }

@@ -79,6 +79,8 @@ pub struct Counters {
     pub tcp_sndbuf_limited_us: u64,
     /// Segments sent again.
     pub tcp_retransmits: u64,
+    /// Bytes that clients have acknowledged.
+    pub tcp_bytes_acked: u64,
 }
 
 /// A running server.
@@ -184,6 +186,7 @@ impl Server {
             sum.tcp_rwnd_limited_us += core.tcp.rwnd_limited_us;
             sum.tcp_sndbuf_limited_us += core.tcp.sndbuf_limited_us;
             sum.tcp_retransmits += core.tcp.retransmits;
+            sum.tcp_bytes_acked += core.tcp.bytes_acked;
         }
         sum
     }

@@ -3,7 +3,7 @@
 use super::protocol::Speaker;
 use super::{
     AgentLine, AgentRole, AgentSays, Answer, Build, Challenge, CoordinatorSays, Hello, LineError, Lines,
-    PROTOCOL, Token, prove, proves, say,
+    PROTOCOL, Proof, Token, prove, proves, say,
 };
 use crate::coordinator::role::Role;
 use crate::limits::{AGENT_LINE_BYTES_MAX, HANDSHAKE_TIMEOUT};
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long a coordinator may take to read the agent's clock and to ask for the child.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that another end's words are repeated.
+const PLAIN_CHARS_MAX: usize = 600;
 
 /// One coordinator's connection.
 pub(super) struct Connection {
@@ -20,6 +22,19 @@ pub(super) struct Connection {
     pub(super) output: File,
     /// Who is at its other end, for the log.
     pub(super) peer: String,
+}
+
+/// A coordinator that has proved itself.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// What its child is to be.
+    pub(super) role: Role,
+    /// Which run it is of.
+    pub(super) run: u64,
+    /// Whether others may be there.
+    pub(super) shared: bool,
+    /// The agent's own.
+    proof: Option<Proof>,
 }
 
 /// Who is let in.
@@ -36,11 +51,11 @@ impl Connection {
         say(&self.output, &AgentLine { agent: what })
     }
 
-    /// Lets the coordinator in, or refuses it in one line. The role of the child that it wants.
+    /// Lets the coordinator prove itself, or refuses it in one line. What it wants.
     ///
     /// # Errors
     /// Why it is not let in, as the rest of a sentence about the peer.
-    pub(super) fn admit(&mut self, door: &Door) -> Result<Role, String> {
+    pub(super) fn admit(&mut self, door: &Door) -> Result<Admitted, String> {
         let challenge = Challenge::draw(&mut rand::rng());
         let hello = Hello {
             protocol: PROTOCOL,
@@ -65,8 +80,16 @@ impl Connection {
                 .map(|token| prove(token, Speaker::Agent, challenge, answer.challenge, answer.role)),
             Err(sentence) => return Err(self.refuse(sentence)),
         };
-        self.say(AgentSays::Welcome(proof)).map_err(broken)?;
-        Ok(answer.role)
+        let Answer { role, run, shared, .. } = answer;
+        Ok(Admitted { role, run, shared, proof })
+    }
+
+    /// Tells that it is let in.
+    ///
+    /// # Errors
+    /// The rest of a sentence about the peer.
+    pub(super) fn welcome(&self, admitted: &Admitted) -> Result<(), String> {
+        self.say(AgentSays::Welcome(admitted.proof)).map_err(broken)
     }
 
     /// Tells the time until the child is asked for.
@@ -97,7 +120,7 @@ impl Connection {
 
 /// The proof comes first: who does not know the token learns nothing else.
 fn check(door: &Door, challenge: Challenge, answer: &Answer) -> Result<(), String> {
-    let Answer { build, role, challenge: theirs, proof } = answer;
+    let Answer { build, role, challenge: theirs, proof, .. } = answer;
     if let Some(token) = &door.token {
         let knows = proof
             .as_ref()
@@ -128,7 +151,13 @@ fn broken(error: io::Error) -> String {
     LineError::Broken(error).to_string()
 }
 
-/// What another end says goes into a log as one short line.
+/// What another end says goes into a log, onto a terminal and into a file as one line of no great length, in which nothing
+/// moves a cursor or turns the direction of writing.
 pub(crate) fn plain(sentence: &str) -> String {
-    sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    let is_format = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    sentence
+        .chars()
+        .map(|c| if c.is_control() || is_format(c) { ' ' } else { c })
+        .take(PLAIN_CHARS_MAX)
+        .collect()
 }

@@ -1,11 +1,12 @@
 //! The agent's two doors: a socket that it listens on, and its standard streams.
 
-use super::handshake::{Connection, Door};
+use super::handshake::{Admitted, Connection, Door};
 use super::{AgentRole, Lines, Token, child, keep_watch};
-use crate::limits::{AGENT_HANDSHAKES_MAX, AGENT_SESSIONS_MAX, CUT_TIMEOUT, STOP_TIMEOUT};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::coordinator::signals::ends;
+use crate::limits::{AGENT_GRACE, AGENT_HANDSHAKES_MAX, AGENT_SESSIONS_MAX, CUT_TIMEOUT, STOP_TIMEOUT};
 use signal_hook::iterator::Signals;
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long a listener rests that cannot take a connection: most likely all descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks whether another run's children have gone.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why an agent does not wait any more.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +29,7 @@ pub enum AgentError {
     /// The user asked for something that cannot be; the sentence has the remedy.
     #[error("{0}")]
     Usage(String),
-    /// SIGINT or SIGTERM; all children are gone.
+    /// Ctrl-C, SIGTERM, or the terminal's end; all children are gone.
     #[error("interrupted")]
     Interrupted,
     /// It let nobody in, or the kernel refused what it needs.
@@ -45,7 +48,28 @@ struct Agent {
 /// A connection that is there.
 struct Open {
     stream: TcpStream,
-    admitted: bool,
+    /// Which run it is of, and whether that shares, once it has proved itself.
+    of: Option<(u64, bool)>,
+}
+
+/// Why one that has proved itself is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// There are as many as there may be.
+    Children,
+    /// Another run is there that would be disturbed.
+    OtherRun,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Full::Children => "this agent has as many children as it takes",
+            Full::OtherRun => {
+                "it serves another run, which this one would disturb; wait for its end, or say shared = true in both plans"
+            }
+        })
+    }
 }
 
 /// Waits for coordinators at an address, until a signal comes. The address that it has, which has a port even if 0 was
@@ -56,7 +80,7 @@ struct Open {
 pub fn listen(address: SocketAddr, token_file: &Path, role: AgentRole) -> Result<(), AgentError> {
     let failed = |error: io::Error| AgentError::Failed(format!("the agent cannot go on: {error}"));
     let token = Token::read(token_file).map_err(AgentError::Usage)?;
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let mut signals = Signals::new(ends()).map_err(failed)?;
     let listener = TcpListener::bind(address).map_err(|error| {
         AgentError::Usage(format!(
             "--listen {address}: {error}; give an address of this machine and a port that is free, or port 0"
@@ -94,9 +118,12 @@ pub fn stdio(role: AgentRole) -> Result<(), AgentError> {
         peer: "the coordinator".into(),
     };
     let door = Door { role, token: None };
-    let role = connection.admit(&door).and_then(|role| connection.tell_time().map(|()| role));
-    let role = role.map_err(|what| AgentError::Failed(format!("the coordinator {what}")))?;
-    tracing::info!("{}", child::lead(connection, role));
+    let admitted = connection.admit(&door).and_then(|admitted| {
+        connection.welcome(&admitted)?;
+        connection.tell_time().map(|()| admitted)
+    });
+    let admitted = admitted.map_err(|what| AgentError::Failed(format!("the coordinator {what}")))?;
+    tracing::info!("{}", child::lead(connection, admitted.role));
     Ok(())
 }
 
@@ -135,10 +162,10 @@ impl Agent {
         let Some(_entry) = self.enter(number, stream) else {
             return Err(connection.refuse("too many others are at this agent's door".into()));
         };
-        let role = connection.admit(&self.door)?;
-        if !self.admitted(number) {
-            return Err(connection.refuse("this agent has as many children as it takes".into()));
-        }
+        let admitted = connection.admit(&self.door)?;
+        let role = admitted.role;
+        self.admitted(number, &admitted).map_err(|full| connection.refuse(full.to_string()))?;
+        connection.welcome(&admitted)?;
         tracing::info!("{peer} has proved itself and wants a child in {}", role.subcommand());
         connection.tell_time()?;
         Ok(child::lead(connection, role))
@@ -147,19 +174,39 @@ impl Agent {
     /// Keeps a connection in mind as long as what it gives back lives.
     fn enter(&self, number: u64, stream: TcpStream) -> Option<Entry<'_>> {
         let mut open = self.lock();
-        let strangers = open.values().filter(|open| !open.admitted).count();
+        let strangers = open.values().filter(|open| open.of.is_none()).count();
         if strangers >= AGENT_HANDSHAKES_MAX || self.stopping.load(Ordering::Relaxed) {
             return None;
         }
-        open.insert(number, Open { stream, admitted: false });
+        open.insert(number, Open { stream, of: None });
         Some(Entry { agent: self, number })
     }
 
-    fn admitted(&self, number: u64) -> bool {
+    /// Gives one that has proved itself its place. What is there of another run may be at its end: it is waited for.
+    fn admitted(&self, number: u64, who: &Admitted) -> Result<(), Full> {
+        let deadline = Instant::now() + AGENT_GRACE * 2;
+        loop {
+            match self.try_admit(number, who) {
+                Err(Full::OtherRun) if Instant::now() < deadline => thread::sleep(ROOM_PAUSE),
+                end => return end,
+            }
+        }
+    }
+
+    fn try_admit(&self, number: u64, who: &Admitted) -> Result<(), Full> {
         let mut open = self.lock();
-        let within = open.values().filter(|open| open.admitted).count();
-        let entry = open.get_mut(&number).filter(|_| within < AGENT_SESSIONS_MAX);
-        entry.map(|entry| entry.admitted = true).is_some()
+        let within: Vec<(u64, bool)> = open.values().filter_map(|open| open.of).collect();
+        if within.len() >= AGENT_SESSIONS_MAX {
+            return Err(Full::Children);
+        }
+        // Two that measure on one machine at once measure each other, so both must have agreed.
+        if within.iter().any(|(run, shared)| *run != who.run && !(*shared && who.shared)) {
+            return Err(Full::OtherRun);
+        }
+        if let Some(entry) = open.get_mut(&number) {
+            entry.of = Some((who.run, who.shared));
+        }
+        Ok(())
     }
 
     /// Ends every connection, and with it its child.

@@ -11,7 +11,7 @@ use sha2::Sha256;
 use std::fmt;
 
 /// Version of these lines.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// Said by a coordinator that knows the token.
 const COORDINATOR: &str = "twincast agent 1: coordinator";
@@ -109,6 +109,10 @@ pub(crate) struct Answer {
     pub(crate) role: Role,
     pub(crate) challenge: Challenge,
     pub(crate) proof: Option<Proof>,
+    /// A number of the coordinator's own, the same for all that it has started.
+    pub(crate) run: u64,
+    /// Whether the agent may serve other coordinators meanwhile.
+    pub(crate) shared: bool,
 }
 
 /// What was built: both ends must be the same.

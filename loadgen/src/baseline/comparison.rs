@@ -1,18 +1,43 @@
 //! Twincast and everything that it is compared with, one after another in the same places: the subcommand `baselines`.
+//!
+//! A repeat plays all of them once, so that what a machine does meanwhile meets all alike. The roof is measured with the
+//! first repeat, which has repeats of its own.
+
+mod row;
+
+pub(crate) use row::Row;
 
 use super::{Baseline, BaselineResult, Setup, measure, table};
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{self, Progress, RunError};
+use crate::coordinator::{self, Progress, RunError, check};
 use crate::environment::Environment;
+use crate::json_file::JsonFile;
+use crate::net::{Link, LinkRate};
+use crate::paper::outcome::{MCMIX_LATENCY_S, mcmix_rate, run_mcmix};
 use crate::plan::Plan;
 use crate::result::RunResult;
+use crate::roof::Roof;
+use row::Figures;
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use twincast_baselines::mcmix::Cost;
 
 /// The schema's name and version.
 pub(crate) const SCHEMA: &str = "twincast-baselines/1";
+
+/// What is compared, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Baselines over sockets.
+    pub(crate) kinds: Vec<Baseline>,
+    /// Whether the roof is measured.
+    pub(crate) roof: bool,
+    /// Whether MCMix is run.
+    pub(crate) mcmix: bool,
+    /// How often everything is played; at least once.
+    pub(crate) repeats: u32,
+}
 
 /// Twincast beside its baselines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,60 +47,60 @@ pub(crate) struct Comparison {
     pub(crate) schema: String,
     /// Where.
     pub(crate) environment: Environment,
+    /// What joined servers and hosts, in words.
+    pub(crate) link: String,
+    /// The kernel's congestion control.
+    pub(crate) congestion_control: String,
     /// What Twincast played.
     pub(crate) plan: Plan,
     /// What the baselines played.
     pub(crate) setup: Setup,
+    /// How often everything was played.
+    pub(crate) repeats: u32,
     /// Twincast, then each baseline that could be measured.
     pub(crate) rows: Vec<Row>,
-    /// The baselines, whole.
+    /// The baselines over sockets, whole: those of the first repeat, then those of the second, and so on.
     pub(crate) baselines: Vec<BaselineResult>,
-    /// What limited Twincast's run.
-    pub(crate) limited_by: String,
+    /// Plain `send` of ready buffers; all `None` where it was not asked for.
+    pub(crate) roof: Roof,
+    /// MCMix, where it was asked for.
+    pub(crate) mcmix: Option<Mcmix>,
+    /// What limited Twincast's runs, each sentence once.
+    pub(crate) limited_by: Vec<String>,
     /// Baselines that were left out, a sentence each with the remedy.
     pub(crate) left_out: Vec<String>,
-    /// What is wrong with Twincast's run, a sentence each; empty: every check passed.
+    /// What is wrong with Twincast's runs, a sentence each; empty: every check passed.
     pub(crate) failures: Vec<String>,
 }
 
-/// The figures that all have in common.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// MCMix: measured and counted in one process, and the network that it is thought to have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Row {
-    /// Who.
-    pub(crate) name: String,
-    /// Messages per second that came to all members.
-    pub(crate) messages_per_s: f64,
-    /// Deliveries per second of each server.
-    pub(crate) deliveries_per_s: f64,
-    /// Seconds of a round in which all members send, on its slowest host, the median.
-    pub(crate) round_seconds: f64,
-    /// CPU microseconds of a server for each delivery.
-    pub(crate) server_cpu_us_per_delivery: f64,
-    /// Twincast's messages per second over this one's.
-    pub(crate) messages_ratio: f64,
-    /// This one's CPU time for a delivery over Twincast's.
-    pub(crate) cpu_ratio: f64,
-    /// Whether some figure is of a sample.
-    pub(crate) sampled: bool,
+pub(crate) struct Mcmix {
+    /// Stated: seconds from one server to another.
+    pub(crate) latency_s: f64,
+    /// Bits per second out of each server.
+    pub(crate) bits_per_s: f64,
+    /// Where that rate is from.
+    pub(crate) rate_from: String,
+    /// Conversation, repeat by repeat.
+    pub(crate) conversation: Vec<Cost>,
+    /// Dialling, repeat by repeat.
+    pub(crate) dialling: Vec<Cost>,
 }
 
-/// Runs the comparison and prints it; true if every check of Twincast's own run passed.
+/// Runs the comparison and prints it; true if every check of Twincast's own runs passed.
 ///
 /// # Errors
 /// Some run did not come to a result; nothing that was started is left.
-pub(crate) fn run(
-    plan: &Plan,
-    setup: &Setup,
-    kinds: &[Baseline],
-    json: Option<&Path>,
-) -> Result<bool, RunError> {
+pub(crate) fn run(plan: &Plan, setup: &Setup, asked: &Asked, json: Option<&Path>) -> Result<bool, RunError> {
     setup.check(plan.hosts)?;
+    check(plan)?;
     let file = json.map(JsonFile::open).transpose()?;
     let mut team = Team::new()?;
     let deployment = Deployment::here(plan);
     let mut progress = Progress::new();
-    let compared = compare(&mut team, &deployment, plan, setup, kinds, &mut progress);
+    let compared = compare(&mut team, &deployment, plan, setup, asked, &mut progress);
     progress.finish();
     if compared.is_err() {
         team.cut();
@@ -84,116 +109,123 @@ pub(crate) fn run(
     if let Some(file) = file {
         file.write(&compared)?;
     }
-    let mut stdout = std::io::stdout().lock();
-    let printed = stdout.write_all(table::render(&compared).as_bytes()).and_then(|()| stdout.flush());
-    printed.map_err(RunError::Report)?;
+    coordinator::print(&table::render(&compared))?;
     Ok(compared.failures.is_empty())
 }
 
-/// Twincast, whose hosts count and decode nothing as the baselines' do, and then each of these baselines. No other peer of the
-/// team may be at work.
-pub(crate) fn compare(
+/// Twincast, whose hosts count and decode nothing as the baselines' do, and then what it is compared with. No other peer
+/// of the team may be at work.
+fn compare(
     team: &mut Team,
     deployment: &Deployment,
     plan: &Plan,
     setup: &Setup,
-    kinds: &[Baseline],
+    asked: &Asked,
     progress: &mut Progress,
 ) -> Result<Comparison, RunError> {
-    let twincast = coordinator::measure(team, deployment, plan, false, progress)?;
-    let (mut baselines, mut left_out) = (Vec::new(), Vec::new());
-    for kind in kinds {
-        match measure(team, deployment, *kind, setup, progress) {
-            Ok(result) => baselines.push(result),
-            // The team is whole: the one process that looked for the broker has stopped.
-            Err(RunError::Usage(remedy)) if *kind == Baseline::Broker => left_out.push(remedy),
-            Err(error) => return Err(error),
+    let mut kinds = asked.kinds.clone();
+    let (mut twincast, mut baselines, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut mcmix = asked.mcmix.then(|| Mcmix::on(deployment, plan));
+    for repeat in 0..asked.repeats.max(1) {
+        let with_roof = asked.roof && repeat == 0;
+        twincast.push(coordinator::measure(team, deployment, plan, with_roof, progress)?);
+        let mut missing = None;
+        for kind in &kinds {
+            match measure(team, deployment, *kind, setup, progress) {
+                Ok(result) => baselines.push(result),
+                // The team is whole: the one process that looked for the broker has stopped.
+                Err(RunError::Usage(remedy)) if *kind == Baseline::Broker => missing = Some(remedy),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(remedy) = missing {
+            left_out.push(remedy);
+            kinds.retain(|kind| *kind != Baseline::Broker);
+        }
+        if let Some(mcmix) = &mut mcmix {
+            progress.spin("MCMix in one process");
+            mcmix.play(plan.group, repeat)?;
         }
     }
-    let first = of_twincast(&twincast);
-    let rows = std::iter::once(first.clone()).chain(baselines.iter().map(|one| of_baseline(one, &first)));
+    together(plan, setup, twincast, baselines, mcmix, left_out)
+}
+
+/// All repeats of everything, Twincast's not empty.
+fn together(
+    plan: &Plan,
+    setup: &Setup,
+    twincast: Vec<RunResult>,
+    baselines: Vec<BaselineResult>,
+    mcmix: Option<Mcmix>,
+    left_out: Vec<String>,
+) -> Result<Comparison, RunError> {
+    let Some(first) = twincast.first() else { return Err(RunError::News("nothing was compared".into())) };
+    let own = Figures::of_twincast(&twincast);
+    let mut rows = vec![row::twincast(first, &own)];
+    rows.extend(row::roof(first, &own));
+    let kinds = Baseline::ALL.into_iter();
+    rows.extend(kinds.filter_map(|kind| {
+        let repeats: Vec<_> = baselines.iter().filter(|one| one.baseline == kind).collect();
+        row::baseline(&repeats, &own)
+    }));
+    rows.extend(mcmix.iter().flat_map(|mcmix| row::mcmix(mcmix, &own)));
+    let mut limited_by: Vec<String> = Vec::new();
+    for sentence in twincast.iter().map(|result| &result.limited_by) {
+        if !limited_by.contains(sentence) {
+            limited_by.push(sentence.clone());
+        }
+    }
     Ok(Comparison {
         schema: SCHEMA.into(),
-        rows: rows.collect(),
+        environment: first.environment.clone(),
+        link: link_in_words(first),
+        congestion_control: congestion_control(),
+        plan: plan.clone(),
         setup: *setup,
+        repeats: twincast.len() as u32,
+        rows,
         baselines,
+        roof: first.roof.clone(),
+        mcmix,
+        limited_by,
         left_out,
-        limited_by: twincast.limited_by,
-        failures: twincast.failures,
-        plan: twincast.plan,
-        environment: twincast.environment,
+        failures: twincast.iter().flat_map(|result| result.failures.clone()).collect(),
     })
 }
 
-fn of_twincast(result: &RunResult) -> Row {
-    let servers = &result.servers;
-    let deliveries_per_s =
-        servers.iter().map(|server| server.shares_per_s).sum::<f64>() / servers.len().max(1) as f64;
-    let cpu_seconds = servers.iter().map(|server| server.cpu_seconds).sum::<f64>();
-    let shares = servers.iter().map(|server| server.egress_shares).sum::<u64>();
-    Row {
-        name: format!("Twincast, {}", result.plan.profile),
-        messages_per_s: deliveries_per_s / f64::from(result.plan.group),
-        deliveries_per_s,
-        round_seconds: result.round_seconds.p50.unwrap_or(0.0),
-        server_cpu_us_per_delivery: cpu_seconds / shares.max(1) as f64 * 1e6,
-        messages_ratio: 1.0,
-        cpu_ratio: 1.0,
-        sampled: false,
-    }
-}
-
-fn of_baseline(result: &BaselineResult, twincast: &Row) -> Row {
-    Row {
-        name: result.name.clone(),
-        messages_per_s: result.messages_per_s,
-        deliveries_per_s: result.deliveries_per_s,
-        round_seconds: result.whole_round_seconds,
-        server_cpu_us_per_delivery: result.server_cpu_us_per_delivery,
-        messages_ratio: ratio(twincast.messages_per_s, result.messages_per_s),
-        cpu_ratio: ratio(result.server_cpu_us_per_delivery, twincast.server_cpu_us_per_delivery),
-        sampled: result.sampled,
-    }
-}
-
-/// 0 where there is nothing to divide by, which JSON can tell.
-fn ratio(of: f64, over: f64) -> f64 {
-    if over > 0.0 { of / over } else { 0.0 }
-}
-
-/// The file of `--json`: opened before the runs, so that a bad path costs nobody a run; a run without a result leaves
-/// no empty file.
-struct JsonFile {
-    path: PathBuf,
-    remove: bool,
-}
-
-impl JsonFile {
-    fn open(path: &Path) -> Result<JsonFile, RunError> {
-        let remove = !path.exists();
-        std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(|error| {
-            RunError::Usage(format!(
-                "--json {}: {error}; give a file in a directory that exists and may be written to",
-                path.display()
-            ))
-        })?;
-        Ok(JsonFile { path: path.to_owned(), remove })
+impl Mcmix {
+    /// None yet, over the links of a run.
+    fn on(deployment: &Deployment, plan: &Plan) -> Mcmix {
+        // Links that could not be shaped have no rate, whatever the plan says.
+        let held = deployment.medium.rate_bits_per_s(&plan.link).is_some();
+        let rate = if held { plan.link.rate } else { LinkRate::Off };
+        let (bits_per_s, rate_from) = mcmix_rate(&Link { rate, ..plan.link });
+        Mcmix { latency_s: MCMIX_LATENCY_S, bits_per_s, rate_from: rate_from.into(), ..Mcmix::default() }
     }
 
-    fn write(mut self, comparison: &Comparison) -> Result<(), RunError> {
-        let mut text =
-            serde_json::to_string_pretty(comparison).expect("a comparison has no keys but strings");
-        text.push('\n');
-        std::fs::write(&self.path, text).map_err(RunError::Report)?;
-        self.remove = false;
+    /// One more repeat; wrong answers are a bug of the model.
+    fn play(&mut self, users: u32, repeat: u32) -> Result<(), RunError> {
+        let run = |dialling| run_mcmix(users, dialling, repeat.into()).map_err(RunError::News);
+        self.conversation.push(run(false)?);
+        self.dialling.push(run(true)?);
         Ok(())
     }
 }
 
-impl Drop for JsonFile {
-    fn drop(&mut self) {
-        if self.remove {
-            let _ = std::fs::remove_file(&self.path);
-        }
+fn link_in_words(result: &RunResult) -> String {
+    let (link, rate) = (&result.link, &result.plan.link.rate);
+    match (&link.not_shaped, link.medium.as_str()) {
+        (Some(why), _) => format!("links were not shaped: {why}"),
+        (None, "loopback") => "loopback, no links".into(),
+        (None, _) if link.goodput_bits_per_s.is_none() => "links without a limit".into(),
+        (None, _) => format!("links of {rate} each way"),
     }
 }
+
+fn congestion_control() -> String {
+    let read = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    read.map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,11 @@
 
 use super::Baseline;
 use super::orders::{BaselineHostNews, BaselineHostOrder, HostPlay};
-use crate::process::cpu_seconds;
+use crate::process::{cpu_seconds, now_ns};
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use twincast_baselines::{BaselineError, Play, Setup, broker, faithful, pki};
 
 /// The users of a host.
@@ -22,6 +22,7 @@ enum Users {
 /// The standard streams broke, or an order came out of turn. What is wrong with the rounds is told as
 /// [`BaselineHostNews::Failed`] first.
 pub fn run() -> anyhow::Result<()> {
+    tell(&BaselineHostNews::Up)?;
     let (sender, orders) = channel();
     let worker = std::thread::Builder::new().name("users".into()).spawn(move || obey(&orders))?;
     for line in std::io::stdin().lock().lines() {
@@ -39,14 +40,15 @@ fn obey(orders: &Receiver<BaselineHostOrder>) -> anyhow::Result<()> {
     let mut users = None;
     for order in orders {
         let news = match (order, &mut users) {
-            (BaselineHostOrder::Start { kind, setup, host, servers, trials_max }, None) => {
-                let start = Instant::now();
+            (BaselineHostOrder::Start { kind, setup, host, servers, trials_max, start_ns }, None) => {
+                let start = keep(start_ns);
                 connect(kind, setup, host, &servers, trials_max).map(|connected| {
                     users = Some(connected);
                     BaselineHostNews::Connected { dial_seconds: start.elapsed().as_secs_f64() }
                 })
             }
-            (BaselineHostOrder::Play { rounds }, Some(users)) => {
+            (BaselineHostOrder::Play { rounds, start_ns }, Some(users)) => {
+                keep(start_ns);
                 let before = cpu_seconds();
                 users.play(rounds).map(|play| {
                     let cpu_seconds = cpu_seconds() - before;
@@ -68,6 +70,14 @@ fn obey(orders: &Receiver<BaselineHostOrder>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits for an instant in nanoseconds since 1970; which that is by this process's clock, or now if it has passed.
+fn keep(start_ns: u64) -> Instant {
+    let left = Duration::from_nanos(start_ns.saturating_sub(now_ns()));
+    let instant = Instant::now() + left;
+    std::thread::sleep(instant.saturating_duration_since(Instant::now()));
+    instant
 }
 
 fn connect(
@@ -105,4 +115,20 @@ fn tell(news: &BaselineHostNews) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&line)?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_begins_at_the_ordered_instant_and_never_before() {
+        let (before, here_ns) = (Instant::now(), now_ns());
+        let begun = keep(here_ns + 5_000_000);
+        assert!(begun >= before && Instant::now() >= begun);
+        // The wall clock is read first, so that a clock that is not set back meanwhile has come to the instant.
+        assert!(now_ns() >= here_ns + 5_000_000);
+        let now = Instant::now();
+        assert!(keep(0) >= now, "an instant that has passed is now: nobody is charged for what came before");
+    }
 }

@@ -71,11 +71,16 @@ pub enum BaselineHostOrder {
         servers: Vec<SocketAddr>,
         /// Trial decryptions at the most, for the PKI broadcast.
         trials_max: u64,
+        /// When, in nanoseconds since 1970 by the host's clock: all hosts begin at one instant. At once if it has
+        /// passed.
+        start_ns: u64,
     },
     /// Play so many rounds. Answered by [`BaselineHostNews::Progress`] and then [`BaselineHostNews::Played`].
     Play {
         /// How many.
         rounds: u32,
+        /// When, as in [`Start`](Self::Start).
+        start_ns: u64,
     },
     /// Try to open what came in the last round, in the PKI broadcast. Answered by [`BaselineHostNews::Opened`].
     Open,
@@ -87,9 +92,11 @@ pub enum BaselineHostOrder {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BaselineHostNews {
+    /// The process is there, and waits for orders.
+    Up,
     /// All users of all hosts are attached, as far as this host can tell.
     Connected {
-        /// Since the first connection.
+        /// Since the instant at which all hosts began.
         dial_seconds: f64,
     },
     /// So many rounds of those that were ordered have wholly come in.

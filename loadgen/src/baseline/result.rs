@@ -4,6 +4,7 @@ use super::orders::{HostPlay, ServerFigures};
 use super::{Baseline, Setup};
 use crate::coordinator::RunError;
 use crate::latency::nearest_rank;
+use crate::stats::Spread;
 use serde::{Deserialize, Serialize};
 use twincast_baselines::pki::{CIPHERTEXT_BYTES, Trials};
 
@@ -35,10 +36,16 @@ pub struct BaselineResult {
     pub dial_seconds: f64,
     /// Seconds of a round on its slowest host, the median, with `senders` senders.
     pub round_seconds_p50: f64,
+    /// The quickest round.
+    pub round_seconds_min: f64,
     /// The slowest round.
     pub round_seconds_max: f64,
     /// Seconds of a round in which all members send: the median, scaled by `members / senders` where fewer did.
     pub whole_round_seconds: f64,
+    /// Seconds from a host's first byte of a round until a sender's own share had come back to it from both servers: the
+    /// median over senders and rounds, with `senders` senders, as Twincast's `message_latency_us` counts in lockstep. Hosts
+    /// check shares and decode none. None but for the paper-faithful baseline: elsewhere nobody waits for his own.
+    pub own_share_seconds_p50: Option<f64>,
     /// Deliveries to all users from all servers, as hosts counted them.
     pub deliveries: u64,
     /// Deliveries per second with a round in flight, of each server.
@@ -68,6 +75,11 @@ pub struct BaselineResult {
     pub note: String,
 }
 
+/// The middle of some values; `None` of nothing.
+fn median(values: &[f64]) -> Option<f64> {
+    Spread::of(values).map(|spread| spread.median)
+}
+
 /// What the coordinator collected.
 pub(super) struct Measured {
     pub(super) kind: Baseline,
@@ -93,7 +105,7 @@ impl Measured {
             return Err(RunError::News(format!("{deliveries} deliveries of a baseline, not {expected}")));
         }
         let per_round = self.slowest();
-        let median = nearest_rank(&per_round, 0.5).unwrap_or(0.0);
+        let round_p50 = median(&per_round).unwrap_or(0.0);
         let total = |host: &HostPlay| host.play.round_seconds.iter().sum::<f64>();
         let seconds = self.plays.iter().map(total).fold(1e-9, f64::max);
         let deliveries_per_s = deliveries as f64 / servers as f64 / seconds;
@@ -116,9 +128,11 @@ impl Measured {
             sampled: senders < members
                 || opened.is_some_and(|all| all.trials < u64::from(members) * u64::from(members)),
             dial_seconds: self.dials.iter().copied().fold(0.0, f64::max),
-            round_seconds_p50: median,
+            round_seconds_p50: round_p50,
+            round_seconds_min: nearest_rank(&per_round, 0.0).unwrap_or(0.0),
             round_seconds_max: nearest_rank(&per_round, 1.0).unwrap_or(0.0),
-            whole_round_seconds: median * f64::from(members) / f64::from(senders),
+            whole_round_seconds: round_p50 * f64::from(members) / f64::from(senders),
+            own_share_seconds_p50: self.own_share(),
             deliveries,
             deliveries_per_s,
             messages_per_s: deliveries_per_s / f64::from(members),
@@ -140,6 +154,12 @@ impl Measured {
     fn slowest(&self) -> Vec<f64> {
         let of = |round: usize| self.plays.iter().filter_map(move |host| host.play.round_seconds.get(round));
         (0..self.setup.rounds as usize).map(|round| of(round).copied().fold(0.0, f64::max)).collect()
+    }
+
+    /// Over all senders and rounds.
+    fn own_share(&self) -> Option<f64> {
+        let all = self.plays.iter().flat_map(|host| &host.play.own_share_us);
+        median(&all.map(|us| *us as f64 / 1e6).collect::<Vec<_>>())
     }
 
     fn share_bytes(&self) -> u32 {
@@ -202,8 +222,8 @@ impl Measured {
                 )
             }
             Baseline::Broker => {
-                "One nats-server with its default settings, a subscription for each user, messages in \
-                                 clear; its CPU time is what the kernel counts, in ticks."
+                "One nats-server with its default settings, a subscription for each user, messages in clear; its CPU time is \
+                 what the kernel counts, in ticks, over as many rounds as that takes."
                     .to_owned()
             }
         };
@@ -212,4 +232,4 @@ impl Measured {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,8 +2,9 @@
 
 use super::plan::PlanArgs;
 use super::values::{link, within};
+use crate::baseline::comparison::Asked;
 use crate::baseline::{Baseline, Setup};
-use crate::limits::{GROUP_MIN, HOSTS_MAX, ROUNDS_MAX};
+use crate::limits::{GROUP_MIN, HOSTS_MAX, REPEATS_MAX, ROUNDS_MAX};
 use crate::net::LinkRate;
 use crate::plan::Plan;
 use clap::{Args, Parser, ValueEnum};
@@ -12,18 +13,18 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   twincast-loadgen baselines
-      a group of 1,000 on links of 10 Gb/s: Twincast, the paper's set-up with Nagle's algorithm off and on, the PKI
-      broadcast, and nats-server where it is installed
+      a group of 1,000 on links of 10 Gb/s: Twincast, plain sends, the paper's set-up with Nagle's
+      algorithm off and on, the PKI broadcast, nats-server where it is installed, and MCMix
   twincast-loadgen baselines --link 1gbit
       the same where the link is the limit
-  twincast-loadgen baselines --group 10000 --senders 20 --rounds 1
+  twincast-loadgen baselines --group 10000 --senders 20 --rounds 1 --repeats 1
       a large group, of which the baselines play 20 senders
   twincast-loadgen baselines --share-bytes 771
       the paper's set-up with shares as long as its own arithmetic makes them
   twincast-loadgen baselines --only nagle-off,nagle-on
       the paper's set-up alone
   twincast-loadgen baselines --json baselines.json
-      the same figures for a program";
+      the same figures for a program (loadgen/RESULTS.md). No folder of results is made";
 
 /// The flags of `baselines`.
 #[derive(Debug, Args)]
@@ -38,9 +39,14 @@ pub struct BaselinesArgs {
     #[arg(long, value_name = "H", value_parser = within(1, HOSTS_MAX))]
     hosts: Option<u32>,
 
-    /// Rounds of each that are measured; one more is played before them
+    /// Rounds of each that are measured; one more is played before them, and the broker plays more, for its CPU time is
+    /// told in ticks
     #[arg(long, value_name = "R", default_value = "3", value_parser = within(1, ROUNDS_MAX))]
     rounds: u32,
+
+    /// How often all of them are played, one after another: the table has medians, and the least and the greatest
+    #[arg(long, value_name = "K", default_value = "3", value_parser = within(1, REPEATS_MAX))]
+    repeats: u32,
 
     /// Members that send in the baselines, to all members: a sample, where a whole round takes too long. At least one
     /// for each host [default: all]
@@ -65,12 +71,13 @@ pub struct BaselinesArgs {
     #[arg(long, value_name = "BASELINE", value_delimiter = ',')]
     only: Vec<Which>,
 
-    /// Also write the figures to this file, schema twincast-baselines/1
+    /// Also write the figures to this file, schema twincast-baselines/1 (loadgen/RESULTS.md); no folder of results is
+    /// made
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// A [`Baseline`] by its name.
+/// A [`Baseline`], or one of those without servers of their own, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
     /// The paper's set-up with TCP_NODELAY
@@ -81,6 +88,10 @@ enum Which {
     Pki,
     /// nats-server
     Broker,
+    /// Plain sends of ready buffers: the roof
+    Roof,
+    /// MCMix in one process, its network modelled
+    Mcmix,
 }
 
 /// A command line of nothing but the flags that describe a run.
@@ -123,10 +134,11 @@ impl BaselinesArgs {
         }
     }
 
-    /// The baselines, in the order in which they are told.
-    pub fn kinds(&self) -> Vec<Baseline> {
-        let asked = |kind: &Baseline| self.only.is_empty() || self.only.iter().any(|one| one.kind() == *kind);
-        Baseline::ALL.into_iter().filter(asked).collect()
+    /// What Twincast is compared with, and how often.
+    pub(crate) fn asked(&self) -> Asked {
+        let asked = |one: Which| self.only.is_empty() || self.only.contains(&one);
+        let kinds = Baseline::ALL.into_iter().filter(|kind| asked(Which::of(*kind))).collect();
+        Asked { kinds, roof: asked(Which::Roof), mcmix: asked(Which::Mcmix), repeats: self.repeats }
     }
 
     /// Where the figures go besides the table.
@@ -136,12 +148,12 @@ impl BaselinesArgs {
 }
 
 impl Which {
-    fn kind(self) -> Baseline {
-        match self {
-            Which::NagleOff => Baseline::Faithful { nagle: false },
-            Which::NagleOn => Baseline::Faithful { nagle: true },
-            Which::Pki => Baseline::Pki,
-            Which::Broker => Baseline::Broker,
+    fn of(kind: Baseline) -> Which {
+        match kind {
+            Baseline::Faithful { nagle: false } => Which::NagleOff,
+            Baseline::Faithful { nagle: true } => Which::NagleOn,
+            Baseline::Pki => Which::Pki,
+            Baseline::Broker => Which::Broker,
         }
     }
 }
@@ -173,9 +185,18 @@ mod tests {
 
     #[test]
     fn baselines_are_chosen_by_name() {
-        assert_eq!(args("").kinds(), Baseline::ALL);
-        let some = args("--only broker,nagle-on").kinds();
-        assert_eq!(some, [Baseline::Faithful { nagle: true }, Baseline::Broker]);
+        let all = Asked { kinds: Baseline::ALL.to_vec(), roof: true, mcmix: true, repeats: 3 };
+        assert_eq!(args("").asked(), all);
+        let kinds = vec![Baseline::Faithful { nagle: true }, Baseline::Broker];
+        let some = Asked { kinds, roof: false, mcmix: false, repeats: 1 };
+        assert_eq!(args("--only broker,nagle-on --repeats 1").asked(), some);
+        let none = Asked { kinds: Vec::new(), roof: false, mcmix: true, repeats: 3 };
+        assert_eq!(args("--only mcmix").asked(), none);
+    }
+
+    #[test]
+    fn examples_fit_into_the_columns_that_help_is_wrapped_at() {
+        assert!(EXAMPLES.lines().all(|line| line.len() <= 100), "{EXAMPLES}");
     }
 
     #[test]

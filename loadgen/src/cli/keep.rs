@@ -18,7 +18,8 @@ pub struct KeepArgs {
     #[arg(long, value_name = "K", default_value = "1", value_parser = within(1, REPEATS_MAX))]
     repeats: u32,
 
-    /// Afterwards search for the highest round rate that loses nothing, by at most 8 short runs in open loop
+    /// Afterwards search for the highest round rate that loses nothing and lets no backlog grow, by at most 10 runs in open
+    /// loop of 3 s or 20 rounds, whichever is longer, but no more than a minute; the last, twice as long, confirms it
     #[arg(long)]
     find_rate: bool,
 

@@ -1,6 +1,6 @@
 //! `twincast-loadgen run`: what a plan file says, on the machines that it names.
 
-use crate::coordinator::RunError;
+use crate::coordinator::{self, RunError};
 use crate::plan_file::PlanFile;
 use clap::Args;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl RunArgs {
     pub fn run(&self) -> Result<bool, RunError> {
         let plan = PlanFile::read(&self.plan, &self.more()).map_err(RunError::Usage)?;
         if self.check {
-            print!("{}", plan.in_words());
+            coordinator::print(&plan.in_words())?;
             return Ok(true);
         }
         plan.run()

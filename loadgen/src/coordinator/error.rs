@@ -10,7 +10,7 @@ pub enum RunError {
     /// The user asked for something that cannot be, or this machine's limits are too low; the sentence has the remedy.
     #[error("{0}")]
     Usage(String),
-    /// SIGINT or SIGTERM.
+    /// Ctrl-C, SIGTERM, or the terminal's end.
     #[error("interrupted")]
     Interrupted,
     /// A child could not be started: the kernel's doing, or the binary was replaced while it ran.
@@ -50,6 +50,19 @@ pub enum RunError {
         /// How long was waited.
         silence: Duration,
     },
+    /// From a child that says every second that it lives nothing came: it was stopped, or its machine was.
+    #[error("{name} has said nothing at all for {} s while {phase}: its process or its machine stands still", silence.as_secs())]
+    Standstill {
+        /// Which child, and where.
+        name: String,
+        /// What went on.
+        phase: &'static str,
+        /// How long it has been silent.
+        silence: Duration,
+    },
+    /// The links that were laid cannot be looked at any more: somebody removed them, or a tool of theirs.
+    #[error("{0}")]
+    Links(String),
     /// Children's reports that do not fit together: a bug.
     #[error("the run's reports do not fit together: {0}")]
     News(String),

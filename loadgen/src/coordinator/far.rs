@@ -8,7 +8,7 @@ use crate::agent::{
     AGENT_LINE, AgentLine, AgentSays, Answer, Build, Challenge, CoordinatorSays, Ended, Hello, LineError,
     Lines, PROTOCOL, Speaker, Token, keep_watch, plain, prove, proves, say, versions_differ,
 };
-use crate::limits::{AGENT_LINE_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::limits::{AGENT_LINE_BYTES_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
 use rustix::net::{Shutdown, shutdown};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -53,7 +53,7 @@ pub(super) struct Ends {
 ///
 /// # Errors
 /// The rest of a sentence about the peer.
-pub(super) fn at_agent(agent: &AgentSite, role: Role) -> Result<Far, String> {
+pub(super) fn at_agent(agent: &AgentSite, role: Role, run: u64) -> Result<Far, String> {
     let unreachable = |error: io::Error| {
         format!(
             "could not be reached: {error}; is `twincast-loadgen agent --listen {} --role {}` running there?",
@@ -66,15 +66,17 @@ pub(super) fn at_agent(agent: &AgentSite, role: Role) -> Result<Far, String> {
     let input = File::from(OwnedFd::from(stream.try_clone().map_err(unreachable)?));
     let control = File::from(OwnedFd::from(stream.try_clone().map_err(unreachable)?));
     let mut ends = Ends { lines: Lines::new(input), output: File::from(OwnedFd::from(stream)) };
-    let clock = begin(&mut ends, Some(&agent.token), role)?;
+    let wants = Wants { role, run, shared: agent.shared };
+    let clock = begin(&mut ends, Some(&agent.token), wants)?;
     let hold = FarHold { clock, ended: None, lost: None, line: Line::Socket(control) };
     let orders = Box::new(HalfClosing(ends.output));
     Ok(Far { orders, news: Box::new(ends.lines.rest()), hold })
 }
 
 /// Has an agent start a child, which ssh has started for this.
-pub(super) fn over_ssh(mut process: SshProcess, mut ends: Ends, role: Role) -> Result<Far, String> {
-    let clock = match begin(&mut ends, None, role) {
+pub(super) fn over_ssh(mut process: SshProcess, mut ends: Ends, role: Role, run: u64) -> Result<Far, String> {
+    // The agent there is this connection's alone.
+    let clock = match begin(&mut ends, None, Wants { role, run, shared: false }) {
         Ok(clock) => clock,
         Err(what) => {
             drop(ends);
@@ -85,25 +87,42 @@ pub(super) fn over_ssh(mut process: SshProcess, mut ends: Ends, role: Role) -> R
     Ok(Far { orders: Box::new(ends.output), news: Box::new(ends.lines.rest()), hold })
 }
 
-/// Both ends prove themselves, the other clock is read, and the child is there.
-fn begin(ends: &mut Ends, token: Option<&Token>, role: Role) -> Result<Clock, String> {
-    shake_hands(ends, token, role)?;
+/// What an agent is asked for.
+#[derive(Clone, Copy)]
+struct Wants {
+    role: Role,
+    /// Who asks.
+    run: u64,
+    /// Whether others may be there.
+    shared: bool,
+}
+
+/// Both ends prove themselves, the other clock is read, and the child is there: all in one time, however slowly the agent
+/// answers each line.
+fn begin(ends: &mut Ends, token: Option<&Token>, wants: Wants) -> Result<Clock, String> {
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    shake_hands(ends, token, wants, deadline)?;
     let clock = Clock::read(|| {
         tell(ends, &CoordinatorSays::Ping)?;
-        match hear(ends, Instant::now() + ANSWER_TIMEOUT)? {
+        match hear(ends, deadline)? {
             AgentSays::Pong { now_ns } => Ok(now_ns),
             other => Err(unasked(&other)),
         }
     })?;
     tell(ends, &CoordinatorSays::Start)?;
-    match hear(ends, Instant::now() + ANSWER_TIMEOUT)? {
+    match hear(ends, deadline)? {
         AgentSays::Started => Ok(clock),
         other => Err(unasked(&other)),
     }
 }
 
-fn shake_hands(ends: &mut Ends, token: Option<&Token>, role: Role) -> Result<(), String> {
-    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+fn shake_hands(
+    ends: &mut Ends,
+    token: Option<&Token>,
+    wants: Wants,
+    deadline: Instant,
+) -> Result<(), String> {
+    let Wants { role, run, shared } = wants;
     let hello = match hear(ends, deadline)? {
         AgentSays::Hello(hello) => hello,
         other => return Err(unasked(&other)),
@@ -113,7 +132,10 @@ fn shake_hands(ends: &mut Ends, token: Option<&Token>, role: Role) -> Result<(),
     })?;
     let challenge = Challenge::draw(&mut rand::rng());
     let proof = token.map(|token| prove(token, Speaker::Coordinator, hello.challenge, challenge, role));
-    tell(ends, &CoordinatorSays::Answer(Answer { build: Build::here(), role, challenge, proof }))?;
+    tell(
+        ends,
+        &CoordinatorSays::Answer(Answer { build: Build::here(), role, challenge, proof, run, shared }),
+    )?;
     let theirs = match hear(ends, deadline)? {
         AgentSays::Welcome(theirs) => theirs,
         other => return Err(unasked(&other)),

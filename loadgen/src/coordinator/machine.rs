@@ -14,7 +14,7 @@ use twincast_server::config::{Config, ConfigError};
 ///
 /// # Errors
 /// Wrong usage, with the limit and the remedy.
-pub(super) fn check(plan: &Plan) -> Result<(), RunError> {
+pub(crate) fn check(plan: &Plan) -> Result<(), RunError> {
     memlock(plan, hard_limit(Resource::Memlock), memlock_is_counted())
         .and_then(|()| descriptors(plan, hard_limit(Resource::Nofile)))
         .and_then(|()| servers(plan))

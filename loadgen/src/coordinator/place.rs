@@ -4,7 +4,8 @@
 mod here;
 
 use crate::agent::Token;
-use crate::net::{Links, Medium};
+use crate::environment::Environment;
+use crate::net::{Link, Links, Medium};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub(crate) enum Site {
 pub(crate) struct AgentSite {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Whether it may serve other runs meanwhile.
+    pub(crate) shared: bool,
     /// What both know.
     pub(crate) token: Arc<Token>,
 }
@@ -107,6 +110,18 @@ impl Deployment {
     /// Processes on this machine, over the loopback interface.
     pub(crate) fn loopback(hosts: u32) -> Deployment {
         Deployment::over(Medium::Loopback(None), hosts)
+    }
+
+    /// What figures of runs here depend on; the plan has this link.
+    pub(crate) fn environment(&self, link: &Link) -> Environment {
+        let congestion_control = match (&self.medium, &self.links) {
+            // Each of the machines has its own, and this one's is none of them.
+            (Medium::Machines, _) => None,
+            (_, Some(links)) => links.congestion_control.clone(),
+            (_, None) => crate::net::congestion_control(),
+        };
+        let environment = Environment::of_this_machine(&self.words, self.medium.mtu(link));
+        Environment { congestion_control, ..environment }
     }
 
     fn over(medium: Medium, hosts: u32) -> Deployment {

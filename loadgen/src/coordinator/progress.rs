@@ -263,8 +263,12 @@ mod tests {
         progress.spin("dialling");
         assert!(terminal.contents().contains("repeat 1 of 2: dialling"), "{}", terminal.contents());
         progress.rounds("playing", 4);
-        let second = |at_s, egress_bytes| {
-            News::Server(ServerNews::Second(ServerReport { at_s, egress_bytes, ..ServerReport::default() }))
+        let second = |at_s, tcp_bytes_acked| {
+            News::Server(ServerNews::Second(ServerReport {
+                at_s,
+                tcp_bytes_acked,
+                ..ServerReport::default()
+            }))
         };
         assert!(series.take("server 1", second(1.0, 0)).is_none());
         assert!(series.take("server 1", second(2.0, 1_000_000)).is_none());

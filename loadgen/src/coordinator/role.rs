@@ -52,6 +52,14 @@ pub(crate) enum News {
 }
 
 impl News {
+    /// Whether it says every second, among other things, that its process lives.
+    pub(super) fn is_beat(&self) -> bool {
+        matches!(
+            self,
+            News::Host(HostNews::Alive | HostNews::Second(_)) | News::Server(ServerNews::Second(_))
+        )
+    }
+
     pub(super) fn failure(&self) -> Option<&str> {
         match self {
             News::Server(ServerNews::Failed(sentence))

@@ -57,26 +57,26 @@ type Pipes = (OwnedFd, OwnedFd);
 ///
 /// # Errors
 /// The rest of a sentence about the peer, with what ssh said.
-pub(super) fn start(site: &SshSite, role: Role) -> Result<Far, String> {
+pub(super) fn start(site: &SshSite, role: Role, run: u64) -> Result<Far, String> {
     let (tell, told) = mpsc::channel();
     let (end, ended) = oneshot::channel();
     let shared = Arc::new(Shared::default());
     let (of_thread, site_of_thread) = (Arc::clone(&shared), site.clone());
-    let run = move || {
+    let work = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(lead(&site_of_thread, role, &of_thread, &tell, ended)),
             Err(error) => drop(tell.send(Err(format!("could not be started: {error}")))),
         }
     };
-    let thread = std::thread::Builder::new().name(format!("ssh {}", site.machine)).spawn(run);
+    let thread = std::thread::Builder::new().name(format!("ssh {}", site.machine)).spawn(work);
     let thread = thread.map_err(|error| format!("could not be started: {error}"))?;
     let program = site.program.clone();
     let process = SshProcess { shared, end: Some(end), thread: Some(thread), program };
     let pipes = told.recv().unwrap_or_else(|_| Err("ended before it began".into()));
     let (input, output) = pipes?;
     let ends = Ends { lines: Lines::new(File::from(output)), output: File::from(input) };
-    over_ssh(process, ends, role)
+    over_ssh(process, ends, role, run)
 }
 
 /// The thread's work: connects, starts the program, gives its pipes out, and waits for its end or for being told.

@@ -5,6 +5,7 @@ use super::place::Deployment;
 use super::progress::Progress;
 use super::team::{News, PeerId, Role, Take, Team};
 use super::{RunError, machine};
+use crate::agent::plain;
 use crate::control::{DialReport, HostNews, HostOrder, PlayReport, ServerNews, ServerOrder, ServerReport};
 use crate::environment::{MachineTime, loopback_bytes};
 use crate::fault::FaultKind;
@@ -48,10 +49,11 @@ pub(crate) struct Play {
     pub(crate) servers: [ServerReport; 2],
     /// From the order to the last host's report.
     pub(crate) wall_seconds: f64,
-    /// The part of all cores' time that was not idle, whoever used it.
-    pub(crate) machine_busy: f64,
-    /// Bytes that the interfaces of all servers and hosts sent; on loopback, everybody's.
-    pub(crate) interface_bytes: u64,
+    /// The part of all cores' time that was not idle, whoever used it; none where the run is on other machines than this.
+    pub(crate) machine_busy: Option<f64>,
+    /// Bytes that the interfaces of all servers and hosts sent; on loopback, everybody's. None on other machines, where
+    /// several processes may share one.
+    pub(crate) interface_bytes: Option<u64>,
     /// What shaped links carried.
     pub(crate) wire: Option<WireCounts>,
 }
@@ -134,11 +136,16 @@ impl Stage {
                     progress.closed(by_all, u64::from(by_all) * cells);
                     Take::More
                 }
-                News::Host(HostNews::Played(report)) => Take::Done(report),
+                News::Host(HostNews::Played(mut report)) => {
+                    // They are printed, and come from another machine.
+                    report.complaints.iter_mut().for_each(|said| *said = plain(said));
+                    Take::Done(report)
+                }
                 news => Take::Unexpected(news),
             })?;
         let wall_seconds = start.elapsed().as_secs_f64();
-        let machine_busy = machine.busy_since();
+        let is_here = !matches!(self.medium, Medium::Machines);
+        let machine_busy = is_here.then(|| machine.busy_since());
         let wire = self.wire()?.zip(wire_before).map(|(after, before)| after.since(before));
         let on_loopback = loopback_bytes().saturating_sub(interface);
         let received =
@@ -146,7 +153,11 @@ impl Stage {
         let servers = self.grown(team, &before, received)?;
         let by_ends = hosts.iter().map(|host| host.interface.sent);
         let by_ends = by_ends.chain(servers.iter().map(|server| server.interface.sent)).sum();
-        let interface_bytes = if matches!(self.medium, Medium::Loopback(_)) { on_loopback } else { by_ends };
+        let interface_bytes = match self.medium {
+            Medium::Loopback(_) => Some(on_loopback),
+            Medium::Namespaces(_) => Some(by_ends),
+            Medium::Machines => None,
+        };
         Ok(Play { hosts, servers, wall_seconds, machine_busy, interface_bytes, wire })
     }
 
@@ -177,7 +188,7 @@ impl Stage {
 
     /// What shaped links have carried so far.
     fn wire(&self) -> Result<Option<WireCounts>, RunError> {
-        let refused = |error| RunError::News(format!("the links' counters cannot be read: {error}"));
+        let refused = |error| RunError::Links(format!("the links' counters cannot be read: {error}"));
         self.meter.as_ref().map(Meter::read).transpose().map_err(refused)
     }
 
@@ -211,21 +222,21 @@ impl Stage {
 
 /// The instant at which all hosts begin.
 #[derive(Clone, Copy, Debug)]
-struct Beginning {
+pub(crate) struct Beginning {
     instant: Instant,
     here_ns: u64,
 }
 
 impl Beginning {
     /// As soon as all of these can have been told.
-    fn soon(team: &Team, mut peers: impl Iterator<Item = PeerId>) -> Beginning {
+    pub(crate) fn soon(team: &Team, mut peers: impl Iterator<Item = PeerId>) -> Beginning {
         let far = peers.any(|peer| team.clock(peer).is_some());
         let lead = if far { START_LEAD_FAR } else { START_LEAD };
         Beginning { instant: Instant::now() + lead, here_ns: now_ns() + lead.as_nanos() as u64 }
     }
 
     /// By a peer's clock, in nanoseconds since 1970.
-    fn of(self, team: &Team, peer: PeerId) -> u64 {
+    pub(crate) fn of(self, team: &Team, peer: PeerId) -> u64 {
         team.clock(peer).unwrap_or_default().there(self.here_ns)
     }
 
@@ -273,7 +284,8 @@ fn start_servers(
         };
         let server = team.start(Role::Server, place.name.clone(), &place.site)?;
         let (listen, link_port, peer) = (place.socket(), place.link_port, peer.address);
-        let ends = Ends { side, link, parts_box, listen, link_port, peer };
+        let here = !place.site.is_far();
+        let ends = Ends { side, link, parts_box, listen, link_port, peer, here };
         let config = config_text(plan, &ends);
         team.tell(server, &ServerOrder::Start { config });
         let ready = team.gather(&[server], "starting", START_TIMEOUT, |_, news| match news {
@@ -317,6 +329,7 @@ fn growth(before: &ServerReport, after: &ServerReport) -> ServerReport {
         tcp_rwnd_limited_us: after.tcp_rwnd_limited_us.saturating_sub(before.tcp_rwnd_limited_us),
         tcp_sndbuf_limited_us: after.tcp_sndbuf_limited_us.saturating_sub(before.tcp_sndbuf_limited_us),
         tcp_retransmits: after.tcp_retransmits.saturating_sub(before.tcp_retransmits),
+        tcp_bytes_acked: after.tcp_bytes_acked.saturating_sub(before.tcp_bytes_acked),
         interface: crate::control::InterfaceBytes {
             sent: after.interface.sent.saturating_sub(before.interface.sent),
             received: after.interface.received.saturating_sub(before.interface.received),

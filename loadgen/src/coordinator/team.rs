@@ -15,12 +15,17 @@ use super::place::Site;
 use super::series::Series;
 use super::signals::SignalWatch;
 use super::ssh;
-use crate::agent::Ended;
-use crate::limits::{ANSWER_TIMEOUT, BLAME_TIME, CUT_TIMEOUT, LINE_BYTES_MAX, STOP_TIMEOUT};
+use crate::agent::{Ended, plain};
+use crate::control::HostNews;
+use crate::limits::{
+    ANSWER_TIMEOUT, BLAME_TIME, CUT_TIMEOUT, LINE_BYTES_MAX, LOG_LINES_TOLD, SIGNAL_LOOK, STANDSTILL_LOOKS,
+    STANDSTILL_MAX, STOP_TIMEOUT,
+};
 use serde::Serialize;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Which peer; never used again after the peer has gone.
@@ -63,8 +68,18 @@ enum Hold {
     None,
 }
 
+/// What the thread that hears a peer's lines knows of them.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    /// When the last came, whatever it said.
+    heard: Instant,
+    /// Whether one has told that its process lives: from there on one comes every second.
+    beats: bool,
+}
+
 struct Peer {
     name: String,
+    pulse: Arc<Mutex<Pulse>>,
     role: Role,
     orders: Option<Box<dyn Write + Send>>,
     hold: Hold,
@@ -73,6 +88,8 @@ struct Peer {
     sacrificed: bool,
     /// What it said or did that ends the run.
     fault: Option<String>,
+    /// It told itself why it cannot go on, so that nobody needs its log.
+    told: bool,
 }
 
 /// All peers of a run, those that have gone included.
@@ -83,7 +100,11 @@ pub(crate) struct Team {
     events: Receiver<Event>,
     /// What came second by second since it was last taken.
     pub(crate) series: Series,
-    _signals: SignalWatch,
+    signals: SignalWatch,
+    /// By which an agent knows who is of this run.
+    run: u64,
+    /// How long one that tells every second that it lives may say nothing.
+    standstill_max: Duration,
 }
 
 impl Team {
@@ -92,7 +113,16 @@ impl Team {
         let (sender, events) = channel();
         let signals = SignalWatch::start(sender.clone()).map_err(start)?;
         let program = std::env::current_exe().map_err(start)?;
-        Ok(Team { program, peers: Vec::new(), sender, events, series: Series::default(), _signals: signals })
+        Ok(Team {
+            program,
+            peers: Vec::new(),
+            sender,
+            events,
+            series: Series::default(),
+            signals,
+            run: rand::random(),
+            standstill_max: STANDSTILL_MAX,
+        })
     }
 
     /// Starts a process in a role, at its place.
@@ -100,18 +130,41 @@ impl Team {
         let namespace = match site {
             Site::Here => None,
             Site::Namespace(namespace) => Some(namespace.as_str()),
-            Site::Agent(agent) => return self.join_far(role, name, far::at_agent(agent, role)),
-            Site::Ssh(machine) => return self.join_far(role, name, ssh::start(machine, role)),
+            Site::Agent(agent) => {
+                let (agent, run) = (agent.clone(), self.run);
+                return self.join_far(role, name, move || far::at_agent(&agent, role, run));
+            }
+            Site::Ssh(machine) => {
+                let (machine, run) = (machine.clone(), self.run);
+                return self.join_far(role, name, move || ssh::start(&machine, role, run));
+            }
         };
         let (child, stdin, stdout) = ChildProcess::start(&self.program, role.subcommand(), namespace, &name)
             .map_err(|source| RunError::Start { name: name.clone(), source })?;
         self.join(role, name, Box::new(stdin), Box::new(stdout), Hold::Child(child))
     }
 
-    fn join_far(&mut self, role: Role, name: String, far: Result<Far, String>) -> Result<PeerId, RunError> {
-        match far {
-            Ok(Far { orders, news, hold }) => self.join(role, name, orders, news, Hold::Far(hold)),
-            Err(what) => Err(RunError::Far { name, what }),
+    /// Has a far peer join on a thread of its own: a signal ends the waiting for an agent that takes its time.
+    fn join_far(
+        &mut self,
+        role: Role,
+        name: String,
+        join: impl FnOnce() -> Result<Far, String> + Send + 'static,
+    ) -> Result<PeerId, RunError> {
+        let (tell, told) = channel();
+        let thread = std::thread::Builder::new().name(format!("joining {name}"));
+        let spawned = thread.spawn(move || drop(tell.send(join())));
+        spawned.map_err(|source| RunError::Start { name: name.clone(), source })?;
+        loop {
+            match told.recv_timeout(SIGNAL_LOOK) {
+                Ok(Ok(Far { orders, news, hold })) => {
+                    return self.join(role, name, orders, news, Hold::Far(hold));
+                }
+                Ok(Err(what)) => return Err(RunError::Far { name, what }),
+                Err(RecvTimeoutError::Timeout) if self.signals.came() => return Err(RunError::Interrupted),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("the thread that joins {name} panicked"),
+            }
         }
     }
 
@@ -139,18 +192,21 @@ impl Team {
         let id = PeerId(self.peers.len());
         let sender = self.sender.clone();
         let thread = std::thread::Builder::new().name(format!("news of {name}"));
+        let pulse = Arc::new(Mutex::new(Pulse { heard: Instant::now(), beats: false }));
         let peer = Peer {
             name: name.clone(),
+            pulse: Arc::clone(&pulse),
             role,
             orders: Some(orders),
             hold,
             gone: false,
             sacrificed: false,
             fault: None,
+            told: false,
         };
         self.peers.push(peer);
         thread
-            .spawn(move || listen(id, role, news, &sender))
+            .spawn(move || listen(id, role, news, &pulse, &sender))
             .map_err(|source| RunError::Start { name, source })?;
         Ok(id)
     }
@@ -189,7 +245,8 @@ impl Team {
     /// made, in their order.
     ///
     /// # Errors
-    /// Any peer went, failed or said what nobody had asked for; one of `from` was silent for too long; a signal came.
+    /// Any peer went, failed, stands still or said what nobody had asked for; one of `from` made no progress for too long;
+    /// a signal came.
     pub(crate) fn gather<T>(
         &mut self,
         from: &[PeerId],
@@ -198,12 +255,27 @@ impl Team {
         mut take: impl FnMut(usize, News) -> Take<T>,
     ) -> Result<Vec<T>, RunError> {
         let mut made: Vec<Option<T>> = from.iter().map(|_| None).collect();
-        let mut heard = vec![Instant::now(); from.len()];
+        let mut since = Instant::now();
+        let mut heard = vec![since; from.len()];
+        let pause = self.standstill_max / STANDSTILL_LOOKS;
+        let mut look = since + pause;
         loop {
             let waits = |index: &usize| made[*index].is_none() && !self.peers[from[*index].0].sacrificed;
             let waiting: Vec<usize> = (0..from.len()).filter(waits).collect();
             let Some(deadline) = waiting.iter().map(|index| heard[*index] + silence_max).min() else { break };
-            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            let now = Instant::now();
+            if now >= look {
+                if now - look > self.standstill_max / 2 {
+                    // It is this process that stood still. What was said meanwhile is still to be heard.
+                    since = now;
+                    heard.fill(now);
+                } else if let Some(peer) = self.stands_still(since, self.standstill_max) {
+                    return Err(self.standstill(peer, phase, since));
+                }
+                look = now + pause;
+                continue;
+            }
+            match self.events.recv_timeout(deadline.min(look).saturating_duration_since(now)) {
                 Ok(Event::Victim(name)) => self.sacrifice(&name),
                 Ok(Event::News(peer, _)) if self.peers[peer.0].sacrificed => {}
                 Ok(Event::News(peer, news)) if news.failure().is_none() => {
@@ -222,8 +294,12 @@ impl Team {
                 Ok(Event::Signal) => return Err(RunError::Interrupted),
                 Ok(bad) => return Err(self.blame(bad)),
                 Err(RecvTimeoutError::Timeout) => {
-                    let silent = waiting.iter().find(|index| heard[**index].elapsed() >= silence_max);
-                    let Some(index) = silent else { continue };
+                    let silent = waiting.iter().filter(|index| heard[**index].elapsed() >= silence_max);
+                    let Some(index) = silent.min_by_key(|index| heard[**index]) else { continue };
+                    // Whoever waits for one that stands still is silent, too.
+                    if let Some(peer) = self.stands_still(since, self.standstill_max / 2) {
+                        return Err(self.standstill(peer, phase, since));
+                    }
                     let name = self.peers[from[*index].0].name.clone();
                     return Err(RunError::Silent { name, phase, silence: silence_max });
                 }
@@ -231,6 +307,24 @@ impl Team {
             }
         }
         Ok(made.into_iter().flatten().collect())
+    }
+
+    /// Of the peers that tell every second that they live: whose lines stopped first, if that is so long ago. Nobody's
+    /// silence counts from before `since`.
+    fn stands_still(&self, since: Instant, silence_min: Duration) -> Option<PeerId> {
+        let at_work = |peer: &&Peer| !peer.gone && peer.orders.is_some();
+        let peers = self.peers.iter().enumerate().filter(|(_, peer)| at_work(peer));
+        let silent = peers.filter(|(_, peer)| {
+            let Pulse { heard, beats } = peer.pulse();
+            beats && heard.max(since).elapsed() >= silence_min
+        });
+        silent.min_by_key(|(_, peer)| peer.pulse().heard).map(|(index, _)| PeerId(index))
+    }
+
+    fn standstill(&self, peer: PeerId, phase: &'static str, since: Instant) -> RunError {
+        let peer = &self.peers[peer.0];
+        let silence = peer.pulse().heard.max(since).elapsed();
+        RunError::Standstill { name: peer.name.clone(), phase, silence }
     }
 
     /// Waits for one answer of each, that takes no work.
@@ -297,7 +391,7 @@ impl Team {
     }
 
     fn unexpected(&mut self, peer: PeerId, phase: &str, news: &News) -> RunError {
-        let said: String = format!("{news:?}").chars().take(120).collect();
+        let said: String = plain(&format!("{news:?}")).chars().take(120).collect();
         self.child_error(peer, format!("said what nobody had asked for while {phase}: {said}"))
     }
 
@@ -308,12 +402,13 @@ impl Team {
         while let Some(event) = next {
             match event {
                 Event::News(peer, news) => {
-                    if let Some(sentence) = news.failure() {
-                        self.peers[peer.0].fault.get_or_insert(format!("cannot go on: {sentence}"));
+                    if let (Some(sentence), None) = (news.failure(), &self.peers[peer.0].fault) {
+                        self.peers[peer.0].fault = Some(format!("cannot go on: {}", plain(sentence)));
+                        self.peers[peer.0].told = true;
                     }
                 }
                 Event::Garbled(peer, line) => {
-                    self.peers[peer.0].fault.get_or_insert(format!("said what is no news: {line}"));
+                    self.peers[peer.0].fault.get_or_insert(format!("said what is no news: {}", plain(&line)));
                 }
                 Event::Ended(peer, ended) => self.peers[peer.0].ended(ended),
                 Event::Gone(peer, why) => self.peers[peer.0].went(why),
@@ -335,7 +430,7 @@ impl Team {
 
     fn child_error(&mut self, peer: PeerId, what: String) -> RunError {
         let peer = &mut self.peers[peer.0];
-        let log = peer.log();
+        let log = if peer.told { Vec::new() } else { telling(&peer.log()) };
         RunError::Child { name: peer.name.clone(), what, log }
     }
 }
@@ -362,6 +457,10 @@ impl Peer {
             Hold::None => None,
         };
         Some((0, what.unwrap_or_else(|| "closed its stream".into())))
+    }
+
+    fn pulse(&self) -> Pulse {
+        *self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last lines of its log.
@@ -410,8 +509,27 @@ impl Peer {
     }
 }
 
+/// Those lines of a log that tell why its process ended: warnings, errors and panics; the last few where there are none.
+fn telling(log: &[String]) -> Vec<String> {
+    let is_bad = |line: &str| {
+        [" WARN ", " ERROR ", "panicked at"].iter().any(|word| line.contains(word))
+            || line.to_lowercase().starts_with("error")
+    };
+    // What a panic says stands on the line after its place.
+    let bad = log
+        .iter()
+        .enumerate()
+        .filter(|(index, line)| is_bad(line) || *index > 0 && log[index - 1].contains("panicked at"));
+    let bad: Vec<String> = bad.map(|(_, line)| plain(line)).collect();
+    if bad.is_empty() {
+        log.iter().rev().take(LOG_LINES_TOLD).rev().map(|line| plain(line)).collect()
+    } else {
+        bad
+    }
+}
+
 /// Turns a peer's lines into events until its stream ends.
-fn listen(id: PeerId, role: Role, news: Box<dyn Read + Send>, events: &Sender<Event>) {
+fn listen(id: PeerId, role: Role, news: Box<dyn Read + Send>, pulse: &Mutex<Pulse>, events: &Sender<Event>) {
     let mut news = BufReader::new(news);
     let mut line = Vec::new();
     loop {
@@ -427,6 +545,15 @@ fn listen(id: PeerId, role: Role, news: Box<dyn Read + Send>, events: &Sender<Ev
             (None, Ok(news)) => Event::News(id, news),
             (None, Err(_)) => Event::Garbled(id, text.trim_end().chars().take(120).collect()),
         };
+        {
+            let mut pulse = pulse.lock().unwrap_or_else(PoisonError::into_inner);
+            pulse.heard = Instant::now();
+            pulse.beats |= matches!(&event, Event::News(_, news) if news.is_beat());
+        }
+        // It says nothing else, and must not look like progress.
+        if matches!(event, Event::News(_, News::Host(HostNews::Alive))) {
+            continue;
+        }
         if events.send(event).is_err() {
             return;
         }

@@ -1,8 +1,10 @@
 //! The host's two standard streams: orders come in a line each, news go out a line each.
 
 use crate::control::{HostNews, HostOrder};
+use crate::limits::BEAT;
 use std::collections::VecDeque;
 use std::io::{BufRead, Write};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -70,14 +72,36 @@ impl Orders {
 }
 
 /// Where news go.
-pub(super) struct News<W>(pub(super) W);
+pub(super) struct News<W>(Arc<Mutex<W>>);
 
 impl<W: Write> News<W> {
+    pub(super) fn to(writer: W) -> News<W> {
+        News(Arc::new(Mutex::new(writer)))
+    }
+
     /// Says it, at once.
-    pub(super) fn say(&mut self, news: &HostNews) -> std::io::Result<()> {
+    pub(super) fn say(&self, news: &HostNews) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(news)?;
         line.push(b'\n');
-        self.0.write_all(&line)?;
-        self.0.flush()
+        let mut to = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        to.write_all(&line)?;
+        to.flush()
+    }
+}
+
+impl<W: Write + Send + 'static> News<W> {
+    /// Says every second that the process lives, on a thread of its own, so that a busy executor does not look dead.
+    /// It ends when what this gives back is dropped.
+    pub(super) fn beat(&self) -> std::io::Result<Sender<()>> {
+        let news = News(Arc::clone(&self.0));
+        let (beats, ended) = channel();
+        // Who does not listen any more has closed the orders, too.
+        let beat = move || {
+            while news.say(&HostNews::Alive).is_ok()
+                && ended.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout)
+            {}
+        };
+        std::thread::Builder::new().name("beats".into()).spawn(beat)?;
+        Ok(beats)
     }
 }

@@ -64,9 +64,15 @@ impl Led {
         self.orders.as_ref().unwrap().send(format!("{line}\n")).unwrap();
     }
 
+    /// The next news but that the host lives.
     fn news(&self) -> HostNews {
-        let line = self.news.recv_timeout(Duration::from_secs(20)).expect("news");
-        serde_json::from_str(&line).expect("news are JSON lines")
+        loop {
+            let line = self.news.recv_timeout(Duration::from_secs(20)).expect("news");
+            match serde_json::from_str(&line).expect("news are JSON lines") {
+                HostNews::Alive => {}
+                news => return news,
+            }
+        }
     }
 
     fn failure(&self) -> String {

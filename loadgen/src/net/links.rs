@@ -2,13 +2,17 @@
 //!
 //! Every end has a veth pair to a bridge. All interfaces are made inside the namespaces, so the machine's own network
 //! sees nothing of them, addresses cannot clash with others, and removing the namespaces removes everything. Names are
-//! `twincast-<pid>-<set>-<end>`: of the process that made them ([`super::clean_up_stale`] goes by it), which of its sets
-//! they are, and whose end.
+//! `twincast-<pid>-<start>-<set>-<end>`: of the process that made them and the time of its start
+//! ([`super::clean_up_stale`] goes by both), which of its sets they are, and whose end.
+//!
+//! Servers and hosts send with TCP's cubic, so that a run does not depend on what the machine's default is; where the
+//! kernel does not let that be, with the default ([`Links::congestion_control`]).
 //!
 //! No delay is emulated: a packet takes as long as it waits in the queues.
 
+use super::congestion;
 use super::meter::Meter;
-use super::stale::{PREFIX, next_set};
+use super::stale::next_set;
 use super::tools::Tool;
 use super::{Link, LinkRate, Shape};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -35,6 +39,8 @@ pub struct Links {
     pub shape: Option<Shape>,
     /// Bytes of the largest packet.
     pub mtu: u32,
+    /// What TCP goes by at all ends; none where the kernel does not say.
+    pub congestion_control: Option<String>,
 }
 
 /// The end of one link.
@@ -63,7 +69,7 @@ impl Links {
     /// This process may not, the tools are missing, or the kernel refuses: why. Nothing is left of what was made.
     pub fn lay(link: &Link, hosts: u32) -> Result<Links, Fallback> {
         permitted()?;
-        let prefix = format!("{PREFIX}{}-{}", std::process::id(), next_set());
+        let prefix = next_set();
         let end = |name: String, number: u8| End {
             namespace: format!("{prefix}-{name}"),
             address: Ipv4Addr::new(10, 77, 0, number).into(),
@@ -79,6 +85,7 @@ impl Links {
             hosts: (0..hosts).map(host).collect(),
             shape,
             mtu: link.mtu,
+            congestion_control: None,
         };
         // From here on whatever is there goes when `links` does.
         links.make().map_err(|error| Fallback(error.to_string()))?;
@@ -118,6 +125,7 @@ impl Links {
             ];
             Tool { name: "ip", namespace: Some(namespace) }.batch(&commands)?;
         }
+        self.congestion_control = congestion::choose(self.ends().map(|end| end.namespace.as_str()));
         self.hold_the_rate()
     }
 
@@ -170,5 +178,8 @@ fn permitted() -> Result<(), Fallback> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Fallback(format!("network namespaces take {}, run as root", missing.join(" and "))))
+    let (needed, are) =
+        (needed.map(|(_, name)| name).join(" and "), if missing.len() > 1 { "are" } else { "is" });
+    let missing = missing.join(" and ");
+    Err(Fallback(format!("network namespaces take {needed}, and {missing} {are} missing; run as root")))
 }

@@ -37,6 +37,14 @@ pub struct Sent {
     pub packets: u64,
 }
 
+impl Sent {
+    /// What the bucket counts of them, and holds to its rate.
+    #[must_use]
+    pub fn bucket_bytes(&self) -> u64 {
+        self.wire_bytes.saturating_sub(UNCOUNTED_BYTES * self.packets)
+    }
+}
+
 impl Meter {
     /// Now.
     ///
@@ -110,7 +118,7 @@ mod tests {
     fn the_wire_has_24_bytes_more_than_the_bucket_counts_in_each_packet() {
         let buckets = [serde_json::json!({"kind": "tbf", "bytes": 15_140, "packets": 10, "drops": 3})];
         assert_eq!(sent_by(&buckets), Sent { wire_bytes: 15_380, packets: 10 });
-        assert_eq!(dropped(&buckets), 3);
+        assert_eq!((dropped(&buckets), sent_by(&buckets).bucket_bytes()), (3, 15_140));
         let early = WireCounts { servers: [sent_by(&buckets); 2], dropped: 1 };
         let late =
             WireCounts { servers: [Sent { wire_bytes: 20_000, packets: 12 }, Sent::default()], dropped: 4 };

@@ -28,12 +28,14 @@ pub const RIVAL_SHARE_BYTES: u32 = 336;
 /// Users of the fixed population that small scale is extrapolated to.
 pub const PROJECTED: u64 = 1_000_000;
 /// Measured rounds of a rival.
-pub const RIVAL_ROUNDS: u32 = 2;
+pub const RIVAL_ROUNDS: u32 = 3;
 /// Bytes of every message, the paper's.
 pub const MESSAGE_BYTES: usize = 256;
 /// Above this many members only a part of a rival's senders may send, and the rest is worked out.
 pub const SAMPLED_ABOVE: u32 = 1_000;
 
+/// Groups that are played side by side at the most.
+const GROUPS_PLAYED_MAX: u64 = if GROUPS_MAX < 1_000 { GROUPS_MAX as u64 } else { 1_000 };
 /// The part of a scale's time that experiments may be expected to take.
 const BUDGET_PART: f64 = 0.9;
 
@@ -184,7 +186,8 @@ impl Experiments {
         }
         let groups = match variant {
             Variant::Population { groups } => {
-                groups.min((most_s / (dial_s + round_s)) as u64).clamp(1, u64::from(GROUPS_MAX).min(1_000))
+                // Twice a round: the first warms up.
+                groups.min((most_s / (dial_s + 2.0 * round_s)) as u64).clamp(1, GROUPS_PLAYED_MAX)
             }
             _ => 1,
         };
@@ -194,6 +197,19 @@ impl Experiments {
             Variant::Plain => ((most_s / 2.0 / round_s) as u32).clamp(1, sizes.rounds),
         };
         let (words, plan) = plan_for(groups, rounds)?;
+        if let Variant::Population { groups: wanted } = variant
+            && groups < wanted
+        {
+            let (what, played) = (thousands(wanted), thousands(groups));
+            self.left_out.push(LeftOut {
+                what: format!(
+                    "{profile}, {} of {what} groups, n = {}",
+                    variant.words(),
+                    thousands(group.into())
+                ),
+                why: format!("{played} of them are played, and the whole is {what}/{played} times as much"),
+            });
+        }
         let one_s = estimate::run_s(&plan);
         let repeats = match variant {
             Variant::Plain => ((2.0 * most_s / one_s) as u32).clamp(1, sizes.repeats),
@@ -222,13 +238,12 @@ impl Experiments {
         groups: u64,
         rounds: u32,
     ) -> String {
-        let warmup = u32::from(rounds > 1);
         let is_paper = profile.is_paper();
         let peers = if variant == Variant::Quarter { "subgroup:25%" } else { "self" };
         // The paper's dial has no confirmation; Twincast's has, unless it is told otherwise.
         let paper = if is_paper { " --insecure-baseline --no-confirm" } else { "" };
         format!(
-            "--group {group} --groups {groups} --hosts {} --rounds {rounds} --warmup {warmup} --peers {peers} --profile \
+            "--group {group} --groups {groups} --hosts {} --rounds {rounds} --warmup 1 --peers {peers} --profile \
              {profile}{paper} --link {} --mtu {}",
             sizes.hosts, self.link.rate, self.link.mtu
         )
@@ -239,8 +254,8 @@ impl Experiments {
         let senders = if group <= SAMPLED_ABOVE {
             group
         } else {
-            // As many deliveries as in the largest group that is played whole.
-            (SAMPLED_ABOVE * SAMPLED_ABOVE / group).clamp(hosts, group)
+            // Half as many deliveries as in the largest group that is played whole.
+            (SAMPLED_ABOVE * SAMPLED_ABOVE / 2 / group).clamp(hosts, group)
         };
         let setup = Setup { members: group, senders, share_bytes: RIVAL_SHARE_BYTES, rounds: RIVAL_ROUNDS };
         let estimate_s = estimate::rival_s(rival, &setup, &self.link);

@@ -1,9 +1,10 @@
 //! Draws a [`Panel`] as SVG, by `plotters`: logarithmic axes, the legend below the plot.
 //!
-//! A filled mark was measured, a hollow one sampled, a small cross modelled or extrapolated; a line is dashed where one
+//! A filled mark was measured, a hollow one sampled, a small cross counted, modelled or extrapolated; a line is dashed where one
 //! of its ends was not run; bars reach from the least to the greatest of the repeats. Every series has a colour, from a
-//! palette that colour-blind people tell apart, and a shape of its own. Colours are CSS variables with the light ones as
-//! their default, so that a page can have dark ones.
+//! palette that colour-blind people tell apart, and a shape of its own. Within a page colours are CSS variables with the light
+//! ones as their default, so that the page can have dark ones; few programs but browsers know those, so that a drawing by
+//! itself has none.
 
 mod axis;
 mod look;
@@ -30,11 +31,16 @@ const FONT: (&str, f64) = ("system-ui, sans-serif", 17.0);
 /// Longest labels of a legend in two columns, in characters.
 const COLUMN_CHARS: usize = 42;
 /// What marks and lines mean.
-const KEY: &str =
-    "filled: measured; hollow: sampled; dashed, x: modelled or extrapolated; bars: least to greatest";
+const KEY: &str = "filled: measured; hollow: sampled; dashed, x: counted, modelled or extrapolated; bars: least to greatest";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// The drawing for a page that has dark colours for [`DARK_COLOURS`]' variables.
+#[must_use]
+pub fn svg_with_variables(panel: &Panel) -> String {
+    look::with_variables(&svg(panel))
+}
 
 /// The drawing, as an SVG document.
 ///
@@ -47,7 +53,7 @@ pub fn svg(panel: &Panel) -> String {
     let size = (WIDTH, PLOT_HEIGHT + lines * LEGEND_LINE + MARGIN as u32);
     let mut text = String::new();
     draw(panel, columns, SVGBackend::with_string(&mut text, size)).expect("memory takes every drawing");
-    look::with_variables(&text)
+    text
 }
 
 fn draw(panel: &Panel, columns: usize, backend: SVGBackend<'_>) -> Drawn {

@@ -7,11 +7,11 @@ mod evidence;
 mod population;
 
 use super::experiments::Experiments;
-use super::model::{goodput_bits_per_s, link_dial_seconds, link_round_seconds};
+use super::model::{goodput_bits_per_s, link_dial_seconds, link_latency_seconds, link_round_seconds};
 use super::outcome::{Done, MCMIX_LATENCY_S, mcmix_rate};
 use super::point::{Axis, Figure, Kind, Look, Panel, Point, Series};
 use crate::baseline::Baseline;
-use crate::plan::{Peers, ProfileName, subgroup};
+use crate::plan::{Peers, Plan, ProfileName, subgroup};
 use crate::units::bits_per_s;
 use evidence::{Evidence, Quantity, Subject};
 
@@ -22,6 +22,10 @@ const LINK_NAMES: [(ProfileName, Look, &str); 2] = [
     (ProfileName::Compact, Look::Link, "link allows, compact"),
     (ProfileName::PaperXor, Look::LinkPaper, "link allows, paper-xor"),
 ];
+
+/// Why a latency's line of a link is half of a round's.
+const HALF: &str = "Half of the round's bytes are counted: the median member has its own cell when half of the members have \
+                    theirs.";
 
 /// All figures that were asked for.
 #[must_use]
@@ -75,19 +79,25 @@ impl Evidence<'_> {
     }
 
     /// With what the link allows to each profile.
-    fn with_links(
-        &self,
-        mut series: Vec<Series>,
-        seconds: &dyn Fn(&crate::plan::Plan) -> Option<f64>,
-    ) -> Vec<Series> {
+    fn with_links(&self, mut series: Vec<Series>, seconds: &dyn Fn(&Plan) -> Option<f64>) -> Vec<Series> {
         for (profile, look, name) in LINK_NAMES {
-            let points = self.all.groups.iter().filter_map(|group| {
-                let plan = self.plan(profile, *group, 1)?;
-                Some(Point::worked_out(f64::from(*group), seconds(&plan)?, Kind::Modelled))
-            });
-            series.push(Series::new(name, look, points.collect()).missing(self.no_link()));
+            series.push(self.link_line(profile, look, name, seconds));
         }
         series
+    }
+
+    fn link_line(
+        &self,
+        profile: ProfileName,
+        look: Look,
+        name: &str,
+        seconds: &dyn Fn(&Plan) -> Option<f64>,
+    ) -> Series {
+        let points = self.all.groups.iter().filter_map(|group| {
+            let plan = self.plan(profile, *group, 1)?;
+            Some(Point::worked_out(f64::from(*group), seconds(&plan)?, Kind::Modelled))
+        });
+        Series::new(name, look, points.collect()).missing(self.no_link())
     }
 
     /// Why there is no line of a link.
@@ -117,8 +127,8 @@ impl Evidence<'_> {
     fn about_rivals(&self) -> &'static str {
         "Paper-faithful is our rebuilding of the paper's server (one epoll thread, one write for each share, shared \
          connections) with shares of 336 bytes as Twincast's compact ones have, and hosts that count shares without decoding \
-         them; the paper's own strings are 771 bytes. Above n = 1,000 only a part of its members send and the round is \
-         scaled: sampled."
+         them; the paper's own strings are 771 bytes. Its bars are its quickest and its slowest round. Above n = 1,000 only a \
+         part of its members send and the round is scaled: sampled."
     }
 
     fn about_mcmix(&self) -> String {
@@ -133,7 +143,7 @@ impl Evidence<'_> {
     }
 
     fn fig2(&self) -> Figure {
-        let latency = self.with_links(self.four(Quantity::Latency), &|plan| link_round_seconds(plan));
+        let latency = self.with_links(self.four(Quantity::Latency), &|plan| link_latency_seconds(plan));
         let rounds = self.with_links(self.four(Quantity::Round), &|plan| link_round_seconds(plan));
         let panels = vec![
             Panel {
@@ -143,9 +153,10 @@ impl Evidence<'_> {
                 y: Axis::new("Message latency, median user", "s"),
                 series: latency,
                 caption: format!(
-                    "From the first byte of a member's submission to the decoding of its own cell, on one host's clock; \
-                     medians over users, and of repeats. For paper-faithful: the round, for every user waits for its last \
-                     share. {} {}",
+                    "Until a member's own message is back at it, on one host's clock: from the begin of its submission to the \
+                     decoding of its own cell; for paper-faithful, from its host's first byte of the round to its own share \
+                     from both servers. Medians over users, and of repeats; a whole round takes about twice as long, see \
+                     below. {} {} {HALF}",
                     self.about_rivals(),
                     self.about_links()
                 ),
@@ -160,7 +171,7 @@ impl Evidence<'_> {
                     "One message to a quarter of the group, its latency divided by the recipients. Measured for both \
                      profiles (paper-xor by the paper's Algorithm 4, which sends a pair of strings from S1); for \
                      paper-faithful modelled as the latency above, since a server sends the same whoever is meant: \
-                     Algorithm 4's third string is left out there. {}",
+                     Algorithm 4's third string is left out there. {} {HALF}",
                     self.about_links()
                 ),
             },
@@ -194,9 +205,8 @@ impl Evidence<'_> {
             let plain = self.series(Subject::Rival(Baseline::Faithful { nagle }), Quantity::Latency);
             all.push(each(plain, Some(Kind::Modelled)));
         }
-        let quarter = |plan: &crate::plan::Plan| {
-            link_round_seconds(&crate::plan::Plan { peers: Peers::Subgroup(25), ..plan.clone() })
-        };
+        let quarter =
+            |plan: &Plan| link_latency_seconds(&Plan { peers: Peers::Subgroup(25), ..plan.clone() });
         let links = self.with_links(Vec::new(), &quarter);
         all.into_iter().chain(links.into_iter().map(|series| each(series, None))).collect()
     }
@@ -227,11 +237,15 @@ impl Evidence<'_> {
             series.push(self.series(Subject::Rival(Baseline::Faithful { nagle }), Quantity::Dial));
         }
         series.push(self.series(Subject::Mcmix { dialling: true }, Quantity::Dial));
-        let series = self.with_links(series, &|plan| link_dial_seconds(plan));
+        let mut series = self.with_links(series, &|plan| link_dial_seconds(plan));
+        let keys_only = |plan: &Plan| link_dial_seconds(&Plan { confirm: false, ..plan.clone() });
+        let name = "link allows, session keys only";
+        series.push(self.link_line(ProfileName::Compact, Look::LinkOther, name, &keys_only));
         let caption = format!(
             "The grouping phase: all hosts begin at one instant, and it ends when every user is attached and dialled at both \
              servers. Compact has bit confirmations with it, which the paper's dial has not; its session keys alone are \
-             drawn beside. The link's line for compact has the confirmations in it. {} {}",
+             drawn beside. The link's line for compact has the confirmations in it; that of the session keys alone is the one for \
+             paper-faithful too. {} {}",
             self.about_mcmix(),
             self.about_links()
         );
@@ -284,9 +298,12 @@ impl Evidence<'_> {
         let caption = format!(
             "Bytes that one server sends for one message (n shares, headers included), measured; MCMix's are counted: what a \
              server sends to the other two and to the users, for one user's message. The link's line is a model: the \
-             bytes that each of n messages may take if there is a round every second; where it crosses another, that one's \
-             group is as large as it can be. {}",
-            self.about_links()
+             bytes that each of n messages may take if there is a round every second{}; where it crosses another, that one's \
+             group is as large as it can be for such rounds.",
+            match goodput {
+                Some(goodput) => format!(" and the link carries {}", bits_per_s(goodput)),
+                None => format!(", but links of {} have no rate, so it is not drawn", self.all.link.rate),
+            }
         );
         let panel = Panel {
             id: "fig6-bytes".into(),

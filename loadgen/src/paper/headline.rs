@@ -2,7 +2,7 @@
 
 use super::experiments::{Experiments, Variant};
 use super::outcome::{Done, Outcome};
-use super::point::Kind;
+use super::point::{Kind, median};
 use crate::baseline::Baseline;
 use crate::plan::ProfileName;
 use crate::result::RunResult;
@@ -16,9 +16,9 @@ pub struct Headline {
     pub group: u32,
     /// Twincast first.
     pub rows: Vec<Row>,
-    /// What limited Twincast's run, in one sentence.
+    /// What limited Twincast's median run, in one sentence.
     pub limited_by: Option<String>,
-    /// The part of the link's goodput that each server's egress was while rounds were delivered, where the run says.
+    /// The part of the link's goodput that each server's egress was while rounds were delivered, in the same run.
     pub link_fraction: Option<f64>,
     /// Server CPU for each byte against plain sends of ready buffers, where it was measured.
     pub roof_ratio: Option<f64>,
@@ -70,7 +70,8 @@ impl Headline {
         rows.extend(Baseline::ALL.iter().map(|kind| Row::of(&kind.to_string(), rival(*kind), all)));
         let first = rows[0].clone();
         rows.iter_mut().for_each(|row| row.compare(&first));
-        let result = twincast(ProfileName::Compact).and_then(first_result);
+        let compact = twincast(ProfileName::Compact);
+        let result = compact.and_then(Done::median_run);
         let notes = Baseline::ALL.iter().filter_map(|kind| {
             let outcome = rival(*kind)?.outcomes.first()?;
             match outcome {
@@ -83,15 +84,16 @@ impl Headline {
             rows,
             limited_by: result.map(|result| result.limited_by.clone()),
             link_fraction: result.and_then(link_fraction),
-            roof_ratio: result.and_then(|result| result.roof.server_cpu_ratio),
+            roof_ratio: compact.and_then(roof_ratio),
             notes: notes.collect(),
         }
     }
 }
 
-fn first_result(done: &Done) -> Option<&RunResult> {
+/// Of the one repeat that had the roof measured beside it.
+fn roof_ratio(done: &Done) -> Option<f64> {
     done.outcomes.iter().find_map(|outcome| match outcome {
-        Outcome::Twincast(result) => Some(result.as_ref()),
+        Outcome::Twincast(result) => result.roof.server_cpu_ratio,
         _ => None,
     })
 }
@@ -105,7 +107,6 @@ fn link_fraction(result: &RunResult) -> Option<f64> {
 impl Row {
     fn of(name: &str, done: Option<&Done>, all: &Experiments) -> Row {
         let figures = done.map(|done| done.figures(&all.link)).unwrap_or_default();
-        let median = |values: &[f64]| crate::latency::nearest_rank(values, 0.5);
         let why = done.map_or_else(
             || Some("it was not run".to_owned()),
             |done| done.failure.clone().or_else(|| done.left_out.clone()),

@@ -10,6 +10,7 @@ use super::experiments::Scale;
 use super::figure::{self, DARK_COLOURS};
 use super::point::Panel;
 use super::run::minutes;
+use crate::baseline::Baseline;
 use crate::units::thousands;
 use std::fmt::Write as _;
 
@@ -17,11 +18,14 @@ use std::fmt::Write as _;
 const STYLE: &str = include_str!("html/style.css");
 
 /// What no report may leave out.
-const CAVEATS: [&str; 5] = [
+const CAVEATS: [&str; 6] = [
     "No delay is emulated: links have a rate, and the time that the machine itself takes. Over the internet every round and \
      every dial takes a round trip more, and MCMix one for each of its many rounds.",
     "Servers and hosts share one machine's cores unless the environment says otherwise. Hosts decode and verify every share; \
      a real user decodes only its own, on a device of its own.",
+    "Servers and hosts are joined within one machine. What its kernel does for a packet on the way (veth pair, bridge, and the \
+     receiver's part of TCP) runs where the packet was sent, and counts as the CPU of who sent it: who sends many small \
+     packets, as paper-faithful with Nagle's algorithm off, pays for work that network cards and other machines would do.",
     "The text of the paper was not at hand. What its figures show, and how its time is counted, is our reading of a \
      description; captions are in our words, and no number here is the paper's.",
     "Paper-faithful, the PKI broadcast and MCMix are rebuilt by us from descriptions, and are no one's own program. \
@@ -59,7 +63,8 @@ pub fn page(paper: &Paper) -> String {
 pub fn in_words(paper: &Paper) -> String {
     let mut text = format!("\n{}\n", title(paper));
     text += &tables::headline_text(&paper.headline);
-    let _ = writeln!(text, "{}", limits(paper));
+    // A sentence a line.
+    let _ = writeln!(text, "{}", limits(paper).replace(". ", ".\n"));
     if paper.failures.is_empty() {
         text.push_str("Nothing failed.\n");
     } else {
@@ -80,7 +85,7 @@ pub(super) fn escape(text: &str) -> String {
 
 fn head(body: &mut String, paper: &Paper) {
     let _ = writeln!(body, "<header><h1>{}</h1></header>", escape(&title(paper)));
-    tables::headline(body, &paper.headline);
+    tables::headline(body, &paper.headline, &congestion(paper));
     let _ = writeln!(body, "<p class=\"limit\">{}</p>", escape(&limits(paper)));
     drawing(body, &paper.headline_plot);
     if paper.scale == Scale::Quick {
@@ -88,6 +93,28 @@ fn head(body: &mut String, paper: &Paper) {
             "<p class=\"warn\">Groups this small show that everything works, not how fast it is.</p>\n",
         );
     }
+}
+
+fn congestion(paper: &Paper) -> String {
+    paper.environment.congestion_control.clone().unwrap_or_else(|| "not known".into())
+}
+
+/// How many times the messages Twincast carried, against the paper's way of sending. Nagle's algorithm off comes first: with
+/// it on, rounds wait for acknowledgements.
+fn against_the_paper(paper: &Paper) -> Option<String> {
+    let ratio = |nagle: bool| {
+        let name = Baseline::Faithful { nagle }.to_string();
+        paper.headline.rows.iter().find(|row| row.name == name)?.messages_ratio
+    };
+    let off = ratio(false)?;
+    let on =
+        ratio(true).map_or_else(String::new, |on| format!(" (and {} times with it on)", tables::rounded(on)));
+    Some(format!(
+        "It carried {} times the messages of the paper's way of sending with Nagle's algorithm off{on}; TCP's congestion \
+         control: {}.",
+        tables::rounded(off),
+        congestion(paper)
+    ))
 }
 
 /// What limited the run, in a sentence or two.
@@ -100,9 +127,15 @@ fn limits(paper: &Paper) -> String {
         }
         None => format!("Twincast's run at n = {group} came to no result."),
     };
+    if let Some(sentence) = against_the_paper(paper) {
+        let _ = write!(text, " {sentence}");
+    }
     if let Some(fraction) = headline.link_fraction {
-        let _ =
-            write!(text, " Each server filled {:.1}% of what TCP carries over its link.", fraction * 100.0);
+        let _ = write!(
+            text,
+            " Its emptier server link was filled to {:.1}% of what TCP carries over it while rounds were delivered.",
+            fraction * 100.0
+        );
     }
     if let Some(ratio) = headline.roof_ratio {
         let _ = write!(
@@ -126,8 +159,10 @@ fn failures(body: &mut String, paper: &Paper) {
 
 fn drawing(body: &mut String, panel: &Panel) {
     let _ = writeln!(body, "<figure id=\"{}\"><h3>{}</h3>", panel.id, escape(&panel.title));
-    body.push_str(&inline(&figure::svg(panel), &panel.title));
-    let _ = writeln!(body, "<figcaption>{}</figcaption>", escape(&panel.caption));
+    body.push_str(&inline(&figure::svg_with_variables(panel), &panel.title));
+    let noted = panel.series.iter().filter_map(|series| Some((&series.name, series.note.as_ref()?)));
+    let notes: String = noted.map(|(name, note)| format!(" {name}: {note}.")).collect();
+    let _ = writeln!(body, "<figcaption>{}{}</figcaption>", escape(&panel.caption), escape(&notes));
     tables::points(body, panel);
     body.push_str("</figure>\n");
 }
@@ -163,6 +198,7 @@ fn environment(body: &mut String, paper: &Paper) {
         ("Processor", format!("{}, {} cores for everything", environment.cpu, environment.cores)),
         ("Kernel", environment.kernel.clone()),
         ("Hosts and links", environment.hosts.clone()),
+        ("Congestion control", congestion(paper)),
         ("Rate of each link, MTU", format!("{}, {}", paper.link.rate, paper.link.mtu)),
         ("Version", environment.versions.twincast.clone()),
         ("Commit", environment.git_commit.clone()),

@@ -37,45 +37,53 @@ pub fn link_dial_seconds(plan: &Plan) -> Option<f64> {
     link_seconds(plan, model.members + model.dial + model.grants + model.confirm)
 }
 
-/// Time as a part that is always there and a part for each unit of work.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
-    /// Seconds without any work.
-    pub fixed: f64,
-    /// Seconds for each unit.
-    pub each: f64,
+/// Seconds in which the links bring the median member its own cell of a round at the least: a server sends to one member
+/// after another, so that half of the members have theirs with half of the round's bytes.
+#[must_use]
+pub fn link_latency_seconds(plan: &Plan) -> Option<f64> {
+    link_round_seconds(plan).map(|seconds| seconds / 2.0)
 }
 
-impl Line {
-    /// The line through (work, seconds) with the least sum of squared relative errors, neither part below 0: points span
-    /// orders of magnitude, and absolute errors would let the largest alone decide. `None` without a point.
+/// What sizes beyond those that were run take: for each unit of work as much as the largest that was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beyond {
+    /// The work of the largest.
+    pub largest: f64,
+    /// What it took for each unit.
+    pub each: f64,
+    /// By what part of it a point that was run lies off at the most.
+    pub off: f64,
+}
+
+/// The part of a point by which [`Beyond`] may be off before the report says so.
+const OFF_MAX: f64 = 0.2;
+
+impl Beyond {
+    /// Of (work, amount); `None` without a point.
     #[must_use]
-    pub fn through(points: &[(f64, f64)]) -> Option<Line> {
-        let points: Vec<(f64, f64)> = points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
-        if points.is_empty() {
-            return None;
-        }
-        // With weights 1/y^2, in u = 1/y and v = x/y: fixed * u + each * v is to be 1.
-        let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|(x, y)| of(1.0 / y, x / y)).sum::<f64>();
-        let (uu, uv, vv) = (sum(&|u, _| u * u), sum(&|u, v| u * v), sum(&|_, v| v * v));
-        let (u, v) = (sum(&|u, _| u), sum(&|_, v| v));
-        let determinant = uu * vv - uv * uv;
-        let through_origin = Line { fixed: 0.0, each: v / vv };
-        if determinant <= 1e-9 * uu * vv {
-            return Some(through_origin);
-        }
-        let line = Line { fixed: (u * vv - v * uv) / determinant, each: (uu * v - uv * u) / determinant };
-        Some(match line {
-            Line { fixed: ..0.0, .. } => through_origin,
-            Line { each: ..0.0, .. } => Line { fixed: u / uu, each: 0.0 },
-            line => line,
-        })
+    pub fn of(points: &[(f64, f64)]) -> Option<Beyond> {
+        let run = || points.iter().filter(|(work, amount)| *work > 0.0 && *amount > 0.0);
+        let (largest, amount) = run().copied().max_by(|a, b| a.0.total_cmp(&b.0))?;
+        let each = amount / largest;
+        let off = run().map(|(work, amount)| (each * work / amount - 1.0).abs()).fold(0.0, f64::max);
+        Some(Beyond { largest, each, off })
     }
 
-    /// Seconds of so much work.
+    /// What so much work takes, if it is more than was ever run.
     #[must_use]
-    pub fn at(&self, work: f64) -> f64 {
-        self.fixed + self.each * work
+    pub fn at(&self, work: f64) -> Option<f64> {
+        (work > self.largest).then_some(self.each * work)
+    }
+
+    /// What has to be said of it: where it follows from, and how far off it is.
+    #[must_use]
+    pub fn in_words(&self, largest: &str, unit: &str) -> String {
+        let off = if self.off > OFF_MAX {
+            format!("; the same would be off by up to {:.0}% at the sizes that were run", self.off * 100.0)
+        } else {
+            String::new()
+        };
+        format!("beyond {largest} every {unit} is taken to cost what it costs there{off}")
     }
 }
 
@@ -104,23 +112,31 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_through_known_points() {
-        let near = |line: Line, fixed: f64, each: f64| {
-            assert!((line.fixed - fixed).abs() < 1e-9 && (line.each - each).abs() < 1e-9, "{line:?}");
-        };
-        near(Line::through(&[(1.0, 2.5), (10.0, 7.0), (1e4, 5_002.0)]).unwrap(), 2.0, 0.5);
-        near(Line::through(&[(4.0, 2.0)]).unwrap(), 0.0, 0.5);
-        near(Line::through(&[(4.0, 2.0), (4.0, 2.0)]).unwrap(), 0.0, 0.5);
-        assert_eq!(Line::through(&[]), None);
-        assert_eq!(Line::through(&[(0.0, 1.0)]), None);
-        assert!((Line { fixed: 2.0, each: 0.5 }.at(100.0) - 52.0).abs() < 1e-9);
+    fn a_latency_is_half_of_a_round() {
+        let plan = Plan { link: Link { rate: LINK_DEFAULT, mtu: 1_500 }, ..Plan::default() };
+        let (latency, round) = (link_latency_seconds(&plan).unwrap(), link_round_seconds(&plan).unwrap());
+        assert!((round / latency - 2.0).abs() < 1e-9);
     }
 
     #[test]
-    fn no_part_of_a_line_is_below_nothing() {
-        let steeper_than_proportional = Line::through(&[(1.0, 1.0), (10.0, 20.0), (100.0, 400.0)]).unwrap();
-        assert!(steeper_than_proportional.fixed.abs() < 1e-12 && steeper_than_proportional.each > 0.0);
-        let falling = Line::through(&[(1.0, 5.0), (10.0, 1.0)]).unwrap();
-        assert!(falling.each.abs() < 1e-12 && falling.fixed > 0.0);
+    fn beyond_the_largest_that_was_run_its_cost_holds_and_nothing_is_said_within() {
+        let straight = Beyond::of(&[(4.0, 2.0), (100.0, 55.0), (10.0, 5.0)]).unwrap();
+        assert!((straight.at(200.0).unwrap() - 110.0).abs() < 1e-9);
+        assert_eq!((straight.at(100.0), straight.at(50.0)), (None, None));
+        assert_eq!((Beyond::of(&[]), Beyond::of(&[(0.0, 1.0)])), (None, None));
+    }
+
+    #[test]
+    fn what_is_more_than_a_fifth_off_says_so() {
+        let near = Beyond::of(&[(10.0, 5.5), (100.0, 50.0)]).unwrap();
+        assert!(near.off < OFF_MAX && !near.in_words("n = 10", "pair").contains("off by"), "{near:?}");
+        // The smallest is odd: the rest, and what is beyond, have nothing of it.
+        let odd = Beyond::of(&[(1.0, 0.1), (10.0, 8.66), (100.0, 86.6)]).unwrap();
+        assert!((odd.at(1_000.0).unwrap() - 866.0).abs() < 1e-9);
+        assert!(
+            odd.in_words("n = 10", "pair").contains("off by up to 766%"),
+            "{}",
+            odd.in_words("n = 10", "pair")
+        );
     }
 }

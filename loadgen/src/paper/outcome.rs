@@ -2,7 +2,7 @@
 
 use super::experiments::{Job, MESSAGE_BYTES, Variant, Work, is_sampled};
 use super::model::goodput_bits_per_s;
-use super::point::{Kind, Point};
+use super::point::{Kind, median};
 use crate::baseline::{Baseline, BaselineResult};
 use crate::net::Link;
 use crate::plan::ProfileName;
@@ -61,8 +61,8 @@ pub struct Figures {
     pub cpu_delivery_s: Vec<f64>,
     /// Bytes out of a server for a message.
     pub bytes_out: Vec<f64>,
-    /// Bytes in and out of a server for a message.
-    pub bytes: Vec<f64>,
+    /// Seconds of the quickest and of the slowest round, where rounds and not repeats show how far values are apart.
+    pub round_range_s: Option<[f64; 2]>,
 }
 
 impl Done {
@@ -143,10 +143,18 @@ impl Done {
         all
     }
 
-    /// A point at its size, of some values.
+    /// The repeat whose rounds are nearest to the median of all.
     #[must_use]
-    pub fn point(&self, link: &Link, of: impl Fn(&Figures) -> Vec<f64>) -> Option<Point> {
-        Point::of_repeats(f64::from(self.size()), &of(&self.figures(link)), self.kind())
+    pub fn median_run(&self) -> Option<&RunResult> {
+        let runs = || {
+            self.outcomes.iter().filter_map(|outcome| match outcome {
+                Outcome::Twincast(result) => Some((result.as_ref(), result.round_seconds.p50?)),
+                _ => None,
+            })
+        };
+        let middle = median(&runs().map(|(_, seconds)| seconds).collect::<Vec<_>>())?;
+        let off = |seconds: f64| (seconds - middle).abs();
+        runs().min_by(|a, b| off(a.1).total_cmp(&off(b.1))).map(|(result, _)| result)
     }
 }
 
@@ -169,9 +177,6 @@ impl Figures {
         self.cpu_s.push(cpu / messages);
         self.cpu_delivery_s.push(cpu / shares.max(1) as f64);
         self.bytes_out.push(out as f64 / two / messages);
-        let up: u64 =
-            result.bytes.iter().filter(|part| part.part == "rounds").map(|part| part.measured.up_all()).sum();
-        self.bytes.push((out + up) as f64 / two / messages);
     }
 
     fn add_rival(&mut self, result: &BaselineResult) {
@@ -179,8 +184,9 @@ impl Figures {
         let messages = f64::from(result.senders) * f64::from(result.rounds);
         let out = result.server_egress_bytes.iter().sum::<u64>() as f64 / servers / messages;
         self.round_s.push(result.whole_round_seconds);
-        // All of a host's users wait for the round's last share: a round is what a message takes.
-        self.latency_s.push(result.whole_round_seconds);
+        let whole = f64::from(result.members) / f64::from(result.senders);
+        self.round_range_s = Some([result.round_seconds_min, result.round_seconds_max].map(|of| of * whole));
+        self.latency_s.extend(result.own_share_seconds_p50.map(|seconds| seconds * whole));
         self.dial_s.push(result.dial_seconds);
         self.messages_per_s.push(result.messages_per_s);
         // The broker's CPU is told in ticks: less than one is no figure.

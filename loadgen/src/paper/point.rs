@@ -1,5 +1,6 @@
 //! What a figure is before it is drawn: named series of points, each of which says how it came about.
 
+use crate::stats::Spread;
 use serde::{Deserialize, Serialize};
 
 /// How a value came about.
@@ -10,9 +11,11 @@ pub enum Kind {
     Measured,
     /// A part was measured (fewer senders than members), and the whole is as many times as much.
     Sampled,
+    /// What would have been sent was counted, and none of it was sent.
+    Counted,
     /// It follows from a stated cost model, a part of which may have been measured.
     Modelled,
-    /// It was not run; a line through measured points says it.
+    /// It was not run; it follows from the largest size that was.
     Extrapolated,
 }
 
@@ -23,6 +26,7 @@ impl Kind {
         match self {
             Kind::Measured => "measured",
             Kind::Sampled => "sampled",
+            Kind::Counted => "counted",
             Kind::Modelled => "modelled",
             Kind::Extrapolated => "extrapolated",
         }
@@ -57,17 +61,9 @@ impl Point {
     /// Of the values of repeats; none of none, or where a value is no number above 0: axes are logarithmic.
     #[must_use]
     pub fn of_repeats(x: f64, values: &[f64], kind: Kind) -> Option<Point> {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = (*sorted.first()?, *sorted.last()?);
-        let middle = sorted.len() / 2;
-        let y = if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            f64::midpoint(sorted[middle - 1], sorted[middle])
-        };
+        let Spread { median: y, min: low, max: high, n: repeats, .. } = Spread::of(values)?;
         let drawable = x > 0.0 && low > 0.0 && high.is_finite();
-        drawable.then_some(Point { x, y, low, high, repeats: sorted.len() as u32, kind })
+        drawable.then_some(Point { x, y, low, high, repeats, kind })
     }
 
     /// A value that was not run.
@@ -81,6 +77,12 @@ impl Point {
     pub fn times(self, factor: f64) -> Point {
         Point { y: self.y * factor, low: self.low * factor, high: self.high * factor, ..self }
     }
+}
+
+/// The middle of some values, of an even number of them the mean of the middle two; the report has no other median.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    Spread::of(values).map(|spread| spread.median)
 }
 
 /// What is drawn in which colour and with which mark; the same in every figure.
@@ -103,6 +105,8 @@ pub enum Look {
     Link,
     /// What a link allows to longer shares.
     LinkPaper,
+    /// What a link allows where something is left out.
+    LinkOther,
 }
 
 /// A named series of points.
@@ -117,6 +121,8 @@ pub struct Series {
     pub points: Vec<Point>,
     /// Why there are no points, or fewer than there should be.
     pub missing: Option<String>,
+    /// What has to be known of its points, in a sentence.
+    pub note: Option<String>,
 }
 
 impl Series {
@@ -124,13 +130,20 @@ impl Series {
     #[must_use]
     pub fn new(name: impl Into<String>, look: Look, mut points: Vec<Point>) -> Series {
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
-        Series { name: name.into(), look, points, missing: None }
+        Series { name: name.into(), look, points, missing: None, note: None }
     }
 
     /// With the reason for what is not there.
     #[must_use]
     pub fn missing(mut self, why: Option<String>) -> Series {
         self.missing = why;
+        self
+    }
+
+    /// With what has to be known of its points.
+    #[must_use]
+    pub fn noted(mut self, note: Option<String>) -> Series {
+        self.note = note;
         self
     }
 

@@ -9,10 +9,14 @@ use crate::baseline::{self, Baseline};
 use crate::cli::plan_of;
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{Progress, RunError, measure, print};
+use crate::coordinator::{self, Progress, RunError, measure, print};
 use crate::environment::Environment;
 use crate::net::{Link, LinkRate};
 use crate::plan::Plan;
+use signal_hook::SigId;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Runs what is asked for and writes the report; true if nothing failed.
@@ -21,24 +25,76 @@ use std::time::Instant;
 /// The folder cannot be written to, or a signal came; what was run until then is in the folder.
 pub(crate) fn run(order: &Order) -> Result<bool, RunError> {
     let store = Store::create(order)?;
+    let report = run_into(&store, order);
+    // A folder without a result would only be in the way.
+    store.remove_if_empty();
+    report
+}
+
+fn run_into(store: &Store, order: &Order) -> Result<bool, RunError> {
+    // Signals are heard before anything is made that would be left behind.
+    let (team, interrupt) = (Team::new()?, Interrupt::watch()?);
     let deployment = deployment(order)?;
     let all = experiments(order, &deployment)?;
+    all.jobs.iter().filter_map(plan_of_job).try_for_each(coordinator::check)?;
     eprintln!(
         "{} runs, about {} in all; everything goes to {}",
         all.jobs.len(),
         minutes(all.estimate_s()),
         store.folder().display()
     );
-    let mut runner = Runner::new(&all, deployment)?;
-    let end = runner.all(&all);
+    let mut runner = Runner::new(&all, team, interrupt, deployment);
+    let end = runner.all(&all, store);
     let seconds = runner.since.elapsed().as_secs_f64();
     let Runner { done, environment, .. } = runner;
-    let paper = paper(order, &store, &all, done, environment, seconds, end.is_err());
-    store.write_all(&paper)?;
-    let page = store.folder().join(super::store::PAGE);
-    let shown = format!("{}\nReport: {}\n", super::html::in_words(&paper), page.display());
-    print(&shown)?;
-    end.map(|()| paper.failures.is_empty())
+    if done.iter().all(|done| done.outcomes.is_empty()) && end.is_err() {
+        return end.map(|()| false);
+    }
+    let paper = paper(order, store, &all, done, environment, seconds, end.as_ref().err());
+    print(&super::html::in_words(&paper))?;
+    let written = store.write_all(&paper);
+    // Why the runs ended says more than why their report could not be written.
+    end?;
+    written?;
+    print(&format!("\nReport: {}\n", store.folder().join(super::store::PAGE).display()))?;
+    Ok(paper.failures.is_empty())
+}
+
+/// Whether a signal came, for what is not led through the team.
+struct Interrupt {
+    came: Arc<AtomicBool>,
+    ids: Vec<SigId>,
+}
+
+impl Interrupt {
+    fn watch() -> Result<Interrupt, RunError> {
+        let start = |source| RunError::Start { name: "the coordinator".into(), source };
+        let came = Arc::new(AtomicBool::new(false));
+        let register = |signal| signal_hook::flag::register(signal, Arc::clone(&came)).map_err(start);
+        let ids = [SIGINT, SIGTERM].into_iter().map(register).collect::<Result<_, _>>()?;
+        Ok(Interrupt { came, ids })
+    }
+
+    /// # Errors
+    /// It came.
+    fn check(&self) -> Result<(), RunError> {
+        if self.came.load(Ordering::Relaxed) { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
+
+fn plan_of_job(job: &Job) -> Option<&Plan> {
+    match &job.work {
+        Work::Twincast { plan, .. } => Some(plan),
+        _ => None,
+    }
 }
 
 fn paper(
@@ -46,14 +102,18 @@ fn paper(
     store: &Store,
     all: &Experiments,
     done: Vec<Done>,
-    environment: Environment,
+    mut environment: Environment,
     seconds: f64,
-    interrupted: bool,
+    ended_by: Option<&RunError>,
 ) -> Paper {
+    // What a server's connections go by is known when one has run.
+    environment.congestion_control =
+        done.iter().find_map(|done| done.median_run()?.environment.congestion_control.clone());
     let failed = |done: &Done| done.failure.as_ref().map(|why| format!("{}: {why}", done.job.title()));
     let mut failures: Vec<String> = done.iter().filter_map(failed).collect();
-    if interrupted {
-        failures.push("a signal ended the runs; what follows is what there was until then".into());
+    if let Some(error) = ended_by {
+        let why = first_line(&error.to_string());
+        failures.push(format!("the runs were ended ({why}); what follows is what there was until then"));
     }
     Paper {
         schema: SCHEMA.into(),
@@ -76,6 +136,7 @@ fn paper(
 /// What runs leave behind.
 struct Runner {
     team: Team,
+    interrupt: Interrupt,
     deployment: Deployment,
     environment: Environment,
     done: Vec<Done>,
@@ -85,15 +146,14 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(all: &Experiments, deployment: Deployment) -> Result<Runner, RunError> {
-        let mtu = deployment.medium.mtu(&all.link);
-        let environment = Environment::of_this_machine(&deployment.words, mtu);
+    fn new(all: &Experiments, team: Team, interrupt: Interrupt, deployment: Deployment) -> Runner {
+        let environment = deployment.environment(&all.link);
         let since = Instant::now();
-        Ok(Runner { team: Team::new()?, deployment, environment, done: Vec::new(), since, expected_s: 0.0 })
+        Runner { team, interrupt, deployment, environment, done: Vec::new(), since, expected_s: 0.0 }
     }
 
-    /// Runs every job; only a signal ends it.
-    fn all(&mut self, all: &Experiments) -> Result<(), RunError> {
+    /// Runs every job, and keeps each as it ends; only a signal ends it, or a folder that takes no more.
+    fn all(&mut self, all: &Experiments, store: &Store) -> Result<(), RunError> {
         let count = all.jobs.len();
         for (index, job) in all.jobs.iter().enumerate() {
             let mut done =
@@ -107,14 +167,15 @@ impl Runner {
             let times = if job.repeats > 1 { format!(", {} times", job.repeats) } else { String::new() };
             eprintln!("[{}/{count}] {}{times} (about {})", index + 1, job.title(), minutes(job.estimate_s));
             let start = Instant::now();
-            let end = self.job(all, &mut done);
+            let end = self.interrupt.check().and_then(|()| self.job(all, &mut done));
             done.seconds = start.elapsed().as_secs_f64();
             self.expected_s += job.estimate_s;
             if let Some(why) = &done.failure {
                 eprintln!("[{}/{count}] failed: {why}", index + 1);
             }
+            let kept = store.keep(&done);
             self.done.push(done);
-            end?;
+            end.and(kept)?;
         }
         Ok(())
     }
@@ -148,6 +209,7 @@ impl Runner {
             }
             let mut progress = Progress::new();
             let outcome = self.one(&job.work, u64::from(repeat), &mut progress);
+            let outcome = outcome.and_then(|outcome| self.interrupt.check().map(|()| outcome));
             progress.finish();
             match outcome {
                 Ok(outcome) => {
@@ -295,7 +357,8 @@ mod tests {
     fn an_experiment_for_which_there_is_no_time_is_left_out_but_never_the_opening_table() {
         let link = Link { rate: LinkRate::Loopback, mtu: 1_500 };
         let all = Experiments::of(Scale::Small, link, &FigureName::ALL).unwrap();
-        let mut runner = Runner::new(&all, Deployment::loopback(5)).unwrap();
+        let (team, interrupt) = (Team::new().unwrap(), Interrupt::watch().unwrap());
+        let mut runner = Runner::new(&all, team, interrupt, Deployment::loopback(5));
         let (first, last) = (all.jobs.first().unwrap(), all.jobs.last().unwrap());
         assert_eq!((runner.no_time(&all, first), runner.no_time(&all, last)), (None, None));
         // Whatever was expected to take next to nothing has taken the whole time.
@@ -303,5 +366,23 @@ mod tests {
         runner.expected_s = 60.0;
         assert_eq!(runner.no_time(&all, first), None);
         assert!(runner.no_time(&all, last).is_some_and(|why| why.contains("10.0 min are over")));
+    }
+
+    #[test]
+    fn a_signal_ends_runs_that_no_child_has_a_part_in() {
+        let link = Link { rate: LinkRate::Loopback, mtu: 1_500 };
+        let mut all = Experiments::of(Scale::Quick, link, &[FigureName::Fig4]).unwrap();
+        all.jobs.retain(|job| matches!(job.work, Work::Mcmix { .. }));
+        let folder = tempfile::tempdir().unwrap();
+        let out = Some(folder.path().join("report"));
+        let order = Order { scale: Scale::Quick, link, out, only: vec![FigureName::Fig4] };
+        let store = Store::create(&order).unwrap();
+        let (team, interrupt) = (Team::new().unwrap(), Interrupt::watch().unwrap());
+        interrupt.came.store(true, Ordering::Relaxed);
+        let mut runner = Runner::new(&all, team, interrupt, Deployment::loopback(2));
+        assert!(matches!(runner.all(&all, &store), Err(RunError::Interrupted)));
+        assert!(runner.done.iter().all(|done| done.outcomes.is_empty()));
+        store.remove_if_empty();
+        assert!(!store.folder().exists(), "nothing was measured, and nothing is left");
     }
 }

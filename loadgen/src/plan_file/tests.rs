@@ -56,6 +56,18 @@ fn the_keys_of_a_run_are_the_flags_of_local() {
 #[test]
 fn what_is_wrong_is_told_with_its_line_and_key() {
     let local = |head: &str| format!("{head}{LOCAL}");
+    // What follows in the tables of the servers.
+    let ports = |one: &str, two: &str| {
+        LOCAL.replacen(
+            "true\n[[servers]]\nlocal = true\n",
+            &format!("true\n{one}[[servers]]\nlocal = true\n{two}"),
+            1,
+        )
+    };
+    let agents = |at: [&str; 2]| {
+        let [one, two] = at.map(|at| format!("[[servers]]\nagent = \"{at}\"\n"));
+        format!("token_file = \"token\"\n{one}{two}[[hosts]]\nlocal = true\naddress = \"10.0.0.9\"\n")
+    };
     let reached = LOCAL.replace("local = true", "local = true\naddress = \"10.0.0.9\"");
     for (text, said) in [
         (local("x = 1\n"), ["my plan.toml:1: unknown field `x`", "`token_file`"]),
@@ -79,10 +91,68 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         (local("name = \"../x\"\n"), ["my plan.toml:1: name: ", "letters"]),
         (local("[run]\nrounds = 1\nrounds = 2\n"), ["my plan.toml:3: duplicate key", ""]),
         ("x".into(), ["my plan.toml:1: ", ""]),
-        ("[run]\n".into(), ["missing field `servers`", ""]),
+        ("[run]\n".into(), ["my plan.toml: there are no [[servers]]", "plan.example.toml"]),
         (
             LOCAL.replace("[[servers]]\nlocal = true\n[[servers]]", "[[servers]]"),
             ["there are 1 [[servers]]", "two"],
+        ),
+        (" \n".into(), ["my plan.toml:1: the file is empty", "plan.example.toml"]),
+        (local("[run]\ngroup = 1_000\nshared = true\n"), ["my plan.toml:3: unknown key `shared`", ""]),
+        (
+            format!("[run]\ngroup = 2\n{LOCAL}[[hosts]]\nlocal = true\n"),
+            ["my plan.toml:2: run.group: [[hosts]] has 3 and group is 2", ""],
+        ),
+        (
+            format!("[sweep]\ngroup = [50, 2]\n{LOCAL}[[hosts]]\nlocal = true\n"),
+            ["my plan.toml:2: sweep.group: [[hosts]] has 3 and group is 2", ""],
+        ),
+        (
+            ports("port = 7100\n", "port = 7100\n"),
+            ["my plan.toml:4: server 2: port = 7100 is the port of server 1 at 127.0.0.1", "any free one"],
+        ),
+        (
+            ports("port = 7100\n", "port = 7200\nlink_port = 7100\n"),
+            ["my plan.toml:4: server 2: link_port = 7100 is the port of server 1", ""],
+        ),
+        (
+            ports("", "port = 7200\nlink_port = 7200\n"),
+            ["my plan.toml:3: server 2: link_port = 7200 is the port of server 2", ""],
+        ),
+        (
+            agents(["127.0.0.1:7400\"\nport = 7400 # \"", "127.0.0.1:7401"]),
+            ["my plan.toml:2: server 1 at 127.0.0.1:7400: port = 7400 is its agent's own", ""],
+        ),
+        (
+            agents(["10.0.0.1:7400", "[fd00::2]:7400"]),
+            [
+                "my plan.toml:4: server 2 at [fd00::2]:7400: it is at fd00::2 and server 1 at 10.0.0.1:7400",
+                "IPv6",
+            ],
+        ),
+        (
+            agents(["10.0.0.1:7400", "localhost:7400"]),
+            [
+                "my plan.toml:4: server 2 at 127.0.0.1:7400: 127.0.0.1 is reached on its own machine",
+                "10.0.0.1",
+            ],
+        ),
+        (agents(["10.0.0.1:0", "x"]), ["my plan.toml:3: server 1: agent = \"10.0.0.1:0\" has port 0", ""]),
+        (agents(["10.0.0.1", "x"]), ["my plan.toml:3: server 1: agent = \"10.0.0.1\" is no address", "7400"]),
+        (
+            agents(["no such:7400", "x"]),
+            ["my plan.toml:3: server 1: agent = \"no such:7400\" is no address", ""],
+        ),
+        (
+            agents(["fd00::2:7400", "x"]),
+            ["my plan.toml:3: server 1: agent = \"fd00::2:7400\" is no address", ""],
+        ),
+        (
+            agents(["nobody.invalid:7400", "x"]),
+            ["my plan.toml:3: server 1: agent = \"nobody.invalid:7400\" is not known", "IP:PORT"],
+        ),
+        (
+            LOCAL.replacen("local = true", "local = true\naddress = \"10.0.0\u{1b}\"", 1),
+            ["my plan.toml:3: server 1: address = ", "\"NAME\""],
         ),
         (format!("{LOCAL}speed = 3\n"), ["my plan.toml:9: unknown field `speed`", "`link_port`"]),
         (format!("{LOCAL}port = 3\n"), ["my plan.toml:7: host 1: port and link_port are a server's", ""]),
@@ -94,7 +164,7 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         (format!("{reached}[[hosts]]\nssh = \"a@b\"\n"), ["my plan.toml:13: host 2: give address", ""]),
         (
             format!("{LOCAL}[[hosts]]\nagent = \"10.0.0.1\"\n"),
-            ["my plan.toml:10: invalid socket address", ""],
+            ["my plan.toml:10: host 2: agent = \"10.0.0.1\" is no address", "\"NAME:PORT\""],
         ),
         (format!("{LOCAL}[[hosts]]\nagent = \"10.0.0.1:1\"\n"), ["token_file is missing", ""]),
         (
@@ -111,5 +181,18 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         let sentence = read(&text).expect_err(&text);
         assert!(said.iter().all(|said| sentence.contains(said)), "{text}\n  {sentence}\n  {said:?}");
         assert!(!sentence.contains('\n'), "{sentence}");
+    }
+}
+
+#[test]
+fn names_are_looked_up_and_agents_are_shared_where_the_plan_says_so() {
+    let far = "[[servers]]\nagent = \"localhost:7401\"\n[[servers]]\nagent = \"127.0.0.1:7402\"\n\
+               [[hosts]]\nlocal = true\naddress = \"localhost\"\n";
+    for (head, expected) in [("", false), ("shared = true\n", true)] {
+        let plan = read(&format!("token_file = \"token\"\n{head}{far}")).unwrap();
+        let Site::Agent(agent) = &plan.deployment.servers[0].site else { panic!("an agent") };
+        assert!(agent.address.port() == 7401 && agent.address.ip().is_loopback());
+        assert_eq!(agent.shared, expected);
+        assert!(plan.deployment.hosts[0].address.is_loopback());
     }
 }

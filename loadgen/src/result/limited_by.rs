@@ -23,14 +23,20 @@ pub(super) struct Load {
     pub(super) cores: u64,
     /// The greatest part of its link that a server used: which one, and how much. None: its rate is not known.
     pub(super) link: Option<(usize, f64)>,
-    /// Part of all cores' time that was not idle, whoever used it.
-    pub(super) machine_busy: f64,
+    /// Part of all cores' time that was not idle, whoever used it. None: the run was on other machines.
+    pub(super) machine_busy: Option<f64>,
     /// Cores that each host used.
     pub(super) hosts: Vec<f64>,
     /// Cores that each server used.
     pub(super) servers: [f64; 2],
-    /// Seconds of the rounds, and connections of each server.
-    pub(super) connection_seconds: f64,
+    /// Seconds of the rounds.
+    pub(super) seconds: f64,
+    /// Of each server.
+    pub(super) connections: f64,
+    /// Whose turns at the servers' links are their own, so that one's connections wait while another's are served.
+    pub(super) groups: u32,
+    /// Rounds per second that were planned; none in lockstep.
+    pub(super) rate: Option<f64>,
     /// Both servers' TCP together.
     pub(super) tcp: ServerReport,
 }
@@ -54,7 +60,10 @@ impl Load {
             machine_busy: play.machine_busy,
             hosts: play.hosts.iter().map(|host| host.cpu_seconds / wall).collect(),
             servers: [one.cpu_seconds / wall, two.cpu_seconds / wall],
-            connection_seconds: 2.0 * connections as f64 * wall,
+            seconds: wall,
+            connections: connections as f64,
+            groups: plan.groups,
+            rate: plan.rate,
             tcp,
         }
     }
@@ -69,7 +78,9 @@ pub(super) fn sentence(load: &Load) -> String {
     let reader = of_busy(load.tcp.tcp_rwnd_limited_us);
     let buffer = of_busy(load.tcp.tcp_sndbuf_limited_us);
     let lossy = load.tcp.tcp_retransmits as f64 * SEGMENT_BYTES / (load.tcp.egress_bytes as f64).max(1.0);
-    let sending = busy_us / 1e6 / load.connection_seconds.max(1e-9);
+    // Of each server's connections, on average over the time.
+    let senders = busy_us / 1e6 / 2.0 / load.seconds.max(1e-9);
+    let sending = (senders * f64::from(load.groups.max(1)) / load.connections.max(1.0)).min(1.0);
     if let Some((server, fraction)) = load.link.filter(|(_, fraction)| *fraction >= FULL) {
         return format!(
             "link bound: server {} sent {fraction:.3} of what TCP can carry on its link",
@@ -79,14 +90,15 @@ pub(super) fn sentence(load: &Load) -> String {
     if host_cores > EXHAUSTED {
         return format!("load generator bound: host {host} used {host_cores:.2} of a core");
     }
-    if load.machine_busy > EXHAUSTED && load.hosts.len() as u64 + 2 > load.cores {
+    let crowded = load.hosts.len() as u64 + 2 > load.cores;
+    if let Some(busy) = load.machine_busy.filter(|busy| *busy > EXHAUSTED && crowded) {
         let (hosts, servers) = (load.hosts.iter().sum::<f64>(), load.servers.iter().sum::<f64>());
-        let elsewhere = (load.machine_busy * load.cores as f64 - hosts - servers).max(0.0);
+        let elsewhere = (busy * load.cores as f64 - hosts - servers).max(0.0);
         return format!(
             "machine bound: its {} cores were {:.0}% busy ({hosts:.2} cores by the hosts, {servers:.2} by the \
              servers, {elsewhere:.2} by others)",
             load.cores,
-            load.machine_busy * 100.0
+            busy * 100.0
         );
     }
     if server_cores > EXHAUSTED {
@@ -108,15 +120,36 @@ pub(super) fn sentence(load: &Load) -> String {
         );
     }
     if sending > MOSTLY {
-        return format!(
-            "link bound: the servers' connections had data to send for {:.0}% of the time and the readers had room",
-            sending * 100.0
-        );
+        let link = load.link.map_or_else(String::new, |(server, fraction)| {
+            format!(", while server {} used {fraction:.3} of what TCP can carry on its link", server + 1)
+        });
+        return format!("sending bound: {} and the readers had room{link}", sending_in_words(load, senders));
     }
-    format!(
-        "not bound: the connections were idle for {:.0}% of the time; try more rounds, a larger group or --ahead 1",
-        (1.0 - sending).max(0.0) * 100.0
-    )
+    match load.rate {
+        Some(rate) => format!(
+            "not bound: the rounds were planned at {rate} a second, and {}; try a higher --rate",
+            sending_in_words(load, senders)
+        ),
+        None => format!(
+            "not bound: {}; try more rounds, a larger group or --ahead 1",
+            sending_in_words(load, senders)
+        ),
+    }
+}
+
+/// How much of the servers' connections was in use: of one group's the part of the time, of several groups', which take
+/// turns, how many on average.
+fn sending_in_words(load: &Load, senders: f64) -> String {
+    if load.groups > 1 {
+        let all = load.connections;
+        return format!("{senders:.1} of a server's {all} connections had data to send on average");
+    }
+    let part = (senders / load.connections.max(1.0)).min(1.0);
+    if part > MOSTLY {
+        format!("the servers' connections had data to send for {:.0}% of the time", part * 100.0)
+    } else {
+        format!("the connections were idle for {:.0}% of the time", (1.0 - part) * 100.0)
+    }
 }
 
 /// Which used the most, and how much.
@@ -128,15 +161,18 @@ fn busiest(cores: &[f64]) -> (usize, f64) {
 mod tests {
     use super::*;
 
-    /// Two servers and two hosts on eight cores, ten connections for one second, nothing special.
+    /// Two servers of five connections and two hosts on eight cores for one second, nothing special.
     fn load() -> Load {
         Load {
             cores: 8,
             link: None,
-            machine_busy: 0.3,
+            machine_busy: Some(0.3),
             hosts: vec![0.4, 0.3],
             servers: [0.5, 0.5],
-            connection_seconds: 10.0,
+            seconds: 1.0,
+            connections: 5.0,
+            groups: 1,
+            rate: None,
             tcp: ServerReport {
                 egress_bytes: 1_000_000_000,
                 tcp_busy_us: 1_000_000,
@@ -158,20 +194,33 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_holds_speaks() {
-        let table: [(&str, Load); 12] = [
+        let twenty = Load { connections: 100.0, groups: 20, ..load() };
+        let table: [(&str, Load); 17] = [
             ("not bound: the connections were idle for 90%", load()),
             (
                 "link bound: server 2 sent 0.981 of what TCP can carry",
-                Load { link: Some((1, 0.981)), hosts: vec![0.99], machine_busy: 1.0, cores: 2, ..load() },
+                Load {
+                    link: Some((1, 0.981)),
+                    hosts: vec![0.99],
+                    machine_busy: Some(1.0),
+                    cores: 2,
+                    ..load()
+                },
             ),
             ("not bound", Load { link: Some((0, 0.94)), ..load() }),
             ("load generator bound: host 1 used 0.95", Load { hosts: vec![0.4, 0.95], ..load() }),
             (
                 "load generator bound: host 0",
-                Load { hosts: vec![0.95], servers: [0.99, 0.5], machine_busy: 1.0, cores: 2, ..load() },
+                Load { hosts: vec![0.95], servers: [0.99, 0.5], machine_busy: Some(1.0), cores: 2, ..load() },
             ),
-            ("machine bound: its 2 cores were 97% busy", Load { cores: 2, machine_busy: 0.97, ..load() }),
-            ("server bound: server 2 used 0.93", Load { servers: [0.5, 0.93], machine_busy: 0.97, ..load() }),
+            (
+                "machine bound: its 2 cores were 97% busy",
+                Load { cores: 2, machine_busy: Some(0.97), ..load() },
+            ),
+            (
+                "server bound: server 2 used 0.93",
+                Load { servers: [0.5, 0.93], machine_busy: Some(0.97), ..load() },
+            ),
             (
                 "link bound: it lost data, 7000 segments",
                 Load { tcp: tcp(9_000_000, 9_000_000, 0, 7_000), ..load() },
@@ -185,9 +234,28 @@ mod tests {
                 Load { tcp: tcp(9_000_000, 0, 5_400_000, 0), ..load() },
             ),
             (
-                "link bound: the servers' connections had data to send for 90%",
+                "sending bound: the servers' connections had data to send for 90% of the time and the readers had room",
                 Load { tcp: tcp(9_000_000, 1_000_000, 0, 3), ..load() },
             ),
+            (
+                "sending bound: the servers' connections had data to send for 90% of the time and the readers had room, \
+                 while server 2 used 0.870 of what TCP can carry",
+                Load { link: Some((1, 0.87)), tcp: tcp(9_000_000, 1_000_000, 0, 3), ..load() },
+            ),
+            (
+                "sending bound: 9.0 of a server's 100 connections had data to send on average and",
+                Load { tcp: tcp(18_000_000, 0, 0, 0), ..twenty.clone() },
+            ),
+            (
+                "not bound: 1.0 of a server's 100 connections had data to send on average; try more rounds",
+                Load { tcp: tcp(2_000_000, 0, 0, 0), ..twenty },
+            ),
+            (
+                "not bound: the rounds were planned at 2.5 a second, and the connections were idle for 90% of the \
+                 time; try a higher --rate",
+                Load { rate: Some(2.5), ..load() },
+            ),
+            ("not bound", Load { machine_busy: None, cores: 2, ..load() }),
             (
                 "not bound: the connections were idle for 100%",
                 Load { tcp: ServerReport::default(), ..load() },

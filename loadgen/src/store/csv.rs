@@ -49,7 +49,8 @@ pub(super) fn seconds(run: u32, group: u32, series: &Series) -> String {
             text,
             "{run},{group},{},{at_s:.6},{seconds:.6},,,,{:.0},{:.0},{:.4}",
             field(name),
-            grown(report.egress_bytes, then.egress_bytes) * 8.0,
+            // What the socket took may wait there for a second that is not counted yet.
+            grown(report.tcp_bytes_acked, then.tcp_bytes_acked) * 8.0,
             grown(report.egress_shares, then.egress_shares),
             rate((report.cpu_seconds - then.cpu_seconds).max(0.0)),
         )
@@ -96,7 +97,7 @@ mod tests {
         };
         let report = |at_s, bytes, shares, cpu_seconds| ServerReport {
             at_s,
-            egress_bytes: bytes,
+            tcp_bytes_acked: bytes,
             egress_shares: shares,
             cpu_seconds,
             ..ServerReport::default()

@@ -72,3 +72,47 @@ fn ctrl_c_on_either_side_leaves_nothing() {
     wait_for("the end of the agent", || (!lives(agent.process.id())).then_some(()));
     assert!(agents.servers.iter().all(|agent| children(agent.process.id()).is_empty()));
 }
+
+#[test]
+fn the_end_of_the_terminal_is_an_end_like_ctrl_c() {
+    // A process started under `nohup`, or in the background of a script, is to live on.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(mask.trim(), 16).unwrap();
+    let folder = Folder::new();
+    let agents = Agents::start(&folder);
+    for end in [Signal::HUP, Signal::QUIT] {
+        if ignored >> (end.as_raw() - 1) & 1 == 1 {
+            eprintln!("SKIPPED: {end:?} is ignored here");
+            continue;
+        }
+        let (run, all) = endless(&agents, &folder);
+        signal(run.id(), end);
+        ended(run, &all, 130);
+    }
+}
+
+#[test]
+fn a_stopped_child_is_named_with_its_agent() {
+    let folder = Folder::new();
+    let agents = Agents::start(&folder);
+    for (agent, name) in [(&agents.hosts[2], "host 2"), (&agents.servers[1], "server 2")] {
+        let (run, all) = endless(&agents, &folder);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        signal(agent.children(1)[0], Signal::STOP);
+        let (_, stderr) = ended(run, &all, 1);
+        let said = format!("{name} at {} has said nothing at all for 1", agent.address);
+        assert!(stderr.contains(&said), "{stderr}");
+    }
+}
+
+#[test]
+fn ctrl_c_is_heard_while_an_agent_takes_its_time() {
+    let folder = Folder::new();
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = [format!("agent = \"{}\"", mute.local_addr().unwrap()), "local = true".into()];
+    let run = folder.run("token_file = \"token\"", &place, &place[1..]).spawn().unwrap();
+    let _connection = mute.accept().unwrap();
+    signal(run.id(), Signal::INT);
+    ended(run, &[], 130);
+}

@@ -38,6 +38,13 @@ fn a_plan_can_be_read_without_connecting_to_anybody() {
     assert!(output.status.success(), "{}", told(&output));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("server 2 at 192.0.2.7:7400"), "{said}");
+
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut check = folder.run("token_file = \"token\"", &far, &far);
+    let output = check.arg("--check").stdout(full).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("could not be written") && !stderr.contains("panicked"), "{stderr}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn number(of: &Value, key: &str) -> u64 {
 
 #[test]
 fn every_baseline_delivers_everything_beside_twincast() {
-    let (figures, table) = good_run("--group 20 --hosts 3 --rounds 2");
+    let (figures, table) = good_run("--group 20 --hosts 3 --rounds 2 --repeats 1");
     assert_eq!(figures["schema"], "twincast-baselines/1");
     let baselines = figures["baselines"].as_array().unwrap();
     let names: Vec<&str> = baselines.iter().map(|one| one["name"].as_str().unwrap()).collect();
@@ -48,7 +48,10 @@ fn every_baseline_delivers_everything_beside_twincast() {
     }
     assert_eq!(names, wanted);
     for one in baselines {
-        assert_eq!(number(one, "deliveries"), 2 * 20 * 20 * number(one, "servers"), "{one}");
+        let rounds = number(one, "rounds");
+        // The broker plays for about a second's CPU time, for the ticks in which that is told.
+        assert_eq!(rounds, if one["baseline"] == "broker" { 1_000 } else { 2 }, "{one}");
+        assert_eq!(number(one, "deliveries"), rounds * 20 * 20 * number(one, "servers"), "{one}");
         assert_eq!(one["sampled"], false, "{one}");
         assert!(one["server_cpu_us_per_delivery"].as_f64().unwrap() >= 0.0, "{one}");
     }
@@ -56,21 +59,30 @@ fn every_baseline_delivers_everything_beside_twincast() {
         assert_eq!(one["nagle"], nagle, "{one}");
     }
     for faithful in &baselines[..2] {
+        let [own, round] = ["own_share_seconds_p50", "round_seconds_max"].map(|key| faithful[key].as_f64());
+        assert!(own > Some(0.0) && own <= round, "{faithful}");
         // Two rounds of shares of 336 bytes behind headers of 8.
         assert_eq!(faithful["server_egress_bytes"], serde_json::json!([275_200, 275_200]));
         assert!(number(faithful, "server_writes") >= number(faithful, "deliveries") - 2, "{faithful}");
     }
     assert_eq!(number(&baselines[2], "trials"), 20 * 20);
     let rows = figures["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), baselines.len() + 1);
-    assert_eq!(rows[0]["name"], "Twincast, compact");
+    let names: Vec<&str> = rows.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let own = ["Twincast, compact", "plain send"].into_iter().chain(wanted);
+    assert_eq!(names, own.chain(["MCMix conversation", "MCMix dialling"]).collect::<Vec<_>>());
+    for row in &rows[..2] {
+        assert!(row["server_cpu_us_per_message"]["median"].as_f64() > Some(0.0), "{row}");
+    }
     assert!(table.contains("Twincast is better by"), "{table}");
 }
 
 #[test]
 fn a_sample_is_marked() {
-    let (figures, table) =
-        good_run("--group 40 --hosts 2 --rounds 1 --senders 4 --only nagle-off --share-bytes 771");
+    let (figures, table) = good_run(
+        "--group 40 --hosts 2 --rounds 1 --senders 4 --only nagle-off --share-bytes 771 --repeats 2",
+    );
+    assert_eq!(figures["baselines"].as_array().unwrap().len(), 2, "one of each repeat");
+    assert_eq!(figures["rows"][1]["messages_ratio"]["n"], 2);
     let one = &figures["baselines"][0];
     assert_eq!(one["sampled"], true);
     assert_eq!(number(one, "deliveries"), 2 * 4 * 40);
@@ -93,6 +105,15 @@ fn what_cannot_be_is_wrong_usage_at_once() {
         assert_eq!(output.status.code(), Some(2), "{arguments}: {}", told(&output));
         assert!(told(&output).contains(says), "{arguments}: {}", told(&output));
     }
+}
+
+#[test]
+fn limits_that_are_too_low_are_told_before_anything_is_started() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Hn 40 && exec \"$0\" baselines --link loopback --group 20"]);
+    let output = command.arg(env!("CARGO_BIN_EXE_twincast-loadgen")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("ulimit -Hn"), "{}", told(&output));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! However a run ends, nothing of it is left.
 
 use super::support::{
-    can_make_links, children, endless_run, lives, local, namespaces, signal, told, wait_for,
+    can_make_links, children, endless_run, endless_run_of, lives, local, namespaces, signal, told, wait_for,
 };
 use rustix::process::Signal;
 
@@ -39,6 +39,27 @@ fn what_a_killed_run_left_goes_with_the_next_start_and_what_lives_stays() {
     signal(living.id(), Signal::TERM);
     let output = living.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+}
+
+#[test]
+fn a_living_run_keeps_its_links_whatever_its_binary_is_called() {
+    if !can_make_links() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let another_name = folder.path().join("load");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_twincast-loadgen"), &another_name).unwrap();
+    let (living, _) = endless_run_of(&another_name);
+    let pid = living.id();
+    let called = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(called, "load\n");
+    let next = local("--group 10 --hosts 1 --rounds 1 --no-roof").output().unwrap();
+    assert!(next.status.success(), "{}", told(&next));
+    assert_eq!(namespaces(pid).len(), 5, "the next start takes nothing from it");
+    signal(pid, Signal::TERM);
+    let output = living.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert_eq!(namespaces(pid), Vec::<String>::new());
 }
 
 #[test]

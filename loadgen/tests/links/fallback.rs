@@ -29,7 +29,9 @@ fn without_the_right_to_make_links_a_run_goes_over_loopback_and_says_so() {
         let Some(output) = without_rights(&arguments) else { return };
         assert!(output.status.success(), "{}", told(&output));
         let printed = String::from_utf8_lossy(&output.stdout);
-        let why = "links were not shaped: network namespaces take CAP_NET_ADMIN";
+        let why = "links were not shaped: network namespaces take CAP_NET_ADMIN and CAP_SYS_ADMIN";
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(why) && said.contains("run as root; going on over loopback\n"), "{said}");
         assert!(printed.contains(why) && printed.contains("processes on loopback"), "{printed}");
         let result: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
         assert!(result["environment"]["hosts"].as_str().unwrap().contains(why), "{result}");

@@ -1,6 +1,6 @@
 //! Runs to a good end.
 
-use super::support::{can_make_links, good_run, local, namespaces, number, told};
+use super::support::{can_make_links, good_run, loadgen, local, namespaces, number, told};
 
 #[test]
 fn a_slow_link_bounds_the_rate_and_its_figures_add_up() {
@@ -72,7 +72,32 @@ fn links_without_a_limit_have_no_fraction() {
     let (printed, result) = good_run("--group 20 --hosts 2 --rounds 2 --no-roof --link off");
     assert_eq!(result["link"]["medium"], "namespaces");
     assert!(result["link"]["servers"][0]["goodput_fraction"].is_null());
-    assert!(printed.contains("links without a limit; no delay is emulated"), "{printed}");
+    let tcp = result["environment"]["congestion_control"].as_str().unwrap();
+    let line = format!("links without a limit, TCP {tcp}; no delay is emulated");
+    assert!(printed.contains(&line), "{printed}");
+    let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap();
+    if known.split_whitespace().any(|name| name == "cubic") {
+        assert_eq!(tcp, "cubic", "whatever the machine's default is");
+    }
+}
+
+#[test]
+fn a_plan_whose_places_are_all_here_has_the_links_that_it_asks_for() {
+    if !can_make_links() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, json) = (folder.path().join("plan.toml"), folder.path().join("result.json"));
+    let here = |table: &str| format!("[[{table}]]\nlocal = true\n").repeat(2);
+    let run = "[run]\ngroup = 20\nrounds = 2\nlink = \"1gbit\"\n";
+    std::fs::write(&plan, format!("{run}{}{}", here("servers"), here("hosts"))).unwrap();
+    let arguments = format!("run --plan {} --no-roof --json {}", plan.display(), json.display());
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_twincast-loadgen"));
+    let output = loadgen(binary, &arguments).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!(result["link"]["medium"], "namespaces");
+    assert_eq!(number(&result, "/link/rate_bits_per_s"), 1e9);
 }
 
 #[test]

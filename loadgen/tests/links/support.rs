@@ -1,15 +1,21 @@
 //! Runs of the real binary, and the namespaces that they make.
 
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// `twincast-loadgen local` with arguments, its streams caught.
 pub(super) fn local(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_twincast-loadgen"));
+    loadgen(Path::new(env!("CARGO_BIN_EXE_twincast-loadgen")), &format!("local {arguments}"))
+}
+
+/// The binary at this path with a subcommand and its arguments, no results kept, its streams caught.
+pub(super) fn loadgen(binary: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(binary);
     command
-        .args(["local", "--results", "off"])
         .args(arguments.split_whitespace())
+        .args(["--results", "off"])
         .stdin(Stdio::null())
         .env_remove("RUST_LOG");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -72,7 +78,13 @@ pub(super) fn lives(pid: u32) -> bool {
 
 /// A run without an end of its own, once its hosts are there; its children.
 pub(super) fn endless_run() -> (Child, Vec<u32>) {
-    let run = local("--group 20 --hosts 2 --rounds 1000000 --no-roof --link 1gbit").spawn().unwrap();
+    endless_run_of(Path::new(env!("CARGO_BIN_EXE_twincast-loadgen")))
+}
+
+/// [`endless_run`] of the binary at this path.
+pub(super) fn endless_run_of(binary: &Path) -> (Child, Vec<u32>) {
+    let arguments = "local --group 20 --hosts 2 --rounds 1000000 --no-roof --link 1gbit";
+    let run = loadgen(binary, arguments).spawn().unwrap();
     // Two servers and two hosts; before them, for moments, `ip` and `tc`.
     let there = || {
         let children = children(run.id());

@@ -1,11 +1,11 @@
 //! However an experiment ends, its folder keeps what there was, and says why.
 
 use super::common::{child_in_role, children, lives, loadgen, signal, told, wait_for};
-use super::folder::{only_folder, text};
+use super::folder::{json, only_folder, text};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A run that goes on until something ends it.
 fn endless(results: &Path) -> Child {
@@ -156,4 +156,45 @@ fn a_disk_that_fills_up_in_mid_run_is_told_in_one_sentence_after_the_report() {
     assert!(stderr.contains("run-1.json: No space left on device"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "one sentence: {stderr}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("Every check passed."), "{}", told(&output));
+}
+
+/// A small run, all of which is kept.
+fn small(directory: &Path) -> Command {
+    let (results, file) = (directory.join("results"), directory.join("result.json"));
+    let arguments = "local --group 20 --hosts 2 --rounds 2 --no-roof";
+    loadgen(&format!("{arguments} --results {} --json {}", results.display(), file.display()))
+}
+
+#[test]
+fn nobody_who_reads_the_report_costs_no_file() {
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    for (stdout, said) in [(full(), "No space left on device"), (closed(), "Broken pipe")] {
+        let directory = tempfile::tempdir().unwrap();
+        let output = small(directory.path()).stdout(stdout).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(said) && stderr.lines().count() == 1, "one sentence: {stderr}");
+        let folder = only_folder(&directory.path().join("results"));
+        assert!(text(&folder, "report.txt").contains("Every check passed."));
+        assert_eq!(text(&folder, "table.csv").lines().count(), 2);
+        assert_eq!(json(&folder, "summary.json")["cells"][0]["group"], 20);
+        assert_eq!(json(directory.path(), "result.json"), json(&folder, "run-1.json"));
+        assert!(text(&folder, "failure.txt").contains(said));
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_in_mid_run_is_said_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = "local --group 20 --hosts 2 --rounds 20 --warmup 0 --rate 10 --no-roof";
+    let run = loadgen(&format!("{arguments} --results {}", directory.path().display())).spawn().unwrap();
+    child_in_role(&run, "role-host");
+    std::fs::remove_dir_all(only_folder(directory.path())).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the folder was removed") && !stderr.contains("is kept"), "{stderr}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Every check passed."), "{}", told(&output));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }

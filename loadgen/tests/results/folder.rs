@@ -122,12 +122,20 @@ fn the_search_tells_every_trial_and_its_bounds() {
         experiment("local --group 20 --hosts 2 --rounds 5 --no-roof --find-rate", directory.path());
     let found = &json(&folder, "summary.json")["cells"][0]["highest_rate"];
     let trials = found["trials"].as_array().unwrap();
-    assert!((2..=8).contains(&trials.len()), "{found}");
+    assert!((1..=10).contains(&trials.len()), "{found}");
     assert_eq!(printed.matches(" rounds planned in ").count(), trials.len(), "{printed}");
     assert!(printed.contains("Highest rate: "), "{printed}");
-    if let (Some(passes), Some(fails)) = (found["rounds_per_s"].as_f64(), found["fails_at"].as_f64()) {
-        assert!(passes < fails, "{found}");
+    let (passes, fails) = (found["rounds_per_s"].as_f64(), found["fails_at"].as_f64());
+    assert!(passes.is_some() || fails.is_some(), "{found}");
+    for trial in trials {
+        let rate = trial["rounds_per_s"].as_f64().unwrap();
+        assert!(trial["rounds"].as_u64().unwrap() >= 20, "{trial}");
+        if trial["passed"] == false {
+            assert!(passes.is_none_or(|passes| passes < rate) && fails.unwrap() <= rate, "{found}");
+        }
     }
+    let confirmed = |trial: &Value| trial["confirms"] == true && trial["passed"] == true;
+    assert_eq!(passes.is_some(), confirmed(trials.last().unwrap()), "{found}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{HEADER_BYTES, WELCOME, bits};
 use crate::relay::{Inbox, Link, word};
 use crate::{BaselineError, Play, Setup};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Servers of the paper.
@@ -13,12 +14,17 @@ const MARK_BYTES: usize = 12;
 /// What fills the rest of a share.
 const FILLER: u8 = 0x5a;
 
+/// When shares came, their senders ascending; from a reading thread to the one that plays.
+type Own = Arc<Mutex<Vec<Instant>>>;
+
 /// A client host whose users are attached and have dialled.
 #[derive(Debug)]
 pub struct Host {
     setup: Setup,
     host: u32,
     links: [Link; SERVERS],
+    /// From each server, when the host's senders' own shares of the round that ended last came.
+    own: [Own; SERVERS],
     round: u32,
     dial_seconds: f64,
 }
@@ -37,15 +43,16 @@ impl Host {
             })
         };
         let mut links = [open(0)?, open(1)?];
-        for (server, link) in links.iter_mut().enumerate() {
+        let own = [Own::default(), Own::default()];
+        for (server, (link, own)) in links.iter_mut().zip(&own).enumerate() {
             let mut welcome = WELCOME;
             link.welcome(&mut welcome)?;
             if welcome != WELCOME {
                 return Err(BaselineError::Protocol("a server's welcome is not one".into()));
             }
-            link.read_rounds(Shares::new(&setup, host, server))?;
+            link.read_rounds(Shares::new(&setup, host, server, Arc::clone(own)))?;
         }
-        Ok(Host { setup, host, links, round: 0, dial_seconds: start.elapsed().as_secs_f64() })
+        Ok(Host { setup, host, links, own, round: 0, dial_seconds: start.elapsed().as_secs_f64() })
     }
 
     /// Seconds from the first connection until all users of all hosts had dialled at both servers.
@@ -74,10 +81,19 @@ impl Host {
             self.round = self.round.wrapping_add(1);
             play.round_seconds.push((end - start).as_secs_f64());
             play.deliveries += each * SERVERS as u64;
+            play.own_share_us.extend(self.own_share_us(start));
             progress(played);
         }
         play.bytes_in = self.bytes_in().iter().zip(before).map(|(after, before)| after - before).collect();
         Ok(play)
+    }
+
+    /// Of the round that has ended, which began then.
+    fn own_share_us(&self, start: Instant) -> Vec<u64> {
+        let [first, second] =
+            self.own.each_ref().map(|own| own.lock().unwrap_or_else(PoisonError::into_inner));
+        let both = first.iter().zip(&*second).map(|(first, second)| *first.max(second));
+        both.map(|came| came.saturating_duration_since(start).as_micros() as u64).collect()
     }
 
     fn bytes_in(&self) -> Vec<u64> {
@@ -118,10 +134,13 @@ struct Shares {
     round: u32,
     sender: u32,
     user: usize,
+    /// When own shares of the round that is coming in came, to become `own` at its end.
+    fresh: Vec<Instant>,
+    own: Own,
 }
 
 impl Shares {
-    fn new(setup: &Setup, host: u32, server: usize) -> Shares {
+    fn new(setup: &Setup, host: u32, server: usize, own: Own) -> Shares {
         Shares {
             share_bytes: setup.share_bytes as usize,
             senders: setup.senders,
@@ -131,6 +150,8 @@ impl Shares {
             round: 0,
             sender: 0,
             user: 0,
+            fresh: Vec::new(),
+            own,
         }
     }
 
@@ -163,6 +184,9 @@ impl Inbox for Shares {
         if !right {
             return Err(self.misdelivered(frame));
         }
+        if user == self.sender {
+            self.fresh.push(Instant::now());
+        }
         self.user += 1;
         if self.user == self.users.len() {
             (self.user, self.sender) = (0, self.sender + 1);
@@ -172,6 +196,7 @@ impl Inbox for Shares {
 
     fn end_round(&mut self) {
         (self.sender, self.round) = (0, self.round.wrapping_add(1));
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.fresh);
     }
 }
 
@@ -190,8 +215,8 @@ mod tests {
             frame.extend([FILLER; 4]);
             frame
         };
-        assert!(Shares::new(&setup, 1, 1).take(&frame(1, half)).is_ok());
-        assert!(Shares::new(&setup, 1, 1).take(&frame(1, 1 - half)).is_err());
-        assert!(Shares::new(&setup, 1, 1).take(&frame(3, half)).is_err());
+        assert!(Shares::new(&setup, 1, 1, Own::default()).take(&frame(1, half)).is_ok());
+        assert!(Shares::new(&setup, 1, 1, Own::default()).take(&frame(1, 1 - half)).is_err());
+        assert!(Shares::new(&setup, 1, 1, Own::default()).take(&frame(3, half)).is_err());
     }
 }

@@ -48,11 +48,16 @@ impl Stranger {
 
     /// Proves itself, with this token.
     fn answer(&mut self, token: &[u8], build: Build, role: Role) {
+        self.answer_of(token, build, role, (1, false));
+    }
+
+    /// The same, as of a run, which shares or does not.
+    fn answer_of(&mut self, token: &[u8], build: Build, role: Role, (run, shared): (u64, bool)) {
         let theirs: Challenge =
             serde_json::from_value(self.1["agent"]["hello"]["challenge"].clone()).unwrap();
         let challenge = Challenge::draw(&mut rand::rng());
         let proof = Some(prove(&Token::of(token), Speaker::Coordinator, theirs, challenge, role));
-        let answer = CoordinatorSays::Answer(Answer { build, role, challenge, proof });
+        let answer = CoordinatorSays::Answer(Answer { build, role, challenge, proof, run, shared });
         let mut line = serde_json::to_vec(&answer).unwrap();
         line.push(b'\n');
         self.say(&line);
@@ -136,7 +141,7 @@ fn a_proof_heard_once_is_worth_nothing_later() {
     let theirs: Challenge = serde_json::from_value(first.1["agent"]["hello"]["challenge"].clone()).unwrap();
     let challenge = Challenge::draw(&mut rand::rng());
     let proof = Some(prove(&Token::of(TOKEN), Speaker::Coordinator, theirs, challenge, Role::Host));
-    let answer = Answer { build: Build::here(), role: Role::Host, challenge, proof };
+    let answer = Answer { build: Build::here(), role: Role::Host, challenge, proof, run: 1, shared: false };
     let mut line = serde_json::to_vec(&CoordinatorSays::Answer(answer)).unwrap();
     line.push(b'\n');
     first.say(&line);
@@ -153,4 +158,29 @@ fn a_crowd_at_the_door_is_turned_away() {
     let one_more = Stranger::at(address);
     assert!(one_more.1["agent"]["refused"].as_str().unwrap().contains("too many"), "{}", one_more.1);
     drop(crowd);
+}
+
+#[test]
+fn two_runs_are_at_an_agent_only_if_both_share_it() {
+    let (_, address) = agent(AgentRole::Host);
+    let come = |of| {
+        let mut stranger = Stranger::at(address);
+        stranger.answer_of(TOKEN, Build::here(), Role::Host, of);
+        stranger
+    };
+    let welcome = |of| {
+        let mut stranger = come(of);
+        assert!(stranger.hear()["agent"]["welcome"].is_string(), "{of:?}");
+        stranger
+    };
+    let (first, second) = (welcome((1, false)), welcome((1, false)));
+    for of in [(2, false), (2, true)] {
+        let sentence = come(of).refused();
+        assert!(sentence.contains("serves another run") && sentence.contains("shared = true"), "{sentence}");
+    }
+    // The next comes while the last is going.
+    drop((first, second));
+    let shared = [welcome((3, true)), welcome((4, true))];
+    assert!(come((5, false)).refused().contains("serves another run"));
+    drop(shared);
 }

@@ -12,6 +12,7 @@ fn measured(kind: Baseline, setup: Setup) -> Measured {
             round_seconds: vec![seconds; setup.rounds as usize],
             deliveries: each,
             bytes_in: vec![1_000; servers],
+            own_share_us: if servers == 2 { vec![(seconds * 5e5) as u64; 3] } else { Vec::new() },
         },
         cpu_seconds: 0.25,
     };
@@ -36,6 +37,11 @@ fn measured(kind: Baseline, setup: Setup) -> Measured {
     }
 }
 
+/// What came of a kind.
+pub(in crate::baseline) fn sample(kind: Baseline) -> BaselineResult {
+    measured(kind, SETUP).result().unwrap()
+}
+
 #[test]
 fn rates_are_of_one_server_and_cpu_of_all() {
     let result = measured(Baseline::Faithful { nagle: true }, SETUP).result().unwrap();
@@ -47,6 +53,16 @@ fn rates_are_of_one_server_and_cpu_of_all() {
     assert_eq!((result.round_seconds_p50, result.whole_round_seconds), (0.2, 0.2));
     assert_eq!((result.nagle, result.sampled, result.dial_seconds), (Some(true), false, 0.75));
     assert_eq!((result.server_writes, result.server_egress_bytes), (Some(1_600), vec![2_000; 2]));
+}
+
+#[test]
+fn own_shares_are_those_of_all_senders_and_rounds() {
+    let mut faithful = measured(Baseline::Faithful { nagle: false }, SETUP);
+    // Hosts of unlike numbers of senders: a median of the hosts' medians would be 0.0225 s.
+    faithful.plays[0].play.own_share_us = vec![10_000; 6];
+    faithful.plays[1].play.own_share_us = vec![20_000, 50_000];
+    assert_eq!(faithful.result().unwrap().own_share_seconds_p50, Some(0.01));
+    assert_eq!(measured(Baseline::Pki, SETUP).result().unwrap().own_share_seconds_p50, None);
 }
 
 #[test]

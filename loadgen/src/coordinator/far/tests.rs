@@ -18,7 +18,7 @@ fn fake(lines: Vec<String>) -> AgentSite {
             let _ = io::BufRead::read_line(&mut heard, &mut String::new());
         }
     });
-    AgentSite { address, token: Arc::new(Token::of(TOKEN)) }
+    AgentSite { address, shared: false, token: Arc::new(Token::of(TOKEN)) }
 }
 
 fn hello(build: Build, token: bool) -> String {
@@ -29,7 +29,7 @@ fn hello(build: Build, token: bool) -> String {
 }
 
 fn refusal(lines: Vec<String>) -> String {
-    at_agent(&fake(lines), Role::Host).err().expect("that is no agent of ours")
+    at_agent(&fake(lines), Role::Host, 1).err().expect("that is no agent of ours")
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn whatever_else_listens_there_is_no_agent() {
     let long = refusal(vec!["x".repeat(100_000)]);
     assert!(long.contains("too long a line"), "{long}");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let site = AgentSite { address: closed, token: Arc::new(Token::of(TOKEN)) };
-    let sentence = at_agent(&site, Role::Server).err().unwrap();
+    let site = AgentSite { address: closed, shared: false, token: Arc::new(Token::of(TOKEN)) };
+    let sentence = at_agent(&site, Role::Server, 1).err().unwrap();
     assert!(sentence.contains("could not be reached") && sentence.contains("--role server"), "{sentence}");
 }
 
@@ -82,4 +82,30 @@ fn the_agents_last_word_is_told_from_its_childs_lines() {
     for other in [r#"{"progress":{"rounds":1}}"#, r#"{"agent":"started"}"#, r#"{"agent":"#, ""] {
         assert!(ended(other).is_none(), "{other}");
     }
+}
+
+#[test]
+fn an_agent_that_answers_slowly_has_one_time_for_all_its_answers() {
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let input = File::from(OwnedFd::from(near.try_clone().unwrap()));
+    let mut ends = Ends { lines: Lines::new(input), output: File::from(OwnedFd::from(near)) };
+    std::thread::spawn(move || {
+        let mut heard = io::BufReader::new(far.try_clone().unwrap());
+        let mut hear = || {
+            let mut line = String::new();
+            let _ = io::BufRead::read_line(&mut heard, &mut line);
+            line
+        };
+        let mut say = |line: &str| far.write_all(format!("{line}\n").as_bytes());
+        let _ = say(&hello(Build::here(), false));
+        hear();
+        let _ = say(r#"{"agent":{"welcome":null}}"#);
+        while hear().starts_with("\"ping") {
+            std::thread::sleep(HANDSHAKE_TIMEOUT / 3);
+            let _ = say(r#"{"agent":{"pong":{"now_ns":7}}}"#);
+        }
+        let _ = say(r#"{"agent":"started"}"#);
+    });
+    let wants = Wants { role: Role::Host, run: 1, shared: false };
+    assert_eq!(begin(&mut ends, None, wants).unwrap_err(), "said nothing in time");
 }

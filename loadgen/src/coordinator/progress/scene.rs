@@ -2,7 +2,7 @@
 
 use crate::control::{HostSecond, ServerReport};
 use crate::plan::Plan;
-use crate::units::bits_per_s;
+use crate::units::{bits_per_s, thousands};
 use std::time::Duration;
 
 /// Columns of the bar.
@@ -28,6 +28,8 @@ pub(super) struct Scene {
 /// What the plan says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
+    /// Members of a group; 0 as long as nobody has said.
+    group: u32,
     /// The time between the planned instants of two rounds; none in lockstep.
     interval: Option<Duration>,
     /// Payload bits per second that a link carries; none where it is not limited.
@@ -64,7 +66,7 @@ impl Facts {
             crate::net::LinkRate::Off => "link without a limit",
             _ => "loopback: no link",
         };
-        Facts { interval: plan.interval(), goodput_bits_per_s, instead }
+        Facts { group: plan.group, interval: plan.interval(), goodput_bits_per_s, instead }
     }
 }
 
@@ -101,8 +103,10 @@ impl Scene {
         let server = entry(&mut self.servers, name);
         let seconds = report.at_s - server.last.at_s;
         // Counters that are younger than the last ones are another server's.
-        server.rates = (seconds > 0.0 && report.egress_bytes >= server.last.egress_bytes).then(|| Rates {
-            bits_per_s: (report.egress_bytes - server.last.egress_bytes) as f64 * 8.0 / seconds,
+        let acked = report.tcp_bytes_acked.checked_sub(server.last.tcp_bytes_acked);
+        // What the socket took may wait there for a second that is not looked at yet; what was acknowledged has passed.
+        server.rates = acked.filter(|_| seconds > 0.0).map(|acked| Rates {
+            bits_per_s: acked as f64 * 8.0 / seconds,
             shares_per_s: report.egress_shares.saturating_sub(server.last.egress_shares) as f64 / seconds,
             cores: (report.cpu_seconds - server.last.cpu_seconds).max(0.0) / seconds,
         });
@@ -125,8 +129,13 @@ impl Scene {
     }
 
     fn head(&self) -> String {
-        let colon = if self.context.is_empty() { "" } else { ": " };
-        let mut text = format!("{}{colon}{}", self.context, self.phase);
+        let context = match (self.context.as_str(), self.facts.group) {
+            ("", 0) => String::new(),
+            // One run alone has no context but its plan's.
+            ("", group) => format!("n = {}: ", thousands(u64::from(group))),
+            (context, _) => format!("{context}: "),
+        };
+        let mut text = format!("{context}{}", self.phase);
         if let Some((closed, all)) = self.rounds {
             let full = (u64::from(closed) * BAR_WIDTH / u64::from(all.max(1))).min(BAR_WIDTH) as usize;
             let bar = "#".repeat(full) + &"-".repeat(BAR_WIDTH as usize - full);
@@ -188,10 +197,11 @@ impl Scene {
     }
 }
 
+/// Of this name. They stand in the order of their names, whoever speaks first.
 fn entry<'a, T: Default>(of: &'a mut Vec<(String, T)>, name: &str) -> &'a mut T {
-    let index = of.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-        of.push((name.to_owned(), T::default()));
-        of.len() - 1
+    let index = of.binary_search_by(|(known, _)| known.as_str().cmp(name)).unwrap_or_else(|index| {
+        of.insert(index, (name.to_owned(), T::default()));
+        index
     });
     &mut of[index].1
 }
@@ -228,7 +238,9 @@ mod tests {
     fn counters(at_s: f64, times: u64) -> ServerReport {
         ServerReport {
             at_s,
-            egress_bytes: times * 100_000_000,
+            // The socket takes more than the link has carried yet.
+            egress_bytes: times * 110_000_000,
+            tcp_bytes_acked: times * 100_000_000,
             egress_shares: times * 290_000,
             cpu_seconds: times as f64 * 0.25,
             ..ServerReport::default()
@@ -246,8 +258,8 @@ mod tests {
         scene.rounds = Some((12, 60));
         scene.shares = 12_000_000;
         for time in [1.0, 2.0] {
-            scene.server_second("server 1", &counters(time, time as u64));
             scene.server_second("server 2", &counters(time, time as u64 / 2));
+            scene.server_second("server 1", &counters(time, time as u64));
         }
         for (host, closed, cpu) in [("host 0", 13, 0.9), ("host 1", 12, 0.2), ("host 2", 12, 0.851)] {
             scene.host_closed(host, closed);
@@ -272,7 +284,7 @@ mod tests {
         let mut scene = scene(None, None);
         assert_eq!(
             scene.lines(Duration::ZERO),
-            ["playing [--------------------] 0 of 60 rounds", "  time       0 s"]
+            ["n = 1,000: playing [--------------------] 0 of 60 rounds", "  time       0 s"]
         );
         scene.server_second("server 1", &counters(5.0, 9));
         scene.server_second("server 1", &counters(6.0, 10));
@@ -281,7 +293,9 @@ mod tests {
         scene.server_second("server 1", &counters(1.0, 1));
         assert_eq!(scene.lines(Duration::ZERO).len(), 2);
         scene.begin("dialling", None);
-        assert_eq!(scene.lines(Duration::ZERO), ["dialling"]);
+        assert_eq!(scene.lines(Duration::ZERO), ["n = 1,000: dialling"]);
+        scene.facts = Facts::default();
+        assert_eq!(scene.lines(Duration::ZERO), ["dialling"], "before anybody said which plan");
     }
 
     #[test]

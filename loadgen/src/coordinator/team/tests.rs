@@ -143,3 +143,112 @@ fn a_peer_that_is_killed_as_part_of_the_run_is_not_waited_for() {
     far_a.say(r#"{"progress":{"rounds":5}}"#);
     assert_eq!(team.gather(&[a, b], "playing", SOON, played).unwrap(), [5]);
 }
+
+/// Says a line again and again until it is dropped.
+struct Beating(std::sync::mpsc::Sender<()>, Option<std::thread::JoinHandle<()>>);
+
+impl Beating {
+    fn start(mut far: Far, line: String) -> Beating {
+        let (beating, ended) = channel();
+        let thread = std::thread::spawn(move || {
+            while ended.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                far.say(&line);
+            }
+        });
+        Beating(beating, Some(thread))
+    }
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        self.0 = channel().0;
+        let _ = self.1.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+#[test]
+fn who_stands_still_is_named_long_before_those_who_wait_for_it() {
+    let second = serde_json::to_string(&crate::control::ServerNews::Second(Default::default())).unwrap();
+    for (which, said) in
+        [("server 2 at 10.0.0.2:7400", second), ("host 7 at 10.0.0.7:7400", "\"alive\"".into())]
+    {
+        let mut team = Team::new().unwrap();
+        team.standstill_max = Duration::from_secs(1);
+        let (a, far_a) = join(&mut team, Role::Host, "host 0");
+        let role = if which.starts_with("server") { Role::Server } else { Role::Host };
+        let (_, mut still) = join(&mut team, role, which);
+        // It never told that it lives, so nobody counts its silence.
+        let (_, _quiet) = join(&mut team, Role::RoofSender, "plain sender 1");
+        still.say(&said);
+        let _beating = Beating::start(far_a, "\"alive\"".into());
+        let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
+        let began = format!("{which} has said nothing at all for 1 s while playing");
+        assert!(error.to_string().starts_with(&began), "{error}");
+    }
+}
+
+#[test]
+fn at_the_silence_limit_who_stands_still_is_blamed_and_not_who_waits_for_it() {
+    let mut team = Team::new().unwrap();
+    team.standstill_max = Duration::from_millis(1500);
+    let (a, far_a) = join(&mut team, Role::Host, "host 0");
+    let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
+    far_b.say("\"alive\"");
+    let _beating = Beating::start(far_a, "\"alive\"".into());
+    let error = team.gather(&[a, b], "playing", Duration::from_secs(1), played).unwrap_err();
+    assert!(error.to_string().starts_with("host 1 has said nothing at all"), "{error}");
+}
+
+#[test]
+fn to_live_is_no_progress() {
+    let mut team = Team::new().unwrap();
+    let (a, far_a) = join(&mut team, Role::Host, "host 0");
+    let _beating = Beating::start(far_a, "\"alive\"".into());
+    let error = team.gather(&[a], "dialling", Duration::from_millis(150), played).unwrap_err();
+    assert_eq!(error.to_string(), "host 0 said nothing for 0 s while dialling");
+}
+
+#[test]
+fn what_a_peer_says_moves_no_cursor() {
+    for line in [r#"{"failed":"\u001b[2Jgone\u202e\nmad"}"#, "\u{1b}[2J\u{7}\u{202e}what"] {
+        let mut team = Team::new().unwrap();
+        let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
+        far_a.say(line);
+        let error = team.gather(&[a], "playing", SOON, played).unwrap_err().to_string();
+        assert!(error.contains("[2J"), "{error:?}");
+        assert!(!error.contains(|c: char| c.is_control() || c == '\u{202e}'), "{error:?}");
+    }
+}
+
+/// A child that is a script.
+fn child(team: &mut Team, script: &str) -> (PeerId, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("script");
+    std::fs::write(&path, script).unwrap();
+    let program = std::path::Path::new("/bin/sh");
+    let (child, stdin, stdout) =
+        ChildProcess::start(program, path.to_str().unwrap(), None, "host 0").unwrap();
+    let peer = team
+        .join(Role::Host, "host 0".into(), Box::new(stdin), Box::new(stdout), Hold::Child(child))
+        .unwrap();
+    (peer, folder)
+}
+
+#[test]
+fn who_says_why_needs_no_log_and_who_dies_without_a_word_shows_what_tells() {
+    let log = "echo 'T  INFO begun' >&2\necho \"thread 'x' panicked at a.rs:1:\" >&2\necho 'of fear' >&2\n";
+    for (end, said) in [
+        ("echo '{\"failed\":\"no room\"}'\n", "host 0 cannot go on: no room"),
+        (
+            "exit 3\n",
+            "host 0 ended with exit status 3; the last lines of its log:\n  | thread 'x' panicked at a.rs:1:\n  | of fear",
+        ),
+    ] {
+        let mut team = Team::new().unwrap();
+        let (peer, _folder) = child(&mut team, &format!("{log}{end}"));
+        let error = team.gather(&[peer], "playing", SOON, played).unwrap_err();
+        assert_eq!(error.to_string(), said);
+    }
+    let quiet: Vec<String> = (0..9).map(|line| format!("T  INFO line {line}")).collect();
+    assert_eq!(telling(&quiet), quiet[4..]);
+}

@@ -7,7 +7,7 @@ use crate::paper::model::{goodput_bits_per_s, link_round_seconds};
 use crate::plan::{Peers, Plan};
 
 /// Starting and stopping servers and hosts.
-pub(super) const START_S: f64 = 1.2;
+pub(super) const START_S: f64 = 0.5;
 /// A pair of shares sent, received, decoded and verified, by profile.
 const COMPACT_CELL_S: f64 = 0.25e-6;
 const PAPER_CELL_S: f64 = 2.2e-6;
@@ -15,9 +15,9 @@ const PAPER_QUARTER_CELL_S: f64 = 2.7e-6;
 /// A confirmation for one member.
 const CONFIRM_CELL_S: f64 = 0.3e-6;
 /// A share of a rival, both servers and the hosts together on two cores.
-const NAGLE_SHARE_S: f64 = 3e-6;
-const NO_NAGLE_SHARE_S: f64 = 9e-6;
-const RELAYED_S: f64 = 1e-6;
+const NAGLE_SHARE_S: f64 = 8.7e-6;
+const NO_NAGLE_SHARE_S: f64 = 6.5e-6;
+const RELAYED_S: f64 = 0.5e-6;
 /// A user of MCMix for each level of its sorts.
 const MCMIX_USER_S: f64 = 4e-6;
 /// Bytes that both sides of the roof send, warm-up included.

@@ -71,7 +71,7 @@ impl Shape {
 fn place(look: Look) -> usize {
     match look {
         Look::Compact => 4,
-        Look::CompactOther => 5,
+        Look::CompactOther | Look::LinkOther => 5,
         Look::PaperXor => 6,
         Look::FaithfulNagle => 7,
         Look::FaithfulNoNagle => 8,
@@ -89,7 +89,7 @@ pub(super) fn colour(look: Look) -> RGBColor {
 /// The mark of a series.
 pub(super) fn shape(look: Look) -> Shape {
     match look {
-        Look::Compact | Look::CompactOther | Look::Link | Look::LinkPaper => Shape::Circle,
+        Look::Compact | Look::CompactOther | Look::Link | Look::LinkPaper | Look::LinkOther => Shape::Circle,
         Look::PaperXor => Shape::Square,
         Look::FaithfulNagle => Shape::Up,
         Look::FaithfulNoNagle => Shape::Down,
@@ -99,7 +99,7 @@ pub(super) fn shape(look: Look) -> Shape {
 
 /// Whether a series is what a link allows: a line without marks.
 pub(super) fn is_link(look: Look) -> bool {
-    matches!(look, Look::Link | Look::LinkPaper)
+    matches!(look, Look::Link | Look::LinkPaper | Look::LinkOther)
 }
 
 /// Turns every colour of a drawing into a CSS variable that has the colour as its default.

@@ -80,8 +80,10 @@ fn drawings_are_well_formed_and_name_every_series() {
 }
 
 #[test]
-fn colours_are_variables_with_the_light_ones_as_default() {
-    let svg = svg(&panel(all_kinds()));
+fn colours_are_variables_within_a_page_and_plain_in_a_file() {
+    let file = svg(&panel(all_kinds()));
+    assert!(file.contains("\"#0072B2\"") && !file.contains("var("), "few programs know variables");
+    let svg = svg_with_variables(&panel(all_kinds()));
     assert!(svg.contains("\"var(--tc-compact, #0072B2)\"") && svg.contains("\"var(--tc-page, #FEFEFD)\""));
     assert!(!svg.contains("\"#"), "a colour of which a page knows nothing");
 }
@@ -99,7 +101,7 @@ fn what_was_not_run_is_dashed_and_what_was_sampled_is_hollow() {
     let sampled = one([Kind::Measured, Kind::Sampled]);
     assert!(lines(&extrapolated) > lines(&measured) + 5, "dashes are many short lines");
     assert_eq!(lines(&sampled), lines(&measured), "a sampled point is joined by a whole line");
-    let hollow = |svg: &str| svg.matches("fill=\"var(--tc-page, #FEFEFD)\" stroke=\"none\"").count();
+    let hollow = |svg: &str| svg.matches("fill=\"#FEFEFD\" stroke=\"none\"").count();
     assert!(hollow(&sampled) > hollow(&measured));
 }
 

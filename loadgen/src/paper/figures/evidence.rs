@@ -2,10 +2,11 @@
 
 use crate::baseline::Baseline;
 use crate::paper::experiments::{Experiments, Variant, Work};
-use crate::paper::model::Line;
+use crate::paper::model::Beyond;
 use crate::paper::outcome::{Done, Figures};
 use crate::paper::point::{Kind, Look, Point, Series};
 use crate::plan::{Plan, ProfileName};
+use crate::units::thousands;
 
 /// What all figures are made of.
 #[derive(Clone, Copy)]
@@ -97,40 +98,52 @@ impl Quantity {
         }
     }
 
-    /// How it came about: of a sample only times of rounds are scaled; a dial is everybody's, a byte is a byte.
+    /// How it came about: of a sample only times of rounds are scaled; a dial is everybody's, a byte is a byte, and
+    /// a byte of a model is counted.
     fn kind(self, kind: Kind) -> Kind {
         match (self, kind) {
             (Quantity::Dial | Quantity::KeysOnly | Quantity::BytesOut, Kind::Sampled) => Kind::Measured,
-            (Quantity::BytesOut, Kind::Modelled) => Kind::Measured,
+            (Quantity::BytesOut, Kind::Modelled) => Kind::Counted,
             _ => kind,
         }
     }
 }
 
 impl Evidence<'_> {
-    /// A quantity of a subject against the size of the group: what was run, and extrapolated what was not.
+    /// A quantity of a subject against the size of the group: what was run, and extrapolated what is beyond the largest.
     pub(super) fn series(&self, subject: Subject, quantity: Quantity) -> Series {
         let of_subject = || self.done.iter().filter(|done| subject.is(done));
-        let point = |done: &Done| {
-            let point = done.point(&self.all.link, |figures| quantity.of(figures))?;
-            Some(Point { kind: quantity.kind(point.kind), ..point })
-        };
-        let mut points: Vec<Point> = of_subject().filter_map(point).collect();
+        let mut points: Vec<Point> = of_subject().filter_map(|done| self.point(done, quantity)).collect();
         // Bytes of a message are one share a member; everything else is work for each pair of members.
-        let work = |x: f64| if quantity == Quantity::BytesOut { x } else { x * x };
+        let is_bytes = quantity == Quantity::BytesOut;
+        let work = |x: f64| if is_bytes { x } else { x * x };
+        let unit = if is_bytes { "member" } else { "pair of members" };
         let run: Vec<(f64, f64)> = points.iter().map(|point| (work(point.x), point.y)).collect();
+        let largest = points.iter().map(|point| point.x).fold(0.0, f64::max);
         let enough = run.len() > 1 && !matches!(subject, Subject::Mcmix { .. });
-        if let Some(line) = Line::through(&run).filter(|_| enough) {
-            let is_there = |group: u32| run.iter().any(|(x, _)| *x == work(f64::from(group)));
-            for group in self.all.groups.iter().filter(|group| !is_there(**group)) {
-                let x = f64::from(*group);
-                points.push(Point::worked_out(x, line.at(work(x)), Kind::Extrapolated));
+        let mut note = None;
+        if let Some(beyond) = Beyond::of(&run).filter(|_| enough) {
+            for x in self.all.groups.iter().map(|group| f64::from(*group)) {
+                let Some(y) = beyond.at(work(x)) else { continue };
+                points.push(Point::worked_out(x, y, Kind::Extrapolated));
+                note = Some(beyond.in_words(&format!("n = {}", thousands(largest as u64)), unit));
             }
         }
         let why = of_subject().find_map(|done| done.failure.clone().or_else(|| done.left_out.clone()));
         let none = || points.is_empty().then(|| "nothing of it was run".to_owned());
         let why = why.or_else(none);
-        Series::new(subject.name(), subject.look(), points).missing(why)
+        Series::new(subject.name(), subject.look(), points).missing(why).noted(note)
+    }
+
+    /// What was run, at its size.
+    pub(super) fn point(&self, done: &Done, quantity: Quantity) -> Option<Point> {
+        let figures = done.figures(&self.all.link);
+        let kind = quantity.kind(done.kind());
+        let point = Point::of_repeats(f64::from(done.size()), &quantity.of(&figures), kind)?;
+        Some(match figures.round_range_s.filter(|_| quantity == Quantity::Round) {
+            Some([low, high]) if low > 0.0 => Point { low, high, ..point },
+            _ => point,
+        })
     }
 
     /// A plan like those that were run, for what a link allows.

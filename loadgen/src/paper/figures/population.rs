@@ -3,7 +3,7 @@
 use super::evidence::{Evidence, Quantity, Subject};
 use super::{Axis, Figure, LINK_NAMES, Panel, Point, Series};
 use crate::paper::experiments::{PROJECTED, Variant};
-use crate::paper::model::{Line, link_dial_seconds, link_round_seconds};
+use crate::paper::model::{Beyond, link_dial_seconds, link_round_seconds};
 use crate::paper::outcome::Done;
 use crate::paper::point::Kind;
 use crate::plan::{Plan, ProfileName};
@@ -37,8 +37,8 @@ impl Evidence<'_> {
             "Groups are played side by side on the same two servers. A hollow mark is a sample: as many groups as the time \
              allowed, the whole as many times as much, for groups have nothing to do with each other. "
         } else {
-            "Nothing here was run: lines through the measured rounds of all sizes, (seconds = fixed + each * n * users, \
-             least relative squares), drawn out to a million users on this one machine. "
+            "Nothing here was run: what one group took at the same n, as many times as there are groups in a million users, on \
+             this one machine. "
         };
         Panel {
             id: if is_run { "fig3-round".into() } else { "fig3-million".into() },
@@ -47,7 +47,9 @@ impl Evidence<'_> {
             y: Axis::new("Time of a round, all users", "s"),
             series,
             caption: format!(
-                "{how}Paper-faithful is extrapolated from single groups. {}",
+                "{how}Paper-faithful is always one group's round at the same n, sampled above n = 1,000, as many times as there \
+                 are groups. Beyond the largest groups that were played every pair of members is taken to cost what it costs \
+                 there. {}",
                 self.about_links()
             ),
         }
@@ -119,28 +121,37 @@ impl Evidence<'_> {
         })
     }
 
-    /// A quantity of a whole population in groups of one size: played, or extrapolated by the line through everything
-    /// of the subject that was played.
+    /// A quantity of a whole population in groups of one size: played, or worked out from what one group takes there, or,
+    /// beyond the largest groups that were played, from what each pair of members takes in those.
     fn of(&self, subject: Subject, quantity: Quantity, users: u64, group: u32) -> Option<Point> {
-        let link = &self.all.link;
-        let here = |done: &&Done| users == self.all.population && done.size() == group;
-        let played = self.of_population(subject).find(here);
-        let point = played
-            .and_then(|done| Some(done.point(link, |figures| quantity.of(figures))?.times(done.whole())));
-        if point.is_some() {
-            return point;
+        let is_this = users == self.all.population;
+        let groups = users as f64 / f64::from(group);
+        let played = |group: u32| self.of_population(subject).find(move |done| done.size() == group);
+        if let Some(done) = played(group).filter(|_| is_this)
+            && let Some(point) = self.point(done, quantity)
+        {
+            return Some(point.times(done.whole()));
         }
-        let singles = self.done.iter().filter(|done| subject.is(done)).map(|done| (done, 1.0));
-        let populations = self.of_population(subject).map(|done| (done, done.groups()));
-        let run: Vec<(f64, f64)> = singles
-            .chain(populations)
-            .filter_map(|(done, groups)| {
-                let point = done.point(link, |figures| quantity.of(figures))?;
-                Some((point.x * point.x * groups, point.y))
-            })
-            .collect();
-        let work = users as f64 * f64::from(group);
-        let y = Line::through(&run).filter(|_| run.len() > 1)?.at(work);
-        Some(Point::worked_out(f64::from(group), y, Kind::Extrapolated))
+        let single = |group: u32| {
+            let side_by_side =
+                played(group).and_then(|done| Some(self.point(done, quantity)?.times(1.0 / done.groups())));
+            let alone = || {
+                self.done
+                    .iter()
+                    .find(|done| subject.is(done) && done.size() == group)
+                    .and_then(|done| self.point(done, quantity))
+            };
+            side_by_side.or_else(alone)
+        };
+        if let Some(point) = single(group) {
+            let kind = if is_this { Kind::Sampled } else { Kind::Extrapolated };
+            return Some(Point { kind, ..point.times(groups) });
+        }
+        let sizes = self.all.groups.iter().chain(&self.all.population_groups);
+        let run: Vec<(f64, f64)> =
+            sizes.filter_map(|size| single(*size)).map(|point| (point.x * point.x, point.y)).collect();
+        let x = f64::from(group);
+        let y = Beyond::of(&run).filter(|_| run.len() > 1)?.at(x * x)?;
+        Some(Point::worked_out(x, y * groups, Kind::Extrapolated))
     }
 }

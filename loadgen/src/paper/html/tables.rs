@@ -4,10 +4,9 @@ use super::escape;
 use crate::paper::Paper;
 use crate::paper::experiments::Work;
 use crate::paper::headline::{Headline, Row};
-use crate::paper::outcome::Outcome;
 use crate::paper::point::{Panel, Series};
 use crate::paper::run::minutes;
-use crate::units::{bytes, micros, thousands};
+use crate::units::thousands;
 use std::fmt::Write as _;
 
 /// The columns of the table that the page opens with.
@@ -21,8 +20,9 @@ const COLUMNS: [&str; 6] = [
 ];
 
 /// The table that the page opens with.
-pub(super) fn headline(body: &mut String, headline: &Headline) {
-    body.push_str("<div class=\"scroll\"><table><thead><tr>");
+pub(super) fn headline(body: &mut String, headline: &Headline, congestion: &str) {
+    body.push_str("<div class=\"scroll\"><table class=\"opening\"><thead><tr>");
+    let units = Units::of(&headline.rows);
     for column in COLUMNS {
         let _ = write!(body, "<th scope=\"col\">{column}</th>");
     }
@@ -34,7 +34,7 @@ pub(super) fn headline(body: &mut String, headline: &Headline) {
             let _ = writeln!(body, "<td class=\"kind\" colspan=\"5\">none: {}</td></tr>", escape(why));
             continue;
         }
-        for (cell, ratio) in cells(row) {
+        for (cell, ratio) in cells(row, &units) {
             let ratio = ratio.map(|ratio| format!("<span>{ratio}</span>")).unwrap_or_default();
             let _ = write!(body, "<td>{cell}{ratio}</td>");
         }
@@ -47,7 +47,9 @@ pub(super) fn headline(body: &mut String, headline: &Headline) {
          in the same run, one after another; medians. A message counts when it has come to all {group} members. CPU is that \
          of all servers&#39; processes for a message, the kernel&#39;s work for them included, and of one server for one share, ciphertext \
          or message delivered to one member. Beneath a figure: how many times as many messages Twincast&#39;s compact profile \
-         carries, and how many times as much CPU the other takes.</p>"
+         carries, and how many times as much CPU the other takes. Compare with Nagle&#39;s algorithm off first: with it on, a \
+         server&#39;s small writes wait for acknowledgements, so that those rows hang on TCP (congestion control: {}).</p>",
+        escape(congestion)
     );
     if headline.notes.is_empty() {
         return;
@@ -62,6 +64,7 @@ pub(super) fn headline(body: &mut String, headline: &Headline) {
 /// The same as text.
 pub(super) fn headline_text(headline: &Headline) -> String {
     let names = ["messages/s", "x", "CPU/message", "x", "CPU/delivery", "x", "round", "bytes"];
+    let units = Units::of(&headline.rows);
     let mut text = format!("{:34}", format!("n = {}", thousands(headline.group.into())));
     names.iter().for_each(|name| text += &format!(" {name:>12}"));
     text.push('\n');
@@ -69,7 +72,7 @@ pub(super) fn headline_text(headline: &Headline) -> String {
         let _ = write!(text, "{:34}", row.label());
         match &row.missing {
             Some(why) => text += &format!(" none: {why}"),
-            None => cells(row).into_iter().for_each(|(cell, ratio)| {
+            None => cells(row, &units).into_iter().for_each(|(cell, ratio)| {
                 let _ = write!(text, " {cell:>12}");
                 if let Some(ratio) = ratio {
                     let _ = write!(text, " {ratio:>12}");
@@ -81,15 +84,50 @@ pub(super) fn headline_text(headline: &Headline) -> String {
     text
 }
 
+/// The units of the columns: one for all rows, so that a column can be read down.
+struct Units {
+    cpu: Unit,
+    round: Unit,
+}
+
+impl Units {
+    fn of(rows: &[Row]) -> Units {
+        Units {
+            cpu: Unit::of(rows.iter().filter_map(|row| row.cpu_us_per_message).map(|us| us / 1e6)),
+            round: Unit::of(rows.iter().filter_map(|row| row.round_s)),
+        }
+    }
+}
+
+/// A unit of time: how many are a second, and its name.
+#[derive(Clone, Copy)]
+pub(super) struct Unit(f64, &'static str);
+
+impl Unit {
+    /// The unit in which the least of some seconds is 1 or more.
+    pub(super) fn of(seconds: impl Iterator<Item = f64>) -> Unit {
+        match seconds.fold(f64::INFINITY, f64::min) {
+            ..1e-3 => Unit(1e6, "us"),
+            ..1.0 => Unit(1e3, "ms"),
+            _ => Unit(1.0, "s"),
+        }
+    }
+
+    pub(super) fn words(self, seconds: f64) -> String {
+        format!("{} {}", rounded(seconds * self.0), self.1)
+    }
+}
+
 /// What a row says, each figure with its ratio to Twincast's where one is told.
-fn cells(row: &Row) -> [(String, Option<String>); 5] {
+fn cells(row: &Row, units: &Units) -> [(String, Option<String>); 5] {
     let ratio = |ratio: Option<f64>| Some(ratio.map_or_else(dash, |ratio| format!("{} x", rounded(ratio))));
+    let cpu = row.cpu_us_per_message.map_or_else(dash, |us| units.cpu.words(us / 1e6));
     [
         (row.messages_per_s.map_or_else(dash, rounded), ratio(row.messages_ratio)),
-        (micros(row.cpu_us_per_message), ratio(row.cpu_ratio)),
+        (cpu, ratio(row.cpu_ratio)),
         (row.cpu_us_per_delivery.map_or_else(dash, |us| format!("{us:.3} us")), ratio(row.delivery_ratio)),
-        (micros(row.round_s.map(|seconds| seconds * 1e6)), None),
-        (row.bytes_out.map_or_else(dash, bytes), None),
+        (row.round_s.map_or_else(dash, |seconds| units.round.words(seconds)), None),
+        (row.bytes_out.map_or_else(dash, |bytes| format!("{} B", thousands(bytes.round() as u64))), None),
     ]
 }
 
@@ -97,7 +135,7 @@ fn dash() -> String {
     "-".into()
 }
 
-fn rounded(value: f64) -> String {
+pub(super) fn rounded(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.2}"),
         ..100.0 => format!("{value:.1}"),
@@ -116,13 +154,16 @@ pub(super) fn points(body: &mut String, panel: &Panel) {
         escape(&panel.x.label()),
         escape(&panel.y.label())
     );
-    panel.series.iter().for_each(|series| series_rows(body, series, &panel.y.unit));
+    let seconds = panel.series.iter().flat_map(|series| &series.points).map(|point| point.low);
+    let unit = Some(Unit::of(seconds)).filter(|_| panel.y.unit != "B");
+    panel.series.iter().for_each(|series| series_rows(body, series, unit));
     body.push_str("</tbody></table></div></details>\n");
 }
 
-fn series_rows(body: &mut String, series: &Series, unit: &str) {
+fn series_rows(body: &mut String, series: &Series, unit: Option<Unit>) {
     let name = escape(&series.name);
-    let value = |value: f64| if unit == "B" { bytes(value) } else { micros(Some(value * 1e6)) };
+    let bytes = |bytes: f64| format!("{} B", thousands(bytes.round() as u64));
+    let value = |value: f64| unit.map_or_else(|| bytes(value), |unit| unit.words(value));
     for point in &series.points {
         let _ = writeln!(
             body,
@@ -158,10 +199,7 @@ pub(super) fn runs(body: &mut String, paper: &Paper) {
             Work::Rival { .. } => "a baseline over sockets".into(),
             Work::Mcmix { .. } => "MCMix in one process".into(),
         };
-        let limit = done.outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Twincast(result) => Some(escape(&result.limited_by)),
-            _ => None,
-        });
+        let limit = done.median_run().map(|result| escape(&result.limited_by));
         let state = match (&done.failure, &done.left_out) {
             (Some(why), _) => format!("<br>failed: {}", escape(why)),
             (None, Some(why)) => format!("<br>left out: {}", escape(why)),

@@ -32,10 +32,20 @@ fn paper() -> Paper {
 fn the_page_opens_with_the_table_the_sentence_and_the_plot() {
     let page = page(&paper());
     let body = page.split_once("</header>").unwrap().1;
-    assert!(body.trim_start().starts_with("<div class=\"scroll\"><table>"), "{}", &body[..80]);
+    assert!(
+        body.trim_start().starts_with("<div class=\"scroll\"><table class=\"opening\">"),
+        "{}",
+        &body[..80]
+    );
     let place = |what: &str| body.find(what).unwrap_or_else(|| panic!("{what} is there"));
-    let order =
-        ["<table>", "What limited Twincast", "<svg", "this &amp; that failed", "Figure 2", "Where and how"];
+    let order = [
+        "<table class=\"opening\">",
+        "What limited Twincast",
+        "<svg",
+        "this &amp; that failed",
+        "Figure 2",
+        "Where and how",
+    ];
     let places: Vec<usize> = order.iter().map(|what| place(what)).collect();
     assert!(places.is_sorted(), "{places:?}");
 }
@@ -55,7 +65,7 @@ fn the_page_needs_nothing_but_itself() {
 fn the_page_says_of_every_point_how_it_came_about() {
     let paper = paper();
     let page = page(&paper);
-    for words in ["measured", "sampled", "modelled", "extrapolated"] {
+    for words in ["measured", "sampled", "counted", "modelled", "extrapolated"] {
         assert!(page.contains(&format!("<td class=\"kind\">{words}</td>")), "{words}");
     }
     for panel in paper.figures.iter().flat_map(|figure| &figure.panels) {
@@ -63,10 +73,24 @@ fn the_page_says_of_every_point_how_it_came_about() {
             assert!(page.contains(&escape(&series.label())), "{}: {}", panel.id, series.label());
         }
     }
-    for caveat in ["No delay is emulated", "text of the paper", "share one machine"] {
+    for caveat in ["No delay is emulated", "text of the paper", "share one machine", "veth pair, bridge"] {
         assert!(page.contains(caveat), "{caveat}");
     }
     assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
+}
+
+#[test]
+fn a_column_has_one_unit_and_nagle_off_is_told_first() {
+    let mut paper = paper();
+    paper.environment.congestion_control = Some("cubic".into());
+    paper.headline.rows[0].cpu_us_per_message = Some(74.716);
+    paper.headline.rows[1].cpu_us_per_message = Some(11_030.99);
+    let text = in_words(&paper);
+    assert!(text.contains(" 74.7 us") && text.contains(" 11,031 us"), "{text}");
+    let places = ["Nagle's algorithm off (and", "with it on); TCP's congestion control: cubic"];
+    let places = places.map(|words| text.find(words).unwrap_or_else(|| panic!("{words} in {text}")));
+    assert!(places.is_sorted());
+    assert!(page(&paper).contains("(congestion control: cubic)"));
 }
 
 #[test]
