@@ -57,7 +57,10 @@ pub fn run() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(orders: impl BufRead + Send + 'static, news: impl Write + Send + 'static) -> anyhow::Result<()> {
+pub fn run_with(
+    orders: impl BufRead + Send + 'static,
+    news: impl Write + Send + 'static,
+) -> anyhow::Result<()> {
     let news = News::to(news);
     let _beats = anyhow::Context::context(news.beat(), "cannot start a thread")?;
     let executor = connect::check_limits(0).and_then(|()| {

@@ -190,7 +190,11 @@ fn enough_users(file: &File) -> Result<(), Problem> {
         let least = i64::from(*sweep.group.get_ref().iter().min()?);
         Some(("sweep.group", sweep.group.span(), least))
     });
-    match run.into_iter().chain(sweep).find(|(.., group)| usize::try_from(*group).is_ok_and(|group| group < hosts)) {
+    match run
+        .into_iter()
+        .chain(sweep)
+        .find(|(.., group)| usize::try_from(*group).is_ok_and(|group| group < hosts))
+    {
         Some((key, span, group)) => Err(Problem::at(
             span,
             format!("{key}: [[hosts]] has {hosts} and group is {group}: every host plays at least one user"),

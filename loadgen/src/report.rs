@@ -315,7 +315,7 @@ mod tests {
         (result.machine_busy, result.interface_bytes) = (None, None);
         let rendered = render(&result);
         assert!(rendered.contains("\ncoordinator: Some CPU, 2 cores, Linux 6.18.0"), "{rendered}");
-        assert!(!rendered.contains("busy") && !rendered.contains("over the interface"), "{rendered}");
+        assert!(!rendered.contains("all cores") && !rendered.contains("over the interface"), "{rendered}");
         assert!(rendered.contains(" in all.\n"), "{rendered}");
     }
 

@@ -119,8 +119,8 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
             ["my plan.toml:3: server 2: link_port = 7200 is the port of server 2", ""],
         ),
         (
-            agents(["127.0.0.1:7400\"\nport = 7400 # \"", "127.0.0.1:7401"]),
-            ["my plan.toml:2: server 1 at 127.0.0.1:7400: port = 7400 is its agent's own", ""],
+            agents(["10.0.0.1:7400\"\nport = 7400 # \"", "10.0.0.1:7401"]),
+            ["my plan.toml:2: server 1 at 10.0.0.1:7400: port = 7400 is its agent's own", ""],
         ),
         (
             agents(["10.0.0.1:7400", "[fd00::2]:7400"]),
