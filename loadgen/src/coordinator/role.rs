@@ -52,11 +52,12 @@ pub(crate) enum News {
 }
 
 impl News {
-    /// Whether it says every second, among other things, that its process lives.
+    /// Whether its process says every second from then on that it lives.
     pub(super) fn is_beat(&self) -> bool {
         matches!(
             self,
-            News::Host(HostNews::Alive | HostNews::Second(_)) | News::Server(ServerNews::Second(_))
+            News::Host(HostNews::Alive | HostNews::Second(_))
+                | News::Server(ServerNews::Ready { .. } | ServerNews::Second(_))
         )
     }
 

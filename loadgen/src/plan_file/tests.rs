@@ -151,7 +151,7 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
             ["my plan.toml:3: server 1: agent = \"nobody.invalid:7400\" is not known", "IP:PORT"],
         ),
         (
-            LOCAL.replacen("local = true", "local = true\naddress = \"10.0.0\u{1b}\"", 1),
+            LOCAL.replacen("local = true", "local = true\naddress = \"10.0.0 1\"", 1),
             ["my plan.toml:3: server 1: address = ", "\"NAME\""],
         ),
         (format!("{LOCAL}speed = 3\n"), ["my plan.toml:9: unknown field `speed`", "`link_port`"]),
@@ -163,8 +163,8 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
         ),
         (format!("{reached}[[hosts]]\nssh = \"a@b\"\n"), ["my plan.toml:13: host 2: give address", ""]),
         (
-            format!("{LOCAL}[[hosts]]\nagent = \"10.0.0.1\"\n"),
-            ["my plan.toml:10: host 2: agent = \"10.0.0.1\" is no address", "\"NAME:PORT\""],
+            format!("token_file = \"token\"\n{LOCAL}[[hosts]]\nagent = \"10.0.0.1\"\n"),
+            ["my plan.toml:11: host 2: agent = \"10.0.0.1\" is no address", "\"NAME:PORT\""],
         ),
         (format!("{LOCAL}[[hosts]]\nagent = \"10.0.0.1:1\"\n"), ["token_file is missing", ""]),
         (

@@ -110,7 +110,7 @@ fn what_cannot_be_is_wrong_usage_at_once() {
 #[test]
 fn limits_that_are_too_low_are_told_before_anything_is_started() {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -Hn 40 && exec \"$0\" baselines --link loopback --group 20"]);
+    command.args(["-c", "ulimit -n 40 && exec \"$0\" baselines --link loopback --group 20"]);
     let output = command.arg(env!("CARGO_BIN_EXE_twincast-loadgen")).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     assert!(told(&output).contains("ulimit -Hn"), "{}", told(&output));
