@@ -49,7 +49,7 @@ pub(crate) struct Comparison {
     pub(crate) environment: Environment,
     /// What joined servers and hosts, in words.
     pub(crate) link: String,
-    /// The kernel's congestion control.
+    /// TCP's congestion control, where the servers were.
     pub(crate) congestion_control: String,
     /// What Twincast played.
     pub(crate) plan: Plan,
@@ -179,7 +179,7 @@ fn together(
         schema: SCHEMA.into(),
         environment: first.environment.clone(),
         link: link_in_words(first),
-        congestion_control: congestion_control(),
+        congestion_control: first.environment.congestion_control.clone().unwrap_or_else(|| "unknown".into()),
         plan: plan.clone(),
         setup: *setup,
         repeats: twincast.len() as u32,
@@ -220,11 +220,6 @@ fn link_in_words(result: &RunResult) -> String {
         (None, _) if link.goodput_bits_per_s.is_none() => "links without a limit".into(),
         (None, _) => format!("links of {rate} each way"),
     }
-}
-
-fn congestion_control() -> String {
-    let read = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
-    read.map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
 }
 
 #[cfg(test)]
