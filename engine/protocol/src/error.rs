@@ -39,6 +39,10 @@ pub enum ProtocolError {
         /// The group's n.
         members: u32,
     },
+    /// 32 bytes that are no Ed25519 verifying key: they encode no point of the curve. The operator's doing, or a peer's; the
+    /// key is not used.
+    #[error("32 bytes that are no Ed25519 verifying key")]
+    VerifyingKey,
     /// A recipient that the group does not have. The caller's doing; nothing was dialled.
     #[error("recipient {recipient} is not one of the group's {members} members")]
     RecipientOutOfRange {

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod algorithm4;
+pub mod answer;
 #[allow(unsafe_code, reason = "CPU intrinsics, with a safe twin")]
 pub mod clmul;
 pub mod codeword;
@@ -12,6 +13,7 @@ pub mod context;
 pub mod error;
 pub mod format;
 pub mod frame;
+pub mod identity;
 pub mod ids;
 pub mod keys;
 pub mod one_to_many;

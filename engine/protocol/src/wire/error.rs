@@ -134,6 +134,10 @@ codes! {
         "the two servers have different settings for the group: their operators have to mend it";
     /// The epoch that was announced cannot be had: the running one goes on.
     EpochGivenUp = 54, "epoch_given_up", false, "the announced epoch is given up: the running one goes on";
+    /// A record whose signature is not that of its sender for this round.
+    SignatureWrong = 55, "signature_wrong", false, "the record is not signed by its sender for that round";
+    /// The group signs its records, and the server has no verifying key of a user of HELLO.
+    KeyUnknown = 56, "key_unknown", true, "the group's list of verifying keys does not have a user of HELLO";
 }
 
 impl Code {

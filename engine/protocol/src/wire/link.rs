@@ -4,12 +4,15 @@
 //! of their own; nothing on the link waits for anything else on it.
 
 use super::{Body, Code, Kind, read_users};
+use crate::answer::RECORD_BYTES;
+use crate::answer::table::Digest;
+use crate::identity::SIGNATURE_BYTES;
 use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex, UserId};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The largest body of a frame on the link, in bytes: a proposal that replaces every member of the largest group.
-pub const LINK_BODY_BYTES_MAX: u32 = 1 << 20;
+pub const LINK_BODY_BYTES_MAX: u32 = 1 << 22;
 
 /// Entries in one HELD frame.
 pub const HELD_ENTRIES_MAX: usize = 4096;
@@ -124,6 +127,52 @@ const _: () = assert!(size_of::<HeldDial>() == 16);
 const _: () = assert!(size_of::<Close>() == 8);
 const _: () = assert!(size_of::<Present>() == 32);
 
+/// Which tile of records a frame is about, in a group whose delivery is `answer`, and some of its up to 64 senders.
+/// The head of TILE_HASH (a hash follows), DIGESTS (a digest of each), SHOWN (a record of each) and ABSENCES (a
+/// signature of each).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct RecordTile {
+    /// The group.
+    pub group: U32,
+    /// The epoch.
+    pub epoch: U32,
+    /// The round.
+    pub round: U64,
+    /// Bit `i`: the tile's sender `i`. TILE_HASH and DIGESTS: those of whom there is a valid record; SHOWN: those of
+    /// whom the two servers have different ones; ABSENCES: those who are absent.
+    pub senders: U64,
+    /// The tile.
+    pub tile: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+const _: () = assert!(size_of::<RecordTile>() == 32);
+
+impl RecordTile {
+    /// How many senders it names.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.senders.get().count_ones() as usize
+    }
+
+    fn read(body: &[u8]) -> Result<(RecordTile, &[u8]), Code> {
+        let (tile, rest) = RecordTile::read_from_prefix(body).map_err(|_| Code::LengthWrong)?;
+        if tile.reserved.get() != 0 {
+            return Err(Code::ReservedSet);
+        }
+        Ok((tile, rest))
+    }
+
+    fn put(&self, kind: Kind, tail: &[u8], out: &mut Vec<u8>) {
+        let body_bytes = (size_of::<RecordTile>() + tail.len()) as u32;
+        out.extend_from_slice(&super::Header { kind, body_bytes }.to_bytes());
+        out.extend_from_slice(self.as_bytes());
+        out.extend_from_slice(tail);
+    }
+}
+
 /// One frame on the link, read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkFrame {
@@ -139,6 +188,15 @@ pub enum LinkFrame {
     Close(GroupId, Epoch),
     /// Who is present in a tile at the other server.
     Present(Present),
+    /// Whose valid records of a tile the other server has, and the tree hash over the digests of all 64, with
+    /// [`NO_DIGEST`](crate::answer::table::NO_DIGEST) for those it has not.
+    TileHash(RecordTile, Digest),
+    /// The digests of those records, ascending by sender: said once the two hashes differ.
+    Digests(RecordTile, Vec<Digest>),
+    /// Records whose digests differ, ascending by sender.
+    Shown(RecordTile, Vec<[u8; RECORD_BYTES]>),
+    /// The other server's signatures that these senders are absent, ascending by sender.
+    Absences(RecordTile, Vec<[u8; SIGNATURE_BYTES]>),
 }
 
 /// An epoch to come, as it is proposed and agreed.
@@ -173,6 +231,10 @@ impl LinkFrame {
             LinkFrame::Propose(change) | LinkFrame::Agree(change) => Some(change.group),
             LinkFrame::Held(group, ..) | LinkFrame::Close(group, _) => Some(*group),
             LinkFrame::Present(present) => Some(GroupId(present.group.get())),
+            LinkFrame::TileHash(tile, _)
+            | LinkFrame::Digests(tile, _)
+            | LinkFrame::Shown(tile, _)
+            | LinkFrame::Absences(tile, _) => Some(GroupId(tile.group.get())),
         }
     }
 
@@ -206,6 +268,10 @@ impl LinkFrame {
                 Close { group: group.0.into(), epoch: epoch.0.into() }.put(0, out);
             }
             LinkFrame::Present(present) => present.put(0, out),
+            LinkFrame::TileHash(tile, hash) => tile.put(Kind::TileHash, hash, out),
+            LinkFrame::Digests(tile, digests) => tile.put(Kind::Digests, digests.as_flattened(), out),
+            LinkFrame::Shown(tile, records) => tile.put(Kind::Shown, records.as_flattened(), out),
+            LinkFrame::Absences(tile, signed) => tile.put(Kind::Absences, signed.as_flattened(), out),
         }
         let bytes = out.len() - start;
         assert!(bytes <= super::HEADER_BYTES + LINK_BODY_BYTES_MAX as usize, "a link frame of {bytes} bytes");
@@ -257,6 +323,14 @@ impl LinkFrame {
                 }
                 Ok(LinkFrame::Present(present))
             }
+            Kind::TileHash => {
+                let (tile, hash) = RecordTile::read(body)?;
+                let hash = hash.try_into().map_err(|_| Code::LengthWrong)?;
+                Ok(LinkFrame::TileHash(tile, hash))
+            }
+            Kind::Digests => read_each(body).map(|(tile, all)| LinkFrame::Digests(tile, all)),
+            Kind::Shown => read_each(body).map(|(tile, all)| LinkFrame::Shown(tile, all)),
+            Kind::Absences => read_each(body).map(|(tile, all)| LinkFrame::Absences(tile, all)),
             _ => Err(Code::KindUnknown),
         }
     }
@@ -298,6 +372,15 @@ impl Change {
             joins,
             leaves,
         })
+    }
+}
+
+/// A tile, and so many bytes for each sender that it names.
+fn read_each<const BYTES: usize>(body: &[u8]) -> Result<(RecordTile, Vec<[u8; BYTES]>), Code> {
+    let (tile, rest) = RecordTile::read(body)?;
+    match rest.as_chunks::<BYTES>() {
+        (all, []) if all.len() == tile.count() => Ok((tile, all.to_vec())),
+        _ => Err(Code::LengthWrong),
     }
 }
 
@@ -365,6 +448,14 @@ mod tests {
             tile: 2.into(),
             skipped: 0.into(),
         };
+        let tile = RecordTile {
+            group: 3.into(),
+            epoch: 4.into(),
+            round: 9.into(),
+            senders: 0x8001.into(),
+            tile: 2.into(),
+            reserved: 0.into(),
+        };
         vec![
             LinkFrame::Hello(1, vec![group, group]),
             LinkFrame::Propose(change.clone()),
@@ -372,6 +463,10 @@ mod tests {
             LinkFrame::Held(GroupId(3), Epoch(4), vec![dial]),
             LinkFrame::Close(GroupId(3), Epoch(4)),
             LinkFrame::Present(present),
+            LinkFrame::TileHash(tile, [9; 32]),
+            LinkFrame::Digests(tile, vec![[1; 32], [2; 32]]),
+            LinkFrame::Shown(tile, vec![[3; RECORD_BYTES], [4; RECORD_BYTES]]),
+            LinkFrame::Absences(tile, vec![[5; SIGNATURE_BYTES], [6; SIGNATURE_BYTES]]),
         ]
     }
 
@@ -411,7 +506,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_of_the_other_server_panic(kind in 0x41_u8..0x47, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_of_the_other_server_panic(kind in 0x41_u8..0x4b, body in prop::collection::vec(any::<u8>(), 0..200)) {
             let kind = Kind::from_number(kind).unwrap();
             let _ = LinkFrame::read(kind, &body);
         }

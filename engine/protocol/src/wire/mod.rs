@@ -13,11 +13,13 @@
 //! assert_eq!(RoundEnd::parse(&frame[8..]).unwrap().round.get(), 7);
 //! ```
 
+mod answers;
 mod client;
 mod error;
 pub mod link;
 mod server;
 
+pub use answers::{ANSWERS_HEAD_BYTES, Answers};
 pub use client::{Dial, EPOCH_ANY, FETCH_TILES_MAX, Fetch, Hello, Leave, PartsHead, Submit};
 pub use error::SENTENCE_BYTES_MAX;
 pub use error::{Code, ErrorFrame};
@@ -66,6 +68,14 @@ pub enum Kind {
     Close = 0x45,
     /// Who is present in a tile.
     Present = 0x46,
+    /// Who is present in a tile of records, and a hash of those records.
+    TileHash = 0x47,
+    /// The digest of each record of a tile.
+    Digests = 0x48,
+    /// Records of which the two servers have different ones, with their signatures.
+    Shown = 0x49,
+    /// This server's signatures that senders are absent.
+    Absences = 0x4a,
     /// The answer to HELLO: the group's settings.
     Welcome = 0x81,
     /// A session key is in.
@@ -86,6 +96,8 @@ pub enum Kind {
     Announce = 0x89,
     /// The members of an epoch, or some of them.
     Roster = 0x8a,
+    /// The answers of one round to the queries of this connection's users.
+    Answers = 0x8b,
 }
 
 impl Kind {
@@ -107,6 +119,10 @@ impl Kind {
             Held,
             Close,
             Present,
+            TileHash,
+            Digests,
+            Shown,
+            Absences,
             Welcome,
             Dialled,
             Grant,
@@ -117,6 +133,7 @@ impl Kind {
             Error,
             Announce,
             Roster,
+            Answers,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)

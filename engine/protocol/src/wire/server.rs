@@ -47,7 +47,7 @@ pub struct Welcome {
     pub subgroups_max: U16,
     /// 1: the epoch is open and rounds take submissions; 0: the group is dialling.
     pub open: u8,
-    /// The group's way out: 0 broadcast.
+    /// The group's way out: 0 broadcast, 1 answer.
     pub delivery: u8,
     /// 1 if the server is linked to the other one, 0 if it runs alone.
     pub linked: u8,
