@@ -1,8 +1,10 @@
-//! Leads a run: starts servers and hosts as children of this process, orders the phases, collects what they say.
+//! Leads a run: starts servers and hosts, orders the phases, collects what they say.
 //!
-//! Every child is a member of the team (`team.rs`) behind a channel of JSON lines ([`crate::control`]). The coordinator is one
-//! thread that only ever waits in `Team::gather`, which ends on news, on a child's death, on a signal, or when a
-//! child was silent for too long: a run cannot hang, and whatever ends it, every child is stopped.
+//! A server or host is a child of this process, of an agent that listens on another machine, or of an agent that ssh
+//! starts there. Wherever it runs, it is a peer of the team (`team.rs`) behind a channel of JSON lines
+//! ([`crate::control`]). The coordinator is one thread that only ever waits in `Team::gather`, which ends on news, on a
+//! peer's death, on the loss of its agent, on a signal, or when a peer was silent for too long: a run cannot hang, and
+//! whatever ends it, every peer is stopped.
 
 pub(crate) mod child;
 mod clock;

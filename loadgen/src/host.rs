@@ -278,6 +278,7 @@ impl<W: Write> Host<W> {
             epoch: None,
             join,
             skew_bytes: usize::try_from(plan.host_skew_bytes).unwrap_or(usize::MAX),
+            servers: None,
             accept_baseline: plan.profile.is_paper(),
         };
         let ids = users.iter().copied().map(UserId).collect();

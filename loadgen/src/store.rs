@@ -12,7 +12,7 @@ mod summary;
 pub(crate) use csv::field as csv_field;
 pub use figures::figures;
 #[cfg(test)]
-pub(crate) use summary::tests::summary as sample_summary;
+pub(crate) use summary::tests::{leaf_paths, summary as sample_summary};
 #[cfg(test)]
 pub(crate) use summary::value;
 pub use summary::{CellSummary, SCHEMA, Summary};

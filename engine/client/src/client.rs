@@ -15,6 +15,7 @@ use rand::CryptoRng;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
+use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
 use twincast_protocol::keys::PairKey;
 use twincast_protocol::wire::{Body, EPOCH_ANY, Hello, Leave};
@@ -31,6 +32,8 @@ pub struct ClientSettings {
     /// How many bytes of one server are kept while the other has not sent theirs. At least four users' cells of a
     /// tile are kept in any case.
     pub skew_bytes: usize,
+    /// What S1 and S2 sign with; a group whose delivery is `answer` needs it.
+    pub servers: Option<[VerifyingKey; 2]>,
     /// Whether a group with a paper profile will do: a baseline for comparison, which protects neither recipients
     /// nor messages from one server.
     pub accept_baseline: bool,

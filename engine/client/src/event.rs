@@ -88,7 +88,8 @@ pub enum Event {
         /// Confirmations that are missing or did not decode, of this client's users and all senders and slots.
         failed: u64,
     },
-    /// Every verdict on the round is in.
+    /// Every verdict on the round is in. In a group whose delivery is `answer`: all answers are in, and the verdicts
+    /// come with the next [`advance`](crate::Client::advance), then [`Event::RoundRead`].
     RoundClosed {
         /// The round.
         round: RoundNumber,
@@ -99,6 +100,12 @@ pub enum Event {
         timed_out: bool,
         /// Tiles that S1 and S2 released without the other's word on who is present.
         unagreed: [u32; 2],
+    },
+    /// In a group whose delivery is `answer`: every verdict on the round is in. What a user sends must not wait for it,
+    /// since reading takes time that depends on what was read.
+    RoundRead {
+        /// The round.
+        round: RoundNumber,
     },
     /// A server refused something.
     Refused {

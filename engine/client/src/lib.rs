@@ -76,6 +76,7 @@
 //!     epoch: None,
 //!     join: false,
 //!     skew_bytes: 1 << 20,
+//!     servers: None,
 //!     accept_baseline: false,
 //! };
 //! let mut client = Client::new(settings, vec![members[0], members[1]])?;
@@ -142,4 +143,4 @@ pub use client::{Client, ClientSettings};
 pub use error::ClientError;
 pub use event::Event;
 pub use group::GroupSettings;
-pub use observer::{Deal, Messages, Observer, Outbox, Sealing, Tile, User};
+pub use observer::{Author, Deal, Known, Messages, Observer, Outbox, Sealing, Tile, User};

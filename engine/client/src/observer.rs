@@ -3,8 +3,10 @@
 use crate::decoder::Decoder;
 use crate::event::Event;
 use std::fmt;
+use twincast_protocol::answer::record::Readers;
+use twincast_protocol::identity::{SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex, UserId};
-use twincast_protocol::receive::Verdicts;
+use twincast_protocol::receive::{Verdict, Verdicts};
 use twincast_protocol::sealed::SealKey;
 
 /// One of the users that a client plays, as a member of the epoch in question.
@@ -107,10 +109,28 @@ pub enum Sealing<'a> {
     },
 }
 
+/// What one user's records are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// What it signs with.
+    pub signing: &'a SigningKey,
+    /// Whom its record of the round is for; nobody: it is cover.
+    pub readers: Option<Readers<'a>>,
+}
+
+/// What a reader knows of a sender whose records it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What the sender signs with.
+    pub verifying: VerifyingKey,
+    /// What its records open with, if the reader has it.
+    pub readers: Option<Readers<'a>>,
+}
+
 /// What a client asks its caller for when it makes bytes for the servers.
 pub trait Outbox {
-    /// Whom `sender` dials for `slot` of `epoch`: any set that the group's format can reach, also nobody. Asked once
-    /// for each dial. Users whom the epoch does not have are left out, with
+    /// Whom `sender` dials for `slot` of `epoch`: any set that the group's format can reach, also nobody. In a group
+    /// whose delivery is `answer`: the one member whose records it wants to read, or nobody. Asked once for each dial. Users whom the epoch does not have are left out, with
     /// [`Event::RecipientGone`](crate::Event::RecipientGone).
     fn recipients(&mut self, epoch: Epoch, sender: User, slot: SlotIndex) -> &[UserId];
 
@@ -135,7 +155,14 @@ pub trait Outbox {
         None
     }
 
-    /// The shares of `sender` for `round` are made and go to the servers next.
+    /// In a group whose delivery is `answer`: what the record of `sender` for `round` is signed with, and whom it is
+    /// for. [`message`](Outbox::message) of slot 0 is what it says. Asked once for each, before that. Nobody: the user
+    /// sends nothing, and is absent.
+    fn author(&mut self, _round: RoundNumber, _sender: User) -> Option<Author<'_>> {
+        None
+    }
+
+    /// The shares, or the record, of `sender` for `round` are made and go to the servers next.
     fn submitted(&mut self, _round: RoundNumber, _sender: User) {}
 }
 
@@ -158,6 +185,24 @@ pub trait Observer {
 
     /// Both servers delivered the cells of `tile` for `user`, who does not want them.
     fn unread(&mut self, _tile: &Tile, _user: User) {}
+
+    /// In a group whose delivery is `answer`: what `user` knows of `sender`, whose records it asked for. None: it can
+    /// verify nothing, and every answer is `Tampered`.
+    fn known(&mut self, _epoch: Epoch, _user: User, _sender: UserId) -> Option<Known<'_>> {
+        None
+    }
+
+    /// In a group whose delivery is `answer`: the verdict on what `user` read in `slot` of `round`, each once; `sender`
+    /// is whose record it asked for, none where for nobody's.
+    fn answer(
+        &mut self,
+        _round: RoundNumber,
+        _user: User,
+        _slot: SlotIndex,
+        _sender: Option<UserId>,
+        _verdict: Verdict<'_>,
+    ) {
+    }
 
     /// Something else happened.
     fn event(&mut self, _event: Event) {}

@@ -5,6 +5,7 @@
 //! `engine/docs/ARCHITECTURE.md` follows one share from socket to socket.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod config;
 pub mod fanout;
 pub mod front;

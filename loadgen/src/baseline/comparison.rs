@@ -49,8 +49,6 @@ pub(crate) struct Comparison {
     pub(crate) environment: Environment,
     /// What joined servers and hosts, in words.
     pub(crate) link: String,
-    /// TCP's congestion control, where the servers were.
-    pub(crate) congestion_control: String,
     /// What Twincast played.
     pub(crate) plan: Plan,
     /// What the baselines played.
@@ -179,7 +177,6 @@ fn together(
         schema: SCHEMA.into(),
         environment: first.environment.clone(),
         link: link_in_words(first),
-        congestion_control: first.environment.congestion_control.clone().unwrap_or_else(|| "unknown".into()),
         plan: plan.clone(),
         setup: *setup,
         repeats: twincast.len() as u32,

@@ -78,7 +78,7 @@ fn head(text: &mut String, compared: &Comparison) {
              alike.",
             compared.link,
             thousands(environment.mtu),
-            compared.congestion_control
+            environment.congestion_control.as_deref().unwrap_or("unknown")
         ),
     );
     paragraph(

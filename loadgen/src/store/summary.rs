@@ -105,6 +105,13 @@ pub(crate) mod tests {
         Summary::of(&experiment(), "2026-11-22T06:20:00Z", &[cell()])
     }
 
+    /// The paths of all leaves; the elements of a list share one.
+    pub(crate) fn leaf_paths(of: &Value) -> BTreeSet<String> {
+        let mut paths = BTreeSet::new();
+        collect("", of, &mut paths);
+        paths
+    }
+
     #[test]
     fn figures_are_over_all_runs() {
         let summary = summary();
@@ -132,8 +139,7 @@ pub(crate) mod tests {
         whole["cells"][0]["plan"] = json!("as in a result");
         let figure = whole["cells"][0]["figures"]["round_seconds.p50"].clone();
         whole["cells"][0]["figures"] = json!({ "NAME": figure });
-        let mut told = BTreeSet::new();
-        collect("", &whole, &mut told);
+        let told = leaf_paths(&whole);
         // The file tells of other schemas too, each under a heading of its own.
         let section = include_str!("../../RESULTS.md")
             .split("\n# ")
@@ -155,7 +161,6 @@ pub(crate) mod tests {
         );
     }
 
-    /// The paths of all leaves; the elements of a list share one.
     fn collect(path: &str, of: &Value, into: &mut BTreeSet<String>) {
         match of {
             Value::Object(fields) => {

@@ -1,20 +1,16 @@
 //! `twincast-loadgen baselines` with the real binary: every baseline beside Twincast over loopback, and its bad ends.
 
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../local/common.rs"]
+mod common;
+
+use common::{child_in_role, children, lives, loadgen, number, signal, told, wait_for};
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 use twincast_baselines::broker::{PROGRAM, installed};
 
-fn loadgen(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_twincast-loadgen"));
-    command.arg("baselines").args(arguments.split_whitespace());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("RUST_LOG");
-    command
-}
-
-fn told(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    format!("{}\n{out}\n{err}", output.status)
+fn baselines(arguments: &str) -> Command {
+    loadgen(&format!("baselines {arguments}"))
 }
 
 /// A run to its good end: its figures and its table.
@@ -22,15 +18,11 @@ fn good_run(arguments: &str) -> (Value, String) {
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("figures.json");
     let line = format!("--link loopback {arguments} --json {}", json.display());
-    let output = loadgen(&line).output().unwrap();
+    let output = baselines(&line).output().unwrap();
     assert!(output.status.success(), "{arguments}: {}", told(&output));
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("Every check passed."), "{table}");
     (serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap(), table)
-}
-
-fn number(of: &Value, key: &str) -> u64 {
-    of[key].as_u64().unwrap_or_else(|| panic!("{key} is a number: {of}"))
 }
 
 #[test]
@@ -48,10 +40,10 @@ fn every_baseline_delivers_everything_beside_twincast() {
     }
     assert_eq!(names, wanted);
     for one in baselines {
-        let rounds = number(one, "rounds");
+        let rounds = number(one, "/rounds");
         // The broker plays for about a second's CPU time, for the ticks in which that is told.
         assert_eq!(rounds, if one["baseline"] == "broker" { 1_000 } else { 2 }, "{one}");
-        assert_eq!(number(one, "deliveries"), rounds * 20 * 20 * number(one, "servers"), "{one}");
+        assert_eq!(number(one, "/deliveries"), rounds * 20 * 20 * number(one, "/servers"), "{one}");
         assert_eq!(one["sampled"], false, "{one}");
         assert!(one["server_cpu_us_per_delivery"].as_f64().unwrap() >= 0.0, "{one}");
     }
@@ -63,9 +55,9 @@ fn every_baseline_delivers_everything_beside_twincast() {
         assert!(own > Some(0.0) && own <= round, "{faithful}");
         // Two rounds of shares of 336 bytes behind headers of 8.
         assert_eq!(faithful["server_egress_bytes"], serde_json::json!([275_200, 275_200]));
-        assert!(number(faithful, "server_writes") >= number(faithful, "deliveries") - 2, "{faithful}");
+        assert!(number(faithful, "/server_writes") >= number(faithful, "/deliveries") - 2, "{faithful}");
     }
-    assert_eq!(number(&baselines[2], "trials"), 20 * 20);
+    assert_eq!(number(&baselines[2], "/trials"), 20 * 20);
     let rows = figures["rows"].as_array().unwrap();
     let names: Vec<&str> = rows.iter().map(|one| one["name"].as_str().unwrap()).collect();
     let own = ["Twincast, compact", "plain send"].into_iter().chain(wanted);
@@ -85,7 +77,7 @@ fn a_sample_is_marked() {
     assert_eq!(figures["rows"][1]["messages_ratio"]["n"], 2);
     let one = &figures["baselines"][0];
     assert_eq!(one["sampled"], true);
-    assert_eq!(number(one, "deliveries"), 2 * 4 * 40);
+    assert_eq!(number(one, "/deliveries"), 2 * 4 * 40);
     assert!(
         table.contains("paper-faithful, Nagle off *") && table.contains("4 of 40 members sent"),
         "{table}"
@@ -101,7 +93,7 @@ fn what_cannot_be_is_wrong_usage_at_once() {
         ("--group 20 --only everything", "--only"),
         ("--json /no/such/directory/figures.json", "--json"),
     ] {
-        let output = loadgen(arguments).output().unwrap();
+        let output = baselines(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments}: {}", told(&output));
         assert!(told(&output).contains(says), "{arguments}: {}", told(&output));
     }
@@ -118,9 +110,9 @@ fn limits_that_are_too_low_are_told_before_anything_is_started() {
 
 #[test]
 fn a_server_that_is_killed_ends_the_run_by_its_name() {
-    let run = loadgen("--link loopback --group 30 --hosts 2 --rounds 300 --only nagle-off").spawn().unwrap();
-    let server = wait_for("a baseline's server", || in_role(run.id(), "role-baseline-server"));
-    signal(server, rustix::process::Signal::KILL);
+    let run =
+        baselines("--link loopback --group 30 --hosts 2 --rounds 300 --only nagle-off").spawn().unwrap();
+    signal(child_in_role(&run, "role-baseline-server"), rustix::process::Signal::KILL);
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     assert!(told(&output).contains("of the baseline (paper-faithful, Nagle off)"), "{}", told(&output));
@@ -132,51 +124,11 @@ fn the_broker_does_not_outlive_a_coordinator_that_is_killed() {
         eprintln!("SKIPPED: {PROGRAM} is not installed (apt install {PROGRAM})");
         return;
     }
-    let mut run = loadgen("--link loopback --group 4 --hosts 2 --rounds 2000 --only broker").spawn().unwrap();
-    let broker = wait_for("the broker", || {
-        let server = in_role(run.id(), "role-baseline-server")?;
-        children(server).first().copied()
-    });
+    let mut run =
+        baselines("--link loopback --group 4 --hosts 2 --rounds 2000 --only broker").spawn().unwrap();
+    let server = child_in_role(&run, "role-baseline-server");
+    let broker = wait_for("the broker", || children(server).first().copied());
     run.kill().unwrap();
     run.wait().unwrap();
     wait_for("the broker's end", || (!lives(broker)).then_some(()));
-}
-
-/// Processes that a process has started and that are there.
-fn children(of: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
-    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    lists
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .collect()
-}
-
-fn in_role(run: u32, role: &str) -> Option<u32> {
-    children(run).into_iter().find(|pid| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word == role.as_bytes())
-    })
-}
-
-/// Whether a process is there and is no zombie.
-fn lives(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-}
-
-fn signal(pid: u32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
-}
-
-/// Polls until something is there.
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(60) {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    panic!("{what} did not come within a minute");
 }

@@ -1,8 +1,7 @@
 //! However a run ends, nothing of it is left.
 
-use super::support::{
-    can_make_links, children, endless_run, endless_run_of, lives, local, namespaces, signal, told, wait_for,
-};
+use super::common::{child_in_role, ended, lives, signal, told, wait_for};
+use super::support::{can_make_links, endless_run, endless_run_of, local, namespaces};
 use rustix::process::Signal;
 
 #[test]
@@ -14,10 +13,9 @@ fn after_ctrl_c_neither_namespaces_nor_processes_are_left() {
     let pid = run.id();
     assert_eq!(namespaces(pid).len(), 5, "the switch's, two servers' and two hosts'");
     signal(pid, Signal::INT);
-    let output = run.wait_with_output().unwrap();
+    let output = ended(run, &children);
     assert_eq!(output.status.code(), Some(130), "{}", told(&output));
     assert_eq!(namespaces(pid), Vec::<String>::new());
-    assert!(children.iter().all(|child| !lives(*child)));
 }
 
 #[test]
@@ -69,11 +67,7 @@ fn after_a_server_died_nothing_is_left() {
     }
     let (run, _) = endless_run();
     let pid = run.id();
-    let server = children(pid).into_iter().find(|child| {
-        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word == b"role-server")
-    });
-    signal(server.unwrap(), Signal::KILL);
+    signal(child_in_role(&run, "role-server"), Signal::KILL);
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("was killed by signal 9"), "{}", told(&output));

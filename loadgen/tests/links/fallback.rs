@@ -1,6 +1,7 @@
 //! Where links cannot be had, and what is no link.
 
-use super::support::{local, told};
+use super::common::told;
+use super::support::{can_make_links, local};
 use std::process::{Command, Stdio};
 
 /// The run of `local` under `setpriv` without the right to make networks; nothing where there is no `setpriv`.
@@ -43,7 +44,7 @@ fn without_the_right_to_make_links_a_run_goes_over_loopback_and_says_so() {
 
 #[test]
 fn without_the_tools_a_run_goes_over_loopback_and_says_so() {
-    if !super::support::can_make_links() {
+    if !can_make_links() {
         return;
     }
     // A folder with an `ip` that fails, before all others.

@@ -2,6 +2,9 @@
 //!
 //! What takes the right to make namespaces says so on stderr and passes where that is missing.
 
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../local/common.rs"]
+mod common;
 mod ends;
 mod fallback;
 mod runs;

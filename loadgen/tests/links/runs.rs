@@ -1,6 +1,7 @@
 //! Runs to a good end.
 
-use super::support::{can_make_links, good_run, loadgen, local, namespaces, number, told};
+use super::common::told;
+use super::support::{can_make_links, good_run, loadgen, local, namespaces, number};
 
 #[test]
 fn a_slow_link_bounds_the_rate_and_its_figures_add_up() {

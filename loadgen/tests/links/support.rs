@@ -1,9 +1,9 @@
-//! Runs of the real binary, and the namespaces that they make.
+//! Runs over the links that the binary makes where it is not told otherwise, and their namespaces.
 
+use super::common::{children, program, told, wait_for};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 /// `twincast-loadgen local` with arguments, its streams caught.
 pub(super) fn local(arguments: &str) -> Command {
@@ -12,13 +12,8 @@ pub(super) fn local(arguments: &str) -> Command {
 
 /// The binary at this path with a subcommand and its arguments, no results kept, its streams caught.
 pub(super) fn loadgen(binary: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(binary);
-    command
-        .args(arguments.split_whitespace())
-        .args(["--results", "off"])
-        .stdin(Stdio::null())
-        .env_remove("RUST_LOG");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = program(binary, arguments);
+    command.args(["--results", "off"]);
     command
 }
 
@@ -30,12 +25,6 @@ pub(super) fn good_run(arguments: &str) -> (String, Value) {
     assert!(output.status.success(), "{arguments}: {}", told(&output));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     (printed, serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap())
-}
-
-/// What a run said, for a test's failure line.
-pub(super) fn told(output: &Output) -> String {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    format!("{}\n{stdout}\n{stderr}", output.status)
 }
 
 /// Whether this process may make namespaces and links; says so on stderr if not.
@@ -61,21 +50,6 @@ pub(super) fn namespaces(of: u32) -> Vec<String> {
     names.filter(|name| name.starts_with(&format!("twincast-{of}-"))).collect()
 }
 
-/// Processes that a process has started and that are there.
-pub(super) fn children(of: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
-    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    lists
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .collect()
-}
-
-/// Whether a process is there and is no zombie.
-pub(super) fn lives(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-}
-
 /// A run without an end of its own, once its hosts are there; its children.
 pub(super) fn endless_run() -> (Child, Vec<u32>) {
     endless_run_of(Path::new(env!("CARGO_BIN_EXE_twincast-loadgen")))
@@ -96,27 +70,6 @@ pub(super) fn endless_run_of(binary: &Path) -> (Child, Vec<u32>) {
     };
     let children = wait_for("two servers and two hosts", there);
     (run, children)
-}
-
-/// Polls until something is there.
-///
-/// # Panics
-/// After a minute.
-pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(60) {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{what} did not come within a minute");
-}
-
-/// Sends a signal to a process.
-pub(super) fn signal(pid: u32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// A number of a result.

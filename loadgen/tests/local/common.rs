@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 /// `twincast-loadgen` with arguments, its streams caught. Nothing is kept, and all processes are on loopback,
 /// unless the arguments say otherwise.
 pub(super) fn loadgen(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_twincast-loadgen"));
-    command.args(arguments.split_whitespace()).stdin(Stdio::null()).env_remove("RUST_LOG");
+    let mut command = program(Path::new(env!("CARGO_BIN_EXE_twincast-loadgen")), arguments);
     if arguments.starts_with("local ") || arguments.starts_with("sweep ") {
         let has = |flag: &str| arguments.split_whitespace().any(|word| word == flag);
         if !has("--results") {
@@ -19,6 +18,13 @@ pub(super) fn loadgen(arguments: &str) -> Command {
             command.args(["--link", "loopback"]);
         }
     }
+    command
+}
+
+/// The binary at this path with arguments and no others, its streams caught.
+pub(super) fn program(binary: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(binary);
+    command.args(arguments.split_whitespace()).stdin(Stdio::null()).env_remove("RUST_LOG");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -73,6 +79,15 @@ fn plays(pid: u32, role: &str) -> bool {
 pub(super) fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// What a run said by its end, after which none of these children is left.
+pub(super) fn ended(run: Child, children: &[u32]) -> Output {
+    let output = run.wait_with_output().unwrap();
+    for child in children {
+        assert!(!lives(*child), "child {child} is left: {}", told(&output));
+    }
+    output
 }
 
 /// Polls until something is there.

@@ -1,8 +1,8 @@
 //! However a run ends, nothing of it is left.
 
-use super::common::{child_in_role, children, is_written, lives, loadgen, signal, told, wait_for};
+use super::common::{child_in_role, children, ended, is_written, lives, loadgen, signal, told, wait_for};
 use rustix::process::Signal;
-use std::process::{Child, Output};
+use std::process::Child;
 
 /// A run that goes on until something ends it.
 const ENDLESS: &str = "local --group 130 --hosts 3 --rounds 1000000 --warmup 0 --no-roof";
@@ -12,14 +12,6 @@ fn endless() -> (Child, Vec<u32>) {
     let run = loadgen(ENDLESS).spawn().unwrap();
     let all = wait_for("five children", || Some(children(run.id())).filter(|all| all.len() == 5));
     (run, all)
-}
-
-fn ended(run: Child, children: &[u32]) -> Output {
-    let output = run.wait_with_output().unwrap();
-    for child in children {
-        assert!(!lives(*child), "child {child} is left: {}", told(&output));
-    }
-    output
 }
 
 #[test]

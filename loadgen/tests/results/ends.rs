@@ -1,6 +1,6 @@
 //! However an experiment ends, its folder keeps what there was, and says why.
 
-use super::common::{child_in_role, children, lives, loadgen, signal, told, wait_for};
+use super::common::{child_in_role, children, ended, loadgen, signal, told, wait_for};
 use super::folder::{json, only_folder, text};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,14 +31,6 @@ fn cpu_hundredths(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let Some((_, fields)) = stat.rsplit_once(") ") else { return 0 };
     fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
-}
-
-fn ended(run: Child, children: &[u32]) -> Output {
-    let output = run.wait_with_output().unwrap();
-    for child in children {
-        assert!(!lives(*child), "child {child} is left: {}", told(&output));
-    }
-    output
 }
 
 #[test]

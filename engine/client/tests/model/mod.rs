@@ -128,5 +128,5 @@ impl Shape {
 }
 
 pub fn settings() -> ClientSettings {
-    ClientSettings { group: GROUP, epoch: None, join: false, skew_bytes: 1 << 20, accept_baseline: true }
+    ClientSettings { group: GROUP, epoch: None, join: false, skew_bytes: 1 << 20, servers: None, accept_baseline: true }
 }

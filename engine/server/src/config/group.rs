@@ -88,6 +88,8 @@ pub enum Delivery {
     /// Every member gets a cell of every sender.
     #[default]
     Broadcast,
+    /// Every member gets one record for each of its queries, of whichever member it asks for.
+    Answer,
 }
 
 /// When a round is sealed.

@@ -147,6 +147,7 @@ impl Cursor {
                     let bytes = frame.len() as u64;
                     (Piece::Shared(frame), bytes)
                 }
+                Item::Answers(_) => (Piece::Shared(Bytes::new()), 0),
                 Item::Tile(tile) => {
                     let users = self.indices(tile.roster());
                     // Nothing for a connection none of whose users is a member of the epoch.

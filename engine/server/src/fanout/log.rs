@@ -1,5 +1,6 @@
 //! What a core has to send to every connection of a group, in order: sealed tiles and frames for all.
 
+use crate::answer::RoundAnswers;
 use crate::tile::Tile;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -11,6 +12,8 @@ use twincast_protocol::ids::RoundNumber;
 pub enum Item {
     /// A tile: to each connection the cells of its users.
     Tile(Arc<Tile>),
+    /// The answers of a round: to each connection those of its users.
+    Answers(Arc<RoundAnswers>),
     /// The same bytes to everybody.
     Frame(RoundNumber, Bytes),
 }
@@ -21,6 +24,7 @@ impl Item {
     pub fn round(&self) -> RoundNumber {
         match self {
             Item::Tile(tile) => tile.head().round,
+            Item::Answers(answers) => answers.round,
             Item::Frame(round, _) => *round,
         }
     }

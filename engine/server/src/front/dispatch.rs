@@ -46,6 +46,10 @@ impl Executor {
                         link.send(ToLink::Frame(session, frame));
                     }
                 }
+                Output::Answer(_) | Output::Blame(_) => {}
+                Output::Answers(answers) => {
+                    self.post_all(|| CoreMessage::Shared(group, Item::Answers(answers.clone())));
+                }
                 Output::Count(counted, times) => {
                     let counter = match counted {
                         Counted::DialsVoid => &metrics.dials_void,

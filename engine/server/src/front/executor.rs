@@ -125,7 +125,7 @@ impl Executor {
                     .boxes
                     .as_ref()
                     .map(|folder| Box::new(folder.group(id, shared.metrics.clone())) as Box<dyn PartsBox>);
-                (id, Group::new(shape, parts_box))
+                (id, Group::new(shape, parts_box, None))
             })
             .collect();
         let backlog = shared.cores.iter().map(|_| VecDeque::new()).collect();
@@ -409,6 +409,7 @@ fn take(executor: &Handle, message: FrontMessage) {
         FrontMessage::LinkUp(session, theirs) => executor.borrow_mut().link_up(session, &theirs),
         FrontMessage::Peer(group, frame) => executor.borrow_mut().peer(group, frame),
         FrontMessage::LinkDown => executor.borrow_mut().link_down(),
+        FrontMessage::Worked(..) => {}
         FrontMessage::Stop => executor.borrow_mut().stop(),
     }
 }

@@ -1,5 +1,6 @@
 //! How other threads reach a front executor: a bounded queue and a byte on a socket pair.
 
+use crate::answer::Done;
 use crate::group::ConnectionId;
 use crate::limits::FRONT_QUEUE_MAX;
 use crate::link::SessionId;
@@ -30,6 +31,8 @@ pub enum FrontMessage {
     Peer(GroupId, LinkFrame),
     /// It is down.
     LinkDown,
+    /// The answer threads have done something that this group wanted.
+    Worked(GroupId, Done),
     /// Finish the open rounds, close everything and end.
     Stop,
 }

@@ -33,10 +33,12 @@ mod store;
 mod tests;
 mod words;
 
-pub use output::{ConnectionId, Counted, Output, Refusal, SealedRound};
+pub use output::{Blame, ConnectionId, Counted, Fault, Output, Refusal, SealedRound};
 pub use parts::Upload;
 pub use shape::Shape;
 
+use crate::answer::{Done, Setup};
+use crate::config::Delivery;
 use crate::limits::{DIALS_PER_SLOT_MAX, MEMBER_DIALS_PER_SLOT_MAX};
 use crate::parts_box::PartsBox;
 use crate::roster::Roster;
@@ -60,6 +62,7 @@ use words::PeerWords;
 #[derive(Debug)]
 pub struct Group {
     shape: Shape,
+    setup: Option<Arc<Setup>>,
     kept: Kept,
     seats: Seats,
     fetches: Fetches,
@@ -85,8 +88,10 @@ pub struct Group {
 
 impl Group {
     /// A group that waits for the users `0..members` to dial its first epoch. `parts_box`: where S2 keeps parts.
+    /// `setup`: what a group whose delivery is `answer` signs and verifies with; such a group has it and no other has.
     #[must_use]
-    pub fn new(shape: Shape, parts_box: Option<Box<dyn PartsBox>>) -> Group {
+    pub fn new(shape: Shape, parts_box: Option<Box<dyn PartsBox>>, setup: Option<Arc<Setup>>) -> Group {
+        debug_assert_eq!(setup.is_some(), shape.delivery == Delivery::Answer);
         let change = Change {
             group: shape.group,
             epoch: Epoch(0),
@@ -97,6 +102,7 @@ impl Group {
         let roster = Roster::initial(shape.group, Epoch(0), shape.members);
         Group {
             shape,
+            setup,
             // Seeds are small: S1 keeps them all.
             kept: parts_box.filter(|_| shape.side == ServerSide::Two),
             seats: Seats::default(),
@@ -435,6 +441,14 @@ impl Group {
         self.alarms += u64::from(submit.alarm.get() != 0);
         self.lagging_users = lagging_users;
         self.advance(now, out);
+        Ok(())
+    }
+
+    /// The answer threads have done something that this group wanted.
+    ///
+    /// # Errors
+    /// What the other server said that it must not: the link is to be closed, and a new one to be made.
+    pub fn worked(&mut self, _done: Done, _now: Duration, _out: &mut Vec<Output>) -> Result<(), Code> {
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! What a group wants done, and why it refuses a frame.
 
+use crate::answer::{RoundAnswers, Work};
 use crate::tile::Tile;
 use bytes::Bytes;
 use std::sync::Arc;
-use twincast_protocol::ids::{Epoch, RoundNumber};
+use twincast_protocol::ids::{Epoch, RoundNumber, UserId};
 use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::LinkFrame;
 
@@ -20,6 +21,12 @@ pub enum Output {
     All(RoundNumber, Bytes),
     /// Deliver this tile to every connection of the group that plays members of its epoch.
     Deliver(Arc<Tile>),
+    /// Give this to the answer threads.
+    Answer(Work),
+    /// Send every connection of the group that plays members of the epoch the answers to their queries.
+    Answers(Arc<RoundAnswers>),
+    /// Somebody is at fault: to be logged and counted.
+    Blame(Blame),
     /// Tell the other server. Dropped while the link is down.
     Peer(LinkFrame),
     /// Close this connection after an error frame with this code.
@@ -32,6 +39,30 @@ pub enum Output {
     Sealed(SealedRound),
     /// Something to count, and how many of it.
     Count(Counted, u32),
+}
+
+/// Who is at fault in a round of a group whose delivery is `answer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blame {
+    /// The round.
+    pub round: RoundNumber,
+    /// Whose record it is about.
+    pub user: UserId,
+    /// Who, and of what.
+    pub fault: Fault,
+}
+
+/// What somebody did that none who is honest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The user signed two records for the round, and gave each server another one.
+    SenderSignedTwo,
+    /// The other server shows a record that the user did not sign, or not the one that it said it had.
+    PeerShowedFalse,
+    /// The other server said that it has another record, and did not show it.
+    PeerShowedNothing,
+    /// The other server's signature that the user is absent is wrong.
+    PeerSignedFalse,
 }
 
 /// A round that was sealed and released.

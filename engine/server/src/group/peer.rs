@@ -154,6 +154,9 @@ impl Group {
             LinkFrame::Held(_, epoch, dials) => self.held(epoch, &dials, now, out)?,
             LinkFrame::Close(_, epoch) => self.closed(epoch, now, out)?,
             LinkFrame::Present(present) => self.present(&present)?,
+            LinkFrame::TileHash(..) | LinkFrame::Digests(..) | LinkFrame::Shown(..) | LinkFrame::Absences(..) => {
+                return Err(Code::KindUnknown);
+            }
             LinkFrame::Hello(..) | LinkFrame::Propose(_) | LinkFrame::Agree(_) => {
                 return Err(Code::KindUnknown);
             }

@@ -1,6 +1,6 @@
 //! What of a group never changes while it lives, and the sizes that follow from it.
 
-use crate::config::{GroupConfig, RoundMode, SchemeName};
+use crate::config::{Delivery, GroupConfig, RoundMode, SchemeName};
 use crate::limits::{
     BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED,
     FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, ROUNDS_BUFFERED, TILE_SENDERS,
@@ -26,6 +26,8 @@ pub struct Shape {
     pub slots: usize,
     /// How messages become shares, and every size.
     pub format: ShareFormat,
+    /// The way out.
+    pub delivery: Delivery,
     /// Whether slots are confirmed.
     pub confirm: bool,
     /// Whether members exchange keys.
@@ -66,6 +68,7 @@ impl Shape {
             members_max: config.members_most() as usize,
             slots: config.slots as usize,
             format: config.format().expect("the configuration was checked"),
+            delivery: config.delivery,
             confirm: config.confirm && config.scheme != SchemeName::OneToMany,
             keys: config.keys,
             round_mode: config.round_mode,

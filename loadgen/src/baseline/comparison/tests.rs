@@ -1,7 +1,8 @@
 use super::*;
 use crate::baseline::result::tests::sample as rival;
 use crate::result::tests::{broken, sample};
-use serde_json::{Value, json};
+use crate::store::leaf_paths;
+use serde_json::json;
 use std::collections::BTreeSet;
 
 fn setup() -> Setup {
@@ -95,8 +96,7 @@ fn the_figures_and_their_documentation_name_the_same_fields() {
             }
         }
     }
-    let mut told = BTreeSet::new();
-    collect("", &whole, &mut told);
+    let mut told = leaf_paths(&whole);
     // What is tagged by its kind has no more than that.
     told.retain(|field| field != "baselines[].baseline.faithful.nagle");
     let all = include_str!("../../../RESULTS.md");
@@ -107,19 +107,4 @@ fn the_figures_and_their_documentation_name_the_same_fields() {
         .collect();
     assert_eq!(told.difference(&documented).collect::<Vec<_>>(), Vec::<&String>::new(), "not in RESULTS.md");
     assert_eq!(documented.difference(&told).collect::<Vec<_>>(), Vec::<&String>::new(), "only in RESULTS.md");
-}
-
-/// The paths of all leaves; the elements of a list share one.
-fn collect(path: &str, of: &Value, into: &mut BTreeSet<String>) {
-    match of {
-        Value::Object(fields) => {
-            let dot = if path.is_empty() { "" } else { "." };
-            fields.iter().for_each(|(name, value)| collect(&format!("{path}{dot}{name}"), value, into));
-        }
-        Value::Array(elements) => {
-            into.extend(elements.is_empty().then(|| format!("{path}[]")));
-            elements.iter().for_each(|value| collect(&format!("{path}[]"), value, into));
-        }
-        _ => drop(into.insert(path.into())),
-    }
 }

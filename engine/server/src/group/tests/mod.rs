@@ -3,6 +3,7 @@
 mod epochs;
 mod fetch;
 mod linked;
+mod linked_epochs;
 mod pair;
 mod parts;
 mod random;
@@ -75,7 +76,7 @@ struct Bench {
 impl Bench {
     fn of(shape: Shape, parts_box: Option<Box<dyn PartsBox>>) -> Bench {
         let shares = vec![7; shape.submit_body_bytes(shape.members) - size_of::<Submit>()];
-        let group = Group::new(shape, parts_box);
+        let group = Group::new(shape, parts_box, None);
         Bench { group, out: Vec::new(), now: Duration::ZERO, lagging: 0, shares, dial_id: 0, upload: None }
     }
 

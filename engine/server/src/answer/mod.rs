@@ -1,0 +1,9 @@
+//! Answer delivery on a server: the table of each round, and the threads that work on it.
+//!
+//! A group decides and the answer threads work. What a group wants done is a [`Work`], what was done comes back as a
+//! [`Done`], in any order; each names its round, and what is of a round that is over is dropped. No lock is on the way:
+//! a tile of rows belongs to whoever has its `Arc` alone.
+
+mod work;
+
+pub use work::{Done, RoundAnswers, Rows, Setup, Work};

@@ -1,0 +1,212 @@
+//! What a group and the answer threads tell each other.
+
+use crate::roster::Roster;
+use std::fmt;
+use std::sync::Arc;
+use twincast_answer::{AnswerSet, Answers, Queries};
+use twincast_protocol::answer::RECORD_BYTES;
+use twincast_protocol::answer::table::Digest;
+use twincast_protocol::identity::{SIGNATURE_BYTES, SigningKey, VerifyingKey};
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
+
+/// What a group whose delivery is `answer` signs and verifies with: given at its start, the same for its life.
+pub struct Setup {
+    /// Which server this is.
+    pub side: ServerSide,
+    /// This server's key.
+    pub signing: SigningKey,
+    /// The other server's.
+    pub peer: VerifyingKey,
+    /// By user.
+    pub members: std::collections::HashMap<UserId, VerifyingKey>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("side", &self.side).finish_non_exhaustive()
+    }
+}
+
+/// The rows of one tile of a round's table: records of up to 64 consecutive senders.
+#[derive(Clone)]
+pub struct Rows {
+    /// Its position in the table.
+    pub tile: usize,
+    /// Its senders, 1 to 64.
+    pub senders: usize,
+    /// `[sender][352]`: always 64 rows, those beyond `senders` unused.
+    pub records: Box<[[u8; RECORD_BYTES]]>,
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows")
+            .field("tile", &self.tile)
+            .field("senders", &self.senders)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a group wants done. Works of one round on its table (`Begin`, `Add`, `Finish`, `Abandon`) are done in their
+/// order by every thread; the others by any, in any order.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// An epoch opens: its queries, and how its members are numbered. Answered by nothing.
+    Open {
+        /// The members.
+        roster: Arc<Roster>,
+        /// All queries, member-major: the `k`-th of member `u` is `u * K + k`.
+        queries: Arc<Queries>,
+    },
+    /// Verify the signatures of these senders of a tile. The group gives the rows away and gets them back.
+    Verify {
+        /// The round.
+        round: RoundNumber,
+        /// The members.
+        roster: Arc<Roster>,
+        /// The rows; nobody else holds them.
+        rows: Arc<Rows>,
+        /// Bit `i`: sender `i` of the tile has a record.
+        senders: u64,
+    },
+    /// Sign that these senders of a tile are absent.
+    SignAbsences {
+        /// The round.
+        round: RoundNumber,
+        /// The epoch.
+        epoch: Epoch,
+        /// The tile.
+        tile: usize,
+        /// Bit `i`: sender `i` of the tile.
+        senders: u64,
+    },
+    /// Verify the other server's signatures, write the records of the absent, and make the tile's final hash.
+    Fill {
+        /// The round.
+        round: RoundNumber,
+        /// The epoch.
+        epoch: Epoch,
+        /// The rows; nobody else holds them.
+        rows: Arc<Rows>,
+        /// Bit `i`: sender `i` of the tile is absent.
+        absent: u64,
+        /// For each of those, ascending: this server's signature and the other one's.
+        signatures: Vec<[[u8; SIGNATURE_BYTES]; 2]>,
+    },
+    /// Look at records that the other server shows, and that this one has others of.
+    Judge {
+        /// The round.
+        round: RoundNumber,
+        /// The members.
+        roster: Arc<Roster>,
+        /// The tile.
+        tile: usize,
+        /// Bit `i`: sender `i` of the tile.
+        senders: u64,
+        /// What the other server shows, ascending by sender.
+        shown: Vec<[u8; RECORD_BYTES]>,
+        /// What it said that their digests are.
+        digests: Vec<Digest>,
+    },
+    /// A tile is agreed and final: add it to the answers.
+    Add {
+        /// The round.
+        round: RoundNumber,
+        /// Its rows, from now on for reading.
+        rows: Arc<Rows>,
+    },
+    /// All tiles of the round are added: its answers are wanted.
+    Finish {
+        /// The round.
+        round: RoundNumber,
+    },
+    /// The round is left out: forget what was added.
+    Abandon {
+        /// The round.
+        round: RoundNumber,
+    },
+}
+
+/// What was done.
+#[derive(Debug)]
+pub enum Done {
+    /// Of [`Work::Verify`].
+    Verified {
+        /// The round.
+        round: RoundNumber,
+        /// The rows, back.
+        rows: Arc<Rows>,
+        /// Bit `i`: sender `i` has a valid record. The rows of the others are zeroed.
+        valid: u64,
+        /// Of each of the tile's senders, [`NO_DIGEST`](twincast_protocol::answer::table::NO_DIGEST) where there is no
+        /// valid record.
+        digests: Vec<Digest>,
+        /// The tree hash over those.
+        hash: Digest,
+    },
+    /// Of [`Work::SignAbsences`]: a signature for each, ascending.
+    AbsencesSigned {
+        /// The round.
+        round: RoundNumber,
+        /// The tile.
+        tile: usize,
+        /// Bit `i`: sender `i` of the tile.
+        senders: u64,
+        /// Ascending by sender.
+        signatures: Vec<[u8; SIGNATURE_BYTES]>,
+    },
+    /// Of [`Work::Fill`].
+    Filled {
+        /// The round.
+        round: RoundNumber,
+        /// The rows, back.
+        rows: Arc<Rows>,
+        /// The tree hash over all its records, the absent ones' included; none: a signature of the other server's is
+        /// wrong.
+        hash: Option<Digest>,
+    },
+    /// Of [`Work::Judge`].
+    Judged {
+        /// The round.
+        round: RoundNumber,
+        /// The members.
+        roster: Arc<Roster>,
+        /// The tile.
+        tile: usize,
+        /// Bit `i`: sender `i` signed both records.
+        signed_two: u64,
+        /// Bit `i`: what the other server shows of sender `i` is not signed by it, or has not the digest that it said.
+        false_shown: u64,
+    },
+    /// Of [`Work::Finish`]: one part of the answers. There are as many parts as answer threads.
+    Part {
+        /// The round.
+        round: RoundNumber,
+        /// Which part.
+        part: usize,
+        /// Its answers.
+        answers: Arc<Answers>,
+    },
+}
+
+/// The answers of one round, as fan-out cores send them.
+pub struct RoundAnswers {
+    /// The round.
+    pub round: RoundNumber,
+    /// The members, who are also the readers.
+    pub roster: Arc<Roster>,
+    /// Queries of each member, K.
+    pub slots: usize,
+    /// Members whose records are in the table.
+    pub senders_present: u32,
+    /// The table's root.
+    pub root: Digest,
+    /// The answers, by query.
+    pub set: AnswerSet,
+}
+
+impl fmt::Debug for RoundAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoundAnswers").field("round", &self.round).finish_non_exhaustive()
+    }
+}
