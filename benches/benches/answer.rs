@@ -1,15 +1,16 @@
-//! The answer kernel: logical work a core, each kernel beside the plain XOR of the selected records with the same
-//! instructions, and over threads.
+//! The answer kernel: logical work a core, each kernel beside the plain XOR of the selected records with the
+//! same instructions, and over threads.
 //!
 //! ```text
 //! cargo bench -p twincast-benches --bench answer
 //! cargo bench -p twincast-benches --bench answer -- --group 10000 --passes 9 --threads 4
 //! ```
 //!
-//! Logical work of a query is n records, whether its bits select them or not: n * record bytes / time. A pass is a whole round:
-//! all tiles, all queries, the making of the tables with it. `plain` is measured over some of the queries, evenly spread (their
-//! number is printed), since it takes the same for each; what the tables gave for these is compared with it. `ran` is the CPU
-//! time of the thread in the share of the wall clock: where it is not near 100%, somebody else used the core.
+//! Logical work of a query is n records, whether its bits select them or not: n * record bytes / time. A pass
+//! is a whole round: all tiles, all queries, the making of the tables with it. `plain` is measured over some of
+//! the queries, evenly spread (their number is printed), since it takes the same for each; what the tables gave
+//! for these is compared with it. `ran` is the CPU time of the thread in the share of the wall clock: where it
+//! is not near 100%, somebody else used the core.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -127,7 +128,8 @@ struct Figures {
     plain: Vec<Time>,
 }
 
-/// Every kernel on one core, and the plain way. All alternate, so that a change of the machine's mood hits all of them.
+/// Every kernel on one core, and the plain way. All alternate, so that a change of the machine's mood hits all
+/// of them.
 fn one_core(group: &Group, options: &Options) {
     let mut part = parts(&group.shape, 1).remove(0);
     let mut answers = Arc::new(part.answers());

@@ -4,6 +4,7 @@
 //! - `protocol`: making and opening codewords and confirmations, single and in batches.
 //! - `paper`: the same for the paper's profiles and Algorithm 4, and `num-bigint` against `crypto-bigint`.
 //! - `keys`: the parts of a key exchange, the keys of pairs, and sealing.
+//! - `answer`: the answer kernel against a naive XOR with the same instructions, and over threads.
 //! - `receive`: a client reading both servers' streams, against the bare copy of the same bytes.
 //! - `egress`: the egress engine over loopback connections against plain `send` of ready buffers. It and `receive`
 //!   measure two things in turn and CPU per byte, which a criterion benchmark does not, so they are programs.

@@ -105,28 +105,38 @@ impl AnswerSet {
         &self.shape
     }
 
-    /// Writes the answer to a query from byte `from` on, as much as there is or fits into `out`. Returns how many bytes these are:
-    /// none if `from` is the record's length or more.
+    /// Writes the answer to a query from byte `from` on, as much as there is or fits into `out`. Returns how
+    /// many bytes these are: none if `from` is the record's length or more.
     ///
     /// # Panics
     /// There is no such query.
     pub fn gather(&self, query: usize, from: usize, out: &mut [u8]) -> usize {
         assert!(query < self.shape.queries(), "query {query} is not below {}", self.shape.queries());
         let bytes = self.shape.record_bytes().saturating_sub(from).min(out.len());
+        if bytes == 0 {
+            return 0;
+        }
         let block = self.blocks.partition_point(|start| *start <= query) - 1;
         let position = query - self.blocks[block];
         let places = &self.places[block * self.shape.columns()..][..self.shape.columns()];
-        let (mut column, mut skip, mut out) = (from / COLUMN_BYTES, from % COLUMN_BYTES, &mut out[..bytes]);
-        while !out.is_empty() {
-            let Place { part, at } = places[column];
-            let from = self.parts[part].columns[at + position].to_bytes();
-            let (to, after) = out.split_at_mut((COLUMN_BYTES - skip).min(out.len()));
-            match <&mut [u8; COLUMN_BYTES]>::try_from(&mut *to) {
-                Ok(whole) => *whole = from,
-                Err(_) => to.copy_from_slice(&from[skip..][..to.len()]),
-            }
-            out = after;
-            (column, skip) = (column + 1, 0);
+        let mut columns = places[from / COLUMN_BYTES..].iter();
+        let column = |place: &Place| self.parts[place.part].columns[place.at + position].to_bytes();
+
+        // What is left of a column, whole columns, what there is room for of a column.
+        let skip = from % COLUMN_BYTES;
+        let begun = if skip == 0 { 0 } else { bytes.min(COLUMN_BYTES - skip) };
+        let (begin, rest) = out[..bytes].split_at_mut(begun);
+        let (whole, end) = rest.as_chunks_mut();
+        if !begin.is_empty() {
+            let place = columns.next().expect("a column that is begun");
+            begin.copy_from_slice(&column(place)[skip..][..begin.len()]);
+        }
+        for (to, place) in whole.iter_mut().zip(&mut columns) {
+            *to = column(place);
+        }
+        if !end.is_empty() {
+            let place = columns.next().expect("a column that is ended");
+            end.copy_from_slice(&column(place)[..end.len()]);
         }
         bytes
     }

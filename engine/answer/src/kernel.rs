@@ -1,9 +1,10 @@
 //! Four Russians: eight records at a time, by tables of all their sums.
 //!
-//! Look-ups go by a query's bits, so somebody who watches this server's caches may learn these; the server knows them anyway.
+//! Look-ups go by a query's bits, so somebody who watches this server's caches may learn these; the server
+//! knows them anyway.
 //!
-//! The only file of this crate with `unsafe`: a CPU feature's functions are called after asking the CPU. The portable kernel is
-//! their safe twin; the tests compare all of them with a naive XOR.
+//! The only file of this crate with `unsafe`: a CPU feature's functions are called after asking the CPU. The
+//! portable kernel is their safe twin; the tests compare all of them with a naive XOR.
 
 use crate::shape::{COLUMN_BYTES, TILE_RECORDS};
 use std::fmt;
@@ -14,7 +15,7 @@ const SUMS: usize = 256;
 const TABLES: usize = TILE_RECORDS / 8;
 
 /// 32 bytes of a record. Aligned, so that none lies across two lines of a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 #[repr(C, align(32))]
 pub(crate) struct Column(pub(crate) [u64; 4]);
 
@@ -47,7 +48,8 @@ impl Column {
     }
 }
 
-/// The sums of one tile's column: table `t`, sum `s` is the XOR of those of records `8*t..8*t + 8` whose bits `s` has.
+/// The sums of one tile's column: table `t`, sum `s` is the XOR of those of records `8*t..8*t + 8` whose bits
+/// `s` has.
 pub(crate) struct Tables([[Column; SUMS]; TABLES]);
 
 impl Tables {
@@ -93,9 +95,9 @@ impl Kernel {
         Kernel::Portable
     }
 
-    /// One query's answer the plain way, the selected records one after another: what tables are measured against, with the same
-    /// instructions at the compiler's disposal. `answer` is a record long and is written over; bit `i` of `bits` selects
-    /// record `i`, and bits beyond the last record are ignored.
+    /// One query's answer the plain way, the selected records one after another: what tables are measured
+    /// against, with the same instructions at the compiler's disposal. `answer` is a record long and is written
+    /// over; bit `i` of `bits` selects record `i`, and bits beyond the last record are ignored.
     pub fn answer_plainly(self, records: &[u8], bits: &[u8], answer: &mut [u8]) {
         match self.usable() {
             Kernel::Portable => answer_plainly(records, bits, answer),
@@ -149,7 +151,8 @@ impl fmt::Display for Kernel {
     }
 }
 
-/// Sums in the order of Gray's code: each is the one before and one row more or less, which never leaves the registers.
+/// Sums in the order of Gray's code: each is the one before and one row more or less, which never leaves the
+/// registers.
 #[inline(always)]
 fn make_tables(rows: &[Column; TILE_RECORDS], tables: &mut Tables) {
     for (table, rows) in tables.0.iter_mut().zip(rows.as_chunks::<8>().0) {
@@ -214,7 +217,8 @@ fn answer_plainly_avx512(records: &[u8], bits: &[u8], answer: &mut [u8]) {
     answer_plainly(records, bits, answer);
 }
 
-/// The sums of three in one instruction, in registers of 256 bits. The compiler would gather single words instead.
+/// The sums of three in one instruction, in registers of 256 bits. The compiler would gather single words
+/// instead.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl")]
 fn add_avx512(tables: &Tables, words: &[u64], answers: &mut [Column]) {

@@ -20,30 +20,32 @@ pub(crate) struct Cell {
     pub(crate) queries: Range<usize>,
 }
 
-/// What a part works out, and how its answers lie in memory: cell after cell, each with an element for each query.
+/// What a part works out, and how its answers lie in memory: cell after cell, each with an element for each
+/// query.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) shape: Shape,
     pub(crate) cells: Vec<Cell>,
 }
 
-/// A fixed piece of every round's work, for one thread. What it works out is in [`Answers`] of its own, one for each round
-/// that is on its way, so rounds may overlap.
+/// A fixed piece of every round's work, for one thread. What it works out is in [`Answers`] of its own, one for
+/// each round that is on its way, so rounds may overlap.
 pub struct Part {
     layout: Arc<Layout>,
     /// Scratch: of one tile's column at a time.
     tables: Box<Tables>,
 }
 
-/// Cuts the work into as many parts as there are threads, all alike in what they take. Where there is too little to do, the
-/// last parts are empty. No threads count as one.
+/// Cuts the work into as many parts as there are threads, all alike in what they take. Where there is too
+/// little to do, the last parts are empty. No threads count as one.
 #[must_use]
 pub fn parts(shape: &Shape, threads: usize) -> Vec<Part> {
     let part = |cells| Part { layout: Arc::new(Layout { shape: *shape, cells }), tables: Tables::new() };
     cut(shape, threads.max(1)).into_iter().map(part).collect()
 }
 
-/// The cells of each part: column after column is dealt out, each part up to the same bound, the least with which it works out.
+/// The cells of each part: column after column is dealt out, each part up to the same bound, the least with
+/// which it works out.
 fn cut(shape: &Shape, threads: usize) -> Vec<Vec<Cell>> {
     let (mut low, mut high) = (0, shape.columns() * (TABLE_QUERIES + shape.queries()));
     while high - low > 1 {
@@ -82,11 +84,12 @@ impl Part {
         Answers::new(Arc::clone(&self.layout))
     }
 
-    /// Adds a tile to the answers: `records` are the tile's records one after another, as many as the table has of them. Tiles
-    /// come in any order, each once: the same tile a second time takes it out again.
+    /// Adds a tile to the answers: `records` are the tile's records one after another, as many as the table has
+    /// of them. Tiles come in any order, each once: the same tile a second time takes it out again.
     ///
     /// # Panics
-    /// The tile is none of the table's, `records` are not its records' bytes, or the queries or answers are not of this part.
+    /// The tile is none of the table's, `records` are not its records' bytes, or the queries or answers are not
+    /// of this part.
     pub fn add(
         &mut self,
         kernel: Kernel,

@@ -7,9 +7,11 @@ use zeroize::Zeroize;
 /// Queries that are remembered together as set or never set: a page's worth of words.
 const GROUP_QUERIES: usize = 512;
 
-/// The bits of all queries of an epoch: secret, so that `Debug` shows none of them and they are zeroed when dropped.
+/// The bits of all queries of an epoch: secret, so that `Debug` shows none of them and they are zeroed when
+/// dropped.
 ///
-/// Memory is asked for zeroed, so a page that no query was set in costs nothing, neither at the start nor at the end.
+/// Memory is asked for zeroed, so a page that no query was set in costs nothing, neither at the start nor at
+/// the end.
 pub struct Queries {
     shape: Shape,
     /// By tile: for each query the bits of the tile's 64 records, the first record lowest.
@@ -56,8 +58,8 @@ impl Queries {
 
     /// Sets a query: bit `i` (the lowest of byte 0 is bit 0) selects record `i`. Replaces what it was.
     ///
-    /// Writes one word a tile, far apart. Eight neighbouring queries share the lines they are written to, so a caller who has
-    /// several does well to set them in ascending order.
+    /// Writes one word a tile, far apart. Eight neighbouring queries share the lines they are written to, so a
+    /// caller who has several does well to set them in ascending order.
     ///
     /// # Errors
     /// [`QueryError`]; nothing is changed then.

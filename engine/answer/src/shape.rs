@@ -80,8 +80,8 @@ impl Shape {
         self.record_bytes.div_ceil(COLUMN_BYTES)
     }
 
-    /// Bytes of memory of one epoch's queries: a word of 64 bits for each tile and query, and a line of the caches more a tile
-    /// where the queries fill whole pages.
+    /// Bytes of memory of one epoch's queries: a word of 64 bits for each tile and query, and a line of the
+    /// caches more a tile where the queries fill whole pages.
     #[must_use]
     pub fn query_memory_bytes(&self) -> u64 {
         self.tiles() as u64 * self.tile_words() as u64 * 8
@@ -95,8 +95,8 @@ impl Shape {
 
     /// Words from one tile's queries to the next one's.
     ///
-    /// A query is written one word a tile. Were they whole pages apart, all of them would share a few sets of the caches, and
-    /// be out of these again before the neighbouring query wants the same lines.
+    /// A query is written one word a tile. Were they whole pages apart, all of them would share a few sets of
+    /// the caches, and be out of these again before the neighbouring query wants the same lines.
     pub(crate) fn tile_words(&self) -> usize {
         self.queries + if self.queries.is_multiple_of(PAGE_WORDS) { LINE_WORDS } else { 0 }
     }

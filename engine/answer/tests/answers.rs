@@ -5,7 +5,8 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
 use twincast_answer::{AnswerSet, Answers, Kernel, Part, Queries, QueryError, Shape, TILE_RECORDS, parts};
 
-/// A table and queries of random bits; the first selects nothing and the last everything, where there are as many.
+/// A table and queries of random bits; the first selects nothing and the last everything, where there are as
+/// many.
 struct Group {
     shape: Shape,
     table: Vec<u8>,
