@@ -1,6 +1,7 @@
 //! What coordinator, hosts and servers tell each other: one JSON object a line, over the standard streams of a child
 //! process (and, once there are agents, over their connection).
 
+use crate::keys::{HostKeys, ServerKeys};
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,8 @@ pub enum HostOrder {
         host: u32,
         /// S1 and S2.
         servers: [SocketAddr; 2],
+        /// What its users sign and seal with, in answer delivery.
+        keys: Option<HostKeys>,
         /// The instant at which it begins to connect and dial, in nanoseconds since 1970 by this host's clock; none: at
         /// once.
         start_ns: Option<u64>,
@@ -282,15 +285,17 @@ pub struct PlayReport {
     /// Every epoch since the host's start.
     pub epochs: Vec<EpochReport>,
     /// HdrHistogram V2, base64: nanoseconds from the planned instant (in lockstep: the moment at which the sender's shares
-    /// are begun) to the decoding of the sender's own cell.
+    /// are begun) to the decoding of the sender's own cell; in answer delivery to the verdict on its first answer.
     pub message_latency_ns: String,
     /// HdrHistogram V2, base64: nanoseconds from the recipient host's planned instant of the round to Accept.
     pub delivery_latency_ns: String,
-    /// HdrHistogram V2, base64: nanoseconds to make one member's shares of a round.
+    /// HdrHistogram V2, base64: nanoseconds to make one member's shares of a round, or its record.
     pub generate_ns: String,
-    /// HdrHistogram V2, base64: nanoseconds from a connection's last SUBMIT byte to its first cell.
+    /// HdrHistogram V2, base64: nanoseconds from a connection's last SUBMIT byte to its first cell; in answer delivery
+    /// to the last answer of both servers.
     pub round_trip_ns: String,
-    /// HdrHistogram V2, base64: nanoseconds to decode one user's cells of one tile.
+    /// HdrHistogram V2, base64: nanoseconds to decode one user's cells of one tile; in answer delivery to verify one
+    /// answer, as those of a connection are verified together.
     pub reconstruct_ns: String,
     /// CPU seconds of this process during the rounds.
     pub cpu_seconds: f64,
@@ -363,6 +368,8 @@ pub enum ServerOrder {
     Start {
         /// As a file for `twincast-server --config` would say it.
         config: String,
+        /// What it signs and verifies with, in answer delivery.
+        keys: Option<ServerKeys>,
     },
     /// Say how things stand. Answered by [`ServerNews::Report`].
     Report,

@@ -12,12 +12,12 @@ pub use partitions::{PartitionsCost, partitions};
 
 use crate::control::Flow;
 use crate::coordinator::connections;
-use crate::plan::Plan;
+use crate::plan::{Plan, RECORD_BYTES};
 use twincast_protocol::format::{Scheme, ShareFormat};
 use twincast_protocol::ids::ServerSide;
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::{
-    Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello, PartsHead,
+    ANSWERS_HEAD_BYTES, Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello, PartsHead,
     ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
 };
 use twincast_server::limits::CONFIRM_TILE_BYTES;
@@ -53,7 +53,8 @@ pub struct Strings {
     pub dial_bytes: u64,
     /// What a sender gives each server.
     pub message_bytes_in: [u64; 2],
-    /// What each server sends to all members.
+    /// What each server sends to all members. In answer delivery, where readers ask for K records each whoever sent
+    /// them, that is K of them for each one that is sent.
     pub message_bytes_out: [u64; 2],
 }
 
@@ -74,6 +75,13 @@ struct Sizes {
 /// As [`Plan::format`].
 pub fn strings(plan: &Plan) -> Result<Strings, String> {
     let format = plan.format()?;
+    if plan.answers() {
+        return Ok(Strings {
+            dial_bytes: u64::from(plan.group).div_ceil(8),
+            message_bytes_in: [RECORD_BYTES; 2],
+            message_bytes_out: [u64::from(plan.slots) * RECORD_BYTES; 2],
+        });
+    }
     let cells = ServerSide::BOTH.map(|side| format.cell_bytes(side) as u64);
     let rows = ServerSide::BOTH.map(|side| format.row_bytes(side) as u64);
     Ok(Strings {
@@ -192,7 +200,17 @@ impl Sizes {
         1 << fit.clamp(1, TILE_SENDERS).ilog2()
     }
 
+    /// A record from each sender, and K from each server to each reader under one head a connection.
+    fn answers(&self) -> Flow {
+        let answers = self.everybody() * self.slots * RECORD_BYTES;
+        let up = self.everybody() * frame::<Submit>(RECORD_BYTES);
+        Flow { up: [up; 2], down: [self.connections * ANSWERS_HEAD_BYTES as u64 + answers; 2] }
+    }
+
     fn round(&self) -> Flow {
+        if self.plan.answers() {
+            return self.answers();
+        }
         let choices = if self.dials() { 0 } else { 2 * self.members };
         let tiles = self.members.div_ceil(TILE_SENDERS) * self.slots;
         let heads = self.connections * (tiles * DELIVER_HEAD_BYTES as u64 + frame::<RoundEnd>(0));
@@ -211,7 +229,7 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::{many, plan};
+    use crate::plan::tests::{answer_plan, many, plan};
     use crate::plan::{Peers, ProfileName};
 
     /// Section 10's table: n * n cells a round, n * n * 64 bytes of confirmations, and 2% of frames at the most.
@@ -248,6 +266,31 @@ mod tests {
         let model = model(&dealt, 0).unwrap();
         assert_eq!(model.dial, Flow::default(), "nobody dials what is dealt round by round");
         assert_eq!(model.round.up, [130 * (8 + 16 + 2 * 130 + 10 * 771); 2]);
+    }
+
+    #[test]
+    fn answers_are_counted_by_hand() {
+        let plan = Plan { group: 10, hosts: 2, users_per_connection: 3, slots: 2, groups: 3, ..answer_plan() };
+        let model = model(&plan, 0).unwrap();
+        // Four connections for each group, of three or two users.
+        assert_eq!(model.attach, Flow { up: [3 * (4 * 24 + 40); 2], down: [12 * 104; 2] });
+        assert_eq!(model.dial, Flow { up: [60 * (8 + 24 + 2); 2], down: [60 * 32; 2] });
+        assert_eq!(model.round.up, [30 * (8 + 16 + 352); 2]);
+        assert_eq!(model.round.down, [12 * 72 + 60 * 352; 2]);
+        assert_eq!((model.confirm, model.keys, model.grants), Default::default());
+        let strings = strings(&plan).unwrap();
+        assert_eq!((strings.message_bytes_in, strings.message_bytes_out), ([352; 2], [704; 2]));
+    }
+
+    /// Section 10's table, and what may come on top of it.
+    #[test]
+    fn a_round_of_answers_costs_what_the_protocol_says() {
+        for (group, users_per_connection, over) in [(10_000, 10, 0.1), (10_000, 1, 0.25), (100_000, 512, 0.02)] {
+            let plan = Plan { group, users_per_connection, ..answer_plan() };
+            let (answers, round) = (u64::from(group) * 352, model(&plan, 0).unwrap().round);
+            let more = round.down[0] - answers;
+            assert!(more > 0 && more as f64 <= over * answers as f64, "{more} of {answers}");
+        }
     }
 
     #[test]

@@ -13,11 +13,13 @@ mod orders;
 mod pace;
 mod pair;
 mod player;
+mod reading;
 mod roof;
 mod seconds;
 mod turn;
 
 use crate::control::{DialReport, EpochReport, HostNews, HostOrder, InterfaceBytes, PlayReport};
+use crate::keys::HostKeys;
 use crate::limits::START_LATE_MAX;
 use crate::plan::Plan;
 use crate::workload::Workload;
@@ -29,6 +31,7 @@ use orders::{Input, News, Orders};
 use pace::{Appointment, Pace};
 use pair::{Pair, Pairs};
 use player::{GroupClock, Player};
+use reading::{KeyRing, Reading};
 use seconds::Seconds;
 use std::cell::RefCell;
 use std::io::{BufRead, Write};
@@ -37,6 +40,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use twincast_client::{Client, ClientSettings};
+use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
 use twincast_server::front::watched;
 
@@ -129,10 +133,19 @@ struct Run {
     plan: Rc<Plan>,
     host: u32,
     servers: [SocketAddr; 2],
-    /// Of each group.
-    groups: Vec<(Rc<Workload>, Rc<GroupClock>)>,
+    groups: Vec<Group>,
+    /// What S1 and S2 sign with, in answer delivery.
+    verifying: Option<[VerifyingKey; 2]>,
     /// The first round that was not ordered yet.
     next_round: u64,
+}
+
+/// What all connections of a group share.
+struct Group {
+    workload: Rc<Workload>,
+    clock: Rc<GroupClock>,
+    /// In answer delivery.
+    ring: Option<Rc<KeyRing>>,
 }
 
 struct Host<W> {
@@ -146,6 +159,27 @@ struct Host<W> {
     news: News<W>,
 }
 
+impl Run {
+    fn new(
+        plan: Plan,
+        host: u32,
+        servers: [SocketAddr; 2],
+        keys: Option<HostKeys>,
+    ) -> Result<Run, String> {
+        if plan.answers() != keys.is_some() {
+            return Err(format!("keys belong to answer delivery, and the plan has delivery {}", plan.delivery));
+        }
+        let group = |group| Group {
+            workload: Rc::new(Workload::new(&plan, group)),
+            clock: Rc::default(),
+            ring: keys.as_ref().map(|keys| Rc::new(KeyRing::new(keys.members(), group))),
+        };
+        let groups = (0..plan.groups).map(group).collect();
+        let verifying = keys.as_ref().map(HostKeys::servers).transpose()?;
+        Ok(Run { plan: Rc::new(plan), host, servers, groups, verifying, next_round: 1 })
+    }
+}
+
 impl<W: Write> Host<W> {
     async fn obey(&mut self) -> Result<(), Halt> {
         loop {
@@ -153,8 +187,9 @@ impl<W: Write> Host<W> {
                 HostOrder::Start { .. } if self.run.is_some() => {
                     return Err(Halt::Failed("a host is started only once".to_owned()));
                 }
-                HostOrder::Start { plan, host, servers, start_ns } => {
-                    let report = self.start(plan, host, servers, start_ns).await?;
+                HostOrder::Start { plan, host, servers, keys, start_ns } => {
+                    self.run = Some(Run::new(plan, host, servers, keys)?);
+                    let report = self.start(start_ns).await?;
                     self.news.say(&HostNews::Dialled(report))?;
                 }
                 HostOrder::Play { .. } if self.run.is_none() => {
@@ -229,18 +264,10 @@ impl<W: Write> Host<W> {
         Ok(appointment)
     }
 
-    async fn start(
-        &mut self,
-        plan: Plan,
-        host: u32,
-        servers: [SocketAddr; 2],
-        start_ns: Option<u64>,
-    ) -> Result<DialReport, Halt> {
+    async fn start(&mut self, start_ns: Option<u64>) -> Result<DialReport, Halt> {
+        let Some(Run { plan, host, .. }) = &self.run else { return Ok(DialReport::default()) };
+        let (plan, host) = (plan.clone(), *host);
         connect::check_limits(connect::pairs_max(&plan, host))?;
-        let plan = Rc::new(plan);
-        let group = |group| (Rc::new(Workload::new(&plan, group)), Rc::default());
-        let groups = (0..plan.groups).map(group).collect();
-        self.run = Some(Run { plan: plan.clone(), host, servers, groups, next_round: 1 });
         if plan.churn > 0 {
             self.shared.last_round.set(1);
         }
@@ -271,20 +298,21 @@ impl<W: Write> Host<W> {
     }
 
     fn ready_pair(&self, group: u32, users: &[u32], join: bool) -> Result<Option<(Client, Player)>, Halt> {
-        let Some(Run { plan, groups, .. }) = &self.run else { return Ok(None) };
-        let (workload, clock) = &groups[group as usize];
+        let Some(Run { plan, groups, verifying, .. }) = &self.run else { return Ok(None) };
+        let Group { workload, clock, ring } = &groups[group as usize];
         let settings = ClientSettings {
             group: GroupId(group),
             epoch: None,
             join,
             skew_bytes: usize::try_from(plan.host_skew_bytes).unwrap_or(usize::MAX),
-            servers: None,
+            servers: *verifying,
             accept_baseline: plan.profile.is_paper(),
         };
         let ids = users.iter().copied().map(UserId).collect();
         let client = Client::new(settings, ids).map_err(|error| error.to_string())?;
-        let player =
-            Player::new(self.shared.clone(), clock.clone(), plan.clone(), group, users, workload.clone());
+        let reading = ring.as_ref().map(|ring| Reading::new(ring, users));
+        let (shared, clock, workload) = (self.shared.clone(), clock.clone(), workload.clone());
+        let player = Player::new(shared, clock, plan.clone(), group, users, workload, reading);
         Ok(Some((client, player)))
     }
 

@@ -18,6 +18,7 @@ pub mod experiment;
 pub mod fault;
 pub mod host;
 mod json_file;
+pub mod keys;
 pub mod latency;
 pub mod limits;
 mod maker;

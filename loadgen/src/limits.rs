@@ -1,13 +1,17 @@
 //! Every bound and time limit of the load generator, named once.
 
-use crate::plan::Plan;
+use crate::plan::{Plan, RECORD_BYTES};
 use std::time::Duration;
 use twincast_server::limits::TIMEOUT_MS_MAX;
 
 /// Members of a group.
 pub const GROUP_MIN: u32 = 2;
-/// As many as a server takes.
+/// As many as a server takes in broadcast delivery.
 pub const GROUP_MAX: u32 = 65_536;
+/// As many as a server takes in answer delivery.
+pub const ANSWER_GROUP_MAX: u32 = 262_144;
+/// Threads of a server that work out answers.
+pub const ANSWER_THREADS_MAX: u32 = 256;
 /// Independent groups of a run.
 pub const GROUPS_MAX: u32 = 1_024;
 /// Host processes of a local run.
@@ -27,6 +31,8 @@ pub const HOST_SKEW_BYTES: u64 = 32 << 20;
 /// Receive buffers of all connections of a host together, at most: a connection's part of it may be less than
 /// [`HOST_SKEW_BYTES`].
 pub const HOST_BUFFER_BYTES: u64 = 96 << 20;
+/// Room of a connection of a host beyond two rounds of answers: what comes between rounds.
+pub const HOST_ANSWERS_SPARE_BYTES: u64 = 64 << 10;
 
 /// Runs of each plan of an experiment.
 pub const REPEATS_MAX: u32 = 1_000;
@@ -137,9 +143,20 @@ pub const START_LEAD_FAR: Duration = Duration::from_millis(200);
 
 /// A rate that even a slow machine keeps up, all processes together: time limits are sized by it.
 const SLOWEST_BYTES_PER_S: u64 = 20_000_000;
+/// The same of records that queries are worked out over, n * n * K of them: a portable kernel that is not optimised.
+const SLOWEST_ANSWER_BYTES_PER_S: u64 = 1_000_000_000;
+/// Signatures that even a slow machine makes or verifies in a second, all processes together.
+const SLOWEST_SIGNATURES_PER_S: u64 = 500;
 
 /// How long a host may be silent while it dials: the time to move every session key and every confirmation, slowly.
 pub fn dial_silence_max(plan: &Plan) -> Duration {
+    let members = u64::from(plan.group) * u64::from(plan.groups);
+    if plan.answers() {
+        let bytes = 2 * pairs(plan) * u64::from(plan.group).div_ceil(8);
+        // Before it dials, a host derives everybody's keys whom it knows.
+        let keys = (members + pairs(plan)) / SLOWEST_SIGNATURES_PER_S;
+        return Duration::from_secs(120 + keys + bytes / SLOWEST_BYTES_PER_S);
+    }
     let confirmation = if plan.confirm { 64 * 3 } else { 0 };
     let keys = if plan.keys { 2 * 96 * 3 } else { 0 };
     let pair_bytes = 1 + confirmation + keys;
@@ -149,11 +166,27 @@ pub fn dial_silence_max(plan: &Plan) -> Duration {
 /// How long a host may be silent in a round: the time to move all its cells from both servers, slowly, to dial the
 /// next epoch if it is the last of one, and to wait for the planned instant of a round.
 pub fn round_silence_max(plan: &Plan) -> Duration {
+    let dialling = if plan.epoch_rounds > 0 { dial_silence_max(plan) } else { Duration::ZERO };
+    let waiting = dialling + plan.interval().unwrap_or_default();
+    if plan.answers() {
+        return Duration::from_secs(60 + answer_seconds_max(plan)) + waiting;
+    }
     // A cell of the paper's takes a hundred times as long to decode as one of the compact profile takes to arrive.
     let decoding = if plan.profile.is_paper() { 10 } else { 1 };
     let seconds = pairs(plan) * 2 * u64::from(share_bytes(plan)) * decoding / SLOWEST_BYTES_PER_S;
-    let dialling = if plan.epoch_rounds > 0 { dial_silence_max(plan) } else { Duration::ZERO };
-    Duration::from_secs(60 + seconds) + dialling + plan.interval().unwrap_or_default()
+    Duration::from_secs(60 + seconds) + waiting
+}
+
+/// The seconds of a round in answer delivery, slowly: records are signed, verified twice, added to every query of both
+/// servers, carried, and verified by who reads them.
+fn answer_seconds_max(plan: &Plan) -> u64 {
+    let records = u64::from(plan.group) * u64::from(plan.groups);
+    let added_bytes = 2 * pairs(plan) * u64::from(plan.group) * RECORD_BYTES;
+    let signatures = 3 * records + pairs(plan);
+    let carried_bytes = 2 * (records + pairs(plan)) * RECORD_BYTES;
+    added_bytes / SLOWEST_ANSWER_BYTES_PER_S
+        + signatures / SLOWEST_SIGNATURES_PER_S
+        + carried_bytes / SLOWEST_BYTES_PER_S
 }
 
 /// The time limit of a round: as generous as the coordinator's, but for what a server takes.
@@ -169,13 +202,17 @@ pub fn dial_timeout_ms(plan: &Plan) -> u64 {
     (dial_silence_max(plan).as_millis() as u64).min(TIMEOUT_MS_MAX)
 }
 
-/// (sender, recipient, slot) of one round, all groups.
+/// (sender, recipient, slot) of one round, all groups; in answer delivery (reader, query).
 pub fn pairs(plan: &Plan) -> u64 {
-    u64::from(plan.group) * u64::from(plan.group) * u64::from(plan.slots) * u64::from(plan.groups)
+    let senders = if plan.answers() { 1 } else { u64::from(plan.group) };
+    senders * u64::from(plan.group) * u64::from(plan.slots) * u64::from(plan.groups)
 }
 
-/// Bytes of one share; of a pair of them, half.
+/// Bytes of one share, or of one answer; of a pair of them, half.
 pub fn share_bytes(plan: &Plan) -> u32 {
+    if plan.answers() {
+        return RECORD_BYTES as u32;
+    }
     plan.format().map_or(plan.frame_bytes, |format| format.share_bytes() as u32)
 }
 

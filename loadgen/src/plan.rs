@@ -6,6 +6,7 @@ use crate::net::{LINK_DEFAULT, Link};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use twincast_protocol::answer;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
 
@@ -23,8 +24,14 @@ pub struct Plan {
     pub rounds: u32,
     /// Rounds played before the measured ones and dropped.
     pub warmup: u32,
-    /// Slots of a member, K.
+    /// Slots of a member, K; in answer delivery its queries.
     pub slots: u32,
+    /// The groups' way out.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Threads of each server that work out answers; 0: as many as the machine bears, where it is known.
+    #[serde(default)]
+    pub answer_threads: u32,
     /// How messages become shares.
     pub profile: ProfileName,
     /// Bytes of a frame, F.
@@ -81,6 +88,17 @@ pub enum ProfileName {
     PaperAdd,
 }
 
+/// A group's way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Every member gets a share of every sender: n x n.
+    #[default]
+    Broadcast,
+    /// Every member reads one record for each of its queries, of whomever it asks for: n x K.
+    Answer,
+}
+
 /// Who writes to whom. The same for all rounds of an epoch, since session keys are dialled for an epoch, and drawn
 /// anew for the next; only [`Peers::Many`] in a paper profile, which deals in every round, has others every batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +153,8 @@ impl Default for Plan {
             rounds: 5,
             warmup: 1,
             slots: 1,
+            delivery: Delivery::Broadcast,
+            answer_threads: 0,
             profile: ProfileName::Compact,
             frame_bytes: FRAME_BYTES,
             message_bytes: MESSAGE_BYTES,
@@ -161,7 +181,19 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The share format of every group.
+    /// Whether readers ask for records, instead of being given a share of everybody's.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.delivery == Delivery::Answer
+    }
+
+    /// Messages of a sender in a round: one record where readers ask for them, whoever they are.
+    #[must_use]
+    pub fn messages_each(&self) -> u32 {
+        if self.answers() { 1 } else { self.slots }
+    }
+
+    /// The share format of every group; in answer delivery that of the frame inside a record.
     ///
     /// # Errors
     /// A sentence: the profile has no such frame, or the group cannot use the scheme.
@@ -199,6 +231,8 @@ impl Plan {
     #[must_use]
     pub fn recipients_each(&self) -> u32 {
         match self.peers {
+            // A sender's readers are as many on average as a reader has queries.
+            _ if self.answers() => self.slots,
             Peers::Own | Peers::Random => 1,
             Peers::Subset(recipients) => recipients.min(self.group),
             Peers::Subgroup(percent) => subgroup(self.group, percent),
@@ -283,6 +317,11 @@ pub fn message_bytes_max(format: &ShareFormat, keys: bool) -> u32 {
     format.message_bytes_max().saturating_sub(seal) as u32
 }
 
+/// Bytes of a record of answer delivery.
+pub const RECORD_BYTES: u64 = answer::RECORD_BYTES as u64;
+/// Bytes of the frame inside it.
+pub const ANSWER_FRAME_BYTES: u32 = answer::FRAME_BYTES as u32;
+
 /// A profile's frame, unless the command line has another.
 #[must_use]
 pub fn frame_bytes_default(profile: ProfileName) -> u32 {
@@ -304,6 +343,24 @@ impl From<ProfileName> for Profile {
             ProfileName::PaperXor => Profile::PaperXor,
             ProfileName::PaperAdd => Profile::PaperAdd,
         }
+    }
+}
+
+impl std::fmt::Display for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Delivery::Broadcast => "broadcast",
+            Delivery::Answer => "answer",
+        })
+    }
+}
+
+impl std::str::FromStr for Delivery {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Delivery, String> {
+        let named = [Delivery::Broadcast, Delivery::Answer].into_iter().find(|one| one.to_string() == name);
+        named.ok_or_else(|| "give broadcast or answer".into())
     }
 }
 
@@ -349,6 +406,27 @@ pub(crate) mod tests {
                 assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), plan, "{line}");
             }
         }
+    }
+
+    /// The main job in answer delivery.
+    pub(crate) fn answer_plan() -> Plan {
+        let message_bytes = answer::message_bytes_max().min(MESSAGE_BYTES as usize) as u32;
+        let frame_bytes = ANSWER_FRAME_BYTES;
+        Plan { delivery: Delivery::Answer, frame_bytes, message_bytes, confirm: false, ..plan() }
+    }
+
+    #[test]
+    fn a_plan_from_before_there_was_a_choice_is_broadcast() {
+        let mut old = serde_json::to_value(plan()).unwrap();
+        for key in ["delivery", "answer_threads"] {
+            assert!(old.as_object_mut().unwrap().remove(key).is_some());
+        }
+        assert_eq!(serde_json::from_value::<Plan>(old).unwrap(), plan());
+        let answer = answer_plan();
+        let line = serde_json::to_string(&answer).unwrap();
+        assert!(line.contains("\"delivery\":\"answer\""), "{line}");
+        assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), answer);
+        assert_eq!((answer.message_bytes, answer.format().unwrap().frame_bytes()), (256, 272));
     }
 
     #[test]

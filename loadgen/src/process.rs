@@ -17,6 +17,12 @@ pub fn now_ns() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
+/// Memory that new processes can have on this machine without swapping, in bytes; none where `/proc` does not say.
+pub fn memory_available_bytes() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    kib_field(&told, "MemAvailable:").map(|kib| kib << 10)
+}
+
 /// The largest resident set of this process so far, in bytes; 0 where `/proc` does not say.
 pub fn peak_rss_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

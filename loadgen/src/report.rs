@@ -83,6 +83,9 @@ fn head(table: &mut Table, result: &RunResult) {
 fn plan_in_words(plan: &Plan) -> String {
     let groups = if plan.groups == 1 { "a group".into() } else { format!("{} groups", plan.groups) };
     let peers = match plan.peers {
+        Peers::Own if plan.answers() => "everybody reads themselves".into(),
+        Peers::Subset(readers) if plan.answers() => format!("the records of one are read by {readers}"),
+        _ if plan.answers() => "a random permutation of readers for each query".into(),
         Peers::Own => "everybody writes to themselves".into(),
         Peers::Random => "a random permutation of recipients".into(),
         Peers::Subset(recipients) => format!("{recipients} random recipients of each message"),
@@ -100,21 +103,28 @@ fn plan_in_words(plan: &Plan) -> String {
         ),
     };
     let verify = match plan.verify {
+        Verify::All if plan.answers() => "every answer verified".into(),
         Verify::All => "every share verified".into(),
         Verify::Sample(probability) => format!("a sample of {probability} verified"),
         Verify::Count => "shares only counted".into(),
     };
+    let (slots, confirm) = match (plan.answers(), plan.confirm) {
+        (true, _) if plan.slots == 1 => ("query", "records signed and sealed"),
+        (true, _) => ("queries", "records signed and sealed"),
+        (false, confirm) => (
+            if plan.slots == 1 { "slot" } else { "slots" },
+            if confirm { "bits confirmed" } else { "no bit confirmation" },
+        ),
+    };
     format!(
-        "{groups} of {} on {} host{}, {} slot{}, at most {} users on a connection, seed {}\n{peers}; {}; {verify}; {} \
+        "{groups} of {} on {} host{}, {} {slots}, at most {} users on a connection, seed {}\n{peers}; {confirm}; {verify}; {} \
          round{} ahead",
         thousands(u64::from(plan.group)),
         plan.hosts,
         if plan.hosts == 1 { "" } else { "s" },
         plan.slots,
-        if plan.slots == 1 { "" } else { "s" },
         plan.users_per_connection,
         plan.seed,
-        if plan.confirm { "bits confirmed" } else { "no bit confirmation" },
         plan.ahead,
         if plan.ahead == 1 { "" } else { "s" },
     )
@@ -132,7 +142,8 @@ fn messages(table: &mut Table, result: &RunResult) {
         totals.extra,
     ];
     table.row("", &counts.map(thousands));
-    table.section("Shares (pairs)", &["verified", "counted", "ignored", "tampered", "incomplete", "absent"]);
+    let pairs = if result.plan.answers() { "Answers (pairs)" } else { "Shares (pairs)" };
+    table.section(pairs, &["verified", "counted", "ignored", "tampered", "incomplete", "absent"]);
     let counts = [
         totals.shares_verified,
         totals.shares_counted,
@@ -172,18 +183,20 @@ fn times(table: &mut Table, result: &RunResult) {
     latency("delivery latency", &result.delivery_latency_us);
     latency("  generate, a member", &result.stages_us.generate);
     latency("  round trip, a connection", &result.stages_us.round_trip);
-    latency("  reconstruct, a tile", &result.stages_us.reconstruct);
+    let reconstruct = if plan.answers() { "  verify, an answer" } else { "  reconstruct, a tile" };
+    latency(reconstruct, &result.stages_us.reconstruct);
     load(table, result);
 }
 
 /// How rounds were planned, and what latencies count from.
 fn load(table: &mut Table, result: &RunResult) {
-    let load = &result.load;
+    let (plan, load) = (&result.plan, &result.load);
     let achieved = load.achieved_rate.map_or_else(String::new, |rate| format!("{rate:.3} rounds/s"));
     match load.rate {
         None => table.line(&format!(
-            "(lockstep, {achieved}: a round begins when the last one is done; latencies count from when a round's shares \
-             are begun)"
+            "(lockstep, {achieved}: a round begins when the last one is done; latencies count from when a round's {} are \
+             begun)",
+            if plan.answers() { "records" } else { "shares" }
         )),
         Some(rate) => table.line(&format!(
             "(open loop at {rate} rounds/s: {} slot{} missed, {achieved}; times and latencies count from a round's \
@@ -205,8 +218,9 @@ fn servers(table: &mut Table, result: &RunResult) {
     let mut row = |name: &str, of: &dyn Fn(&ServerResult) -> String| {
         table.row(name, &result.servers.iter().map(of).collect::<Vec<_>>());
     };
-    row("shares", &|server| thousands(server.egress_shares));
-    row("shares per second", &|server| thousands(server.shares_per_s as u64));
+    let shares = if result.plan.answers() { "answers" } else { "shares" };
+    row(shares, &|server| thousands(server.egress_shares));
+    row(&format!("{shares} per second"), &|server| thousands(server.shares_per_s as u64));
     row("egress", &|server| traffic(server.egress_bytes));
     row("  while delivering", &|server| bits_per_s(server.bits_per_s));
     row("  over the wall clock", &|server| bits_per_s(server.bits_per_s_wall));

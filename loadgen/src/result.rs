@@ -2,6 +2,7 @@
 //!
 //! `RESULT.md` beside the crate's manifest tells every field with its unit; a test holds the two together.
 
+mod answer;
 mod checks;
 mod costs;
 mod faults;
@@ -17,6 +18,7 @@ use crate::latency::{Percentiles, merge, nearest_rank};
 use crate::net::Medium;
 use crate::plan::Plan;
 use crate::roof::Roof;
+pub use answer::AnswerResult;
 use limited_by::Load;
 pub use link::{HostLink, LinkResult, ServerLink};
 pub use load::LoadResult;
@@ -65,6 +67,8 @@ pub struct RunResult {
     pub cost: Cost,
     /// The cost model's bytes beside those measured.
     pub bytes: Vec<Bytes>,
+    /// What answers took beside what they are, in answer delivery.
+    pub answer: Option<AnswerResult>,
     /// What was done to the run, and what that had to cause.
     pub fault: Option<FaultResult>,
     /// How the rounds were planned, and how that was kept.
@@ -321,6 +325,10 @@ impl RunResult {
             dial,
             cost: costs::cost(&plan, &totals, delivering_seconds, messages),
             bytes: costs::bytes(&plan, &play.hosts, &epochs)?,
+            answer: {
+                let link_bytes = play.servers.iter().map(|server| server.link_bytes).sum();
+                AnswerResult::of(&plan, &play.hosts, link_bytes)
+            },
             epochs,
             partitions: partitions(&plan)?,
             fault: faults::result(&plan, &totals, faults_done),

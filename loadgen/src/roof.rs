@@ -196,6 +196,12 @@ fn roof_plan(of: &Plan) -> Plan {
         verify: Verify::Count,
         ..of.clone()
     };
+    if of.answers() {
+        // Records are few and small: what a server can send is told by shares, whatever the run's delivery.
+        let broadcast = Plan::default();
+        plan.delivery = broadcast.delivery;
+        (plan.frame_bytes, plan.message_bytes) = (broadcast.frame_bytes, broadcast.message_bytes);
+    }
     let round_bytes = pairs(&plan) * u64::from(share_bytes(&plan));
     plan.rounds = REPEAT_BYTES.div_ceil(round_bytes).clamp(1, ROUNDS_MAX) as u32;
     plan
@@ -233,7 +239,7 @@ fn summary(pairs: &[Pair], connections: u64) -> Roof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::plan;
+    use crate::plan::tests::{answer_plan, plan};
 
     #[test]
     fn the_roof_has_as_many_connections_as_the_run() {
@@ -251,6 +257,13 @@ mod tests {
             roof_plan(&Plan { group: 60_000, users_per_connection: 1, ..plan() }).users_per_connection,
             1
         );
+    }
+
+    #[test]
+    fn the_roof_of_answer_delivery_is_that_of_broadcast() {
+        let answer = Plan { group: 10_000, ..answer_plan() };
+        let broadcast = Plan { group: 10_000, ..plan() };
+        assert_eq!(roof_plan(&answer), roof_plan(&broadcast));
     }
 
     #[test]

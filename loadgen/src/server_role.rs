@@ -2,6 +2,7 @@
 
 use crate::control::{ServerNews, ServerOrder, ServerReport};
 use crate::fault::{Fault, FaultKind, USER};
+use crate::keys::ServerKeys;
 use crate::limits::{BEAT, PEER_TIMEOUT_SPARE_MS, dial_timeout_ms, round_timeout_ms};
 use crate::plan::Plan;
 use crate::process::{cpu_seconds, peak_rss_bytes};
@@ -64,7 +65,8 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     let connections = crate::coordinator::connections_max(plan);
     // A server has one front executor and one fan-out thread, a host one thread. Pinning is for who has a core for each:
     // nobody knows that of another machine.
-    let threads = 2 * 2 + u64::from(plan.hosts);
+    let answering = if plan.answers() { 2 * answer_threads(plan, ends.here).unwrap_or(1) } else { 0 };
+    let threads = 2 * 2 + answering + u64::from(plan.hosts);
     let pinned = ends.here && threads <= crate::environment::cores();
     let cores = if pinned { "auto" } else { "none" };
     let mut text = format!(
@@ -75,7 +77,18 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
         plan.profile.is_paper(),
         plan.users_per_connection
     );
+    if plan.answers() {
+        // What the machines hold was looked at before, or is for them to say.
+        writeln!(text, "group_memory_bytes_max = {}", i64::MAX).expect("a string takes it");
+    }
     let mut put = |section: String| text.push_str(&section);
+    if plan.answers() {
+        let threads = match answer_threads(plan, ends.here) {
+            Some(threads) => format!("threads = {threads}\n"),
+            None => String::new(),
+        };
+        put(format!("\n[answer]\n{threads}cores = \"{cores}\"\n"));
+    }
     if plan.linked {
         let end = match (side, ends.link) {
             (1, Some(address)) => format!("connect = \"{address}\""),
@@ -100,6 +113,16 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     text
 }
 
+/// Threads of a server that work out answers: as many as were asked for or, on this machine, a quarter of its cores, as
+/// there are two servers, and hosts beside them. Of another machine nobody knows.
+#[must_use]
+pub fn answer_threads(plan: &Plan, here: bool) -> Option<u64> {
+    match plan.answer_threads {
+        0 => here.then(|| (crate::environment::cores() / 4).max(1)),
+        threads => Some(threads.into()),
+    }
+}
+
 fn group_text(plan: &Plan, id: u32) -> String {
     let (scheme, subgroups_max) = match plan.scheme() {
         Scheme::Plain => ("plain", 0),
@@ -117,8 +140,12 @@ fn group_text(plan: &Plan, id: u32) -> String {
     put("subgroups_max", &subgroups_max);
     put("frame_bytes", &plan.frame_bytes);
     put("slots", &plan.slots);
-    put("confirm", &plan.confirm);
-    put("keys", &plan.keys);
+    if plan.answers() {
+        put("delivery", &format!("\"{}\"", plan.delivery));
+    } else {
+        put("confirm", &plan.confirm);
+        put("keys", &plan.keys);
+    }
     put("epoch_rounds", &plan.epoch_rounds);
     if plan.epoch_rounds > 0 {
         put("announce_rounds", &plan.announce_rounds);
@@ -137,7 +164,7 @@ pub fn run() -> anyhow::Result<()> {
     let mut server = None;
     for line in io::stdin().lock().lines() {
         match (serde_json::from_str(&line?)?, &server) {
-            (ServerOrder::Start { config }, None) => match start(&config) {
+            (ServerOrder::Start { config, keys }, None) => match start(&config, keys.as_ref()) {
                 Ok(started) => {
                     let (address, link) = (started.address(), started.link_address());
                     tell(&ServerNews::Ready { address, link })?;
@@ -157,9 +184,13 @@ pub fn run() -> anyhow::Result<()> {
     std::process::exit(1)
 }
 
-fn start(config: &str) -> Result<Server, String> {
+fn start(config: &str, keys: Option<&ServerKeys>) -> Result<Server, String> {
     let config = Config::from_toml(config).map_err(|error| error.to_string())?;
-    Server::start(config).map_err(|error| error.to_string())
+    let server = match keys {
+        None => Server::start(config),
+        Some(keys) => Server::start_with(config, keys.identities()?),
+    };
+    server.map_err(|error| error.to_string())
 }
 
 fn stop(server: Option<Running>) -> anyhow::Result<()> {
@@ -241,7 +272,7 @@ fn tell(news: &ServerNews) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::{many, plan};
+    use crate::plan::tests::{answer_plan, many, plan};
     use crate::plan::{Peers, ProfileName};
 
     fn config(plan: &Plan, side: u8) -> Config {
@@ -278,6 +309,21 @@ mod tests {
                 assert!(one.parts_box.is_none() && two.parts_box.unwrap().bytes_max == 3 << 20);
             }
         }
+    }
+
+    #[test]
+    fn answer_delivery_has_threads_and_no_parts() {
+        let plan = Plan { answer_threads: 3, ..answer_plan() };
+        let text = config_text(&plan, &Ends::loopback(2));
+        for part in ["delivery = \"answer\"\n", "[answer]\nthreads = 3\n", "frame_bytes = 272\n", "[link]"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("confirm") && !text.contains("keys"), "{text}");
+        let own = Plan { answer_threads: 0, ..plan };
+        assert!(config_text(&own, &Ends { here: false, ..Ends::loopback(2) }).contains("[answer]\ncores"));
+        assert!(answer_threads(&own, true) >= Some(1) && answer_threads(&own, false).is_none());
+        let group = &config(&own, 1).groups[0];
+        assert_eq!(group.format().unwrap(), own.format().unwrap());
     }
 
     #[test]

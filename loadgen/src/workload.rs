@@ -55,8 +55,10 @@ pub struct Workload {
     seed: u64,
     group: u32,
     plan: Plan,
-    /// Of [`Peers::Random`], by epoch: for each slot, whom each member writes to.
+    /// Of [`Peers::Random`], by epoch: for each slot, whom each member writes to. In answer delivery whom it reads.
     permutations: RefCell<Kept<u32, Vec<Vec<u32>>>>,
+    /// In answer delivery, by epoch: how many queries ask for each member.
+    readers: RefCell<Kept<u32, Vec<u32>>>,
     /// By [`Workload::drawing`].
     arrivals: RefCell<Kept<(u32, u64), Arrivals>>,
 }
@@ -86,14 +88,19 @@ impl Workload {
             group,
             plan: plan.clone(),
             permutations: RefCell::default(),
+            readers: RefCell::default(),
             arrivals: RefCell::default(),
         }
     }
 
-    /// Writes those whom `sender` dials for `slot` in an epoch over `out`, each once.
+    /// Writes those whom `sender` dials for `slot` in an epoch over `out`, each once. In answer delivery that is the one
+    /// whom it wants to read.
     pub fn recipients(&self, epoch: u32, sender: u32, slot: u32, out: &mut Vec<u32>) {
         out.clear();
         let members = self.plan.group;
+        if self.plan.answers() {
+            return out.extend(self.target(epoch, sender, slot));
+        }
         let draw = |slot: u32| self.draw(Draw::Recipients, [sender.into(), slot.into(), epoch.into()]);
         match self.plan.peers {
             Peers::Own => out.push(sender),
@@ -111,6 +118,33 @@ impl Workload {
         }
     }
 
+    /// Whose record a reader asks for with a query of an epoch, in answer delivery: the reader's own, that of another in
+    /// a permutation of the group, or that of one whom as many read as the plan says; nobody's where it says none.
+    #[must_use]
+    pub fn target(&self, epoch: u32, reader: u32, slot: u32) -> Option<u32> {
+        let drawn = |place: u32| self.permutations(epoch)[slot as usize][place as usize];
+        match self.plan.peers {
+            Peers::Own => Some(reader),
+            Peers::Random => Some(drawn(reader)),
+            Peers::Subset(0) | Peers::Subgroup(_) | Peers::Many(_) => None,
+            Peers::Subset(readers) => Some(drawn(reader / readers)),
+        }
+    }
+
+    /// How many queries of an epoch ask for a sender's records, in answer delivery.
+    #[must_use]
+    pub fn readers_of(&self, epoch: u32, sender: u32) -> u32 {
+        let count = || {
+            let mut readers = vec![0; self.plan.group as usize];
+            for slot in 0..self.plan.slots {
+                let targets = (0..self.plan.group).filter_map(|reader| self.target(epoch, reader, slot));
+                targets.for_each(|sender| readers[sender as usize] += 1);
+            }
+            readers
+        };
+        kept(&self.readers, epoch, count)[sender as usize]
+    }
+
     /// Writes whom `sender` writes to in a round of the one-to-many scheme over `out`: the recipient's position in the
     /// batch, and its index. Nothing in any other scheme.
     pub fn dealt(&self, round: u64, sender: u32, out: &mut Vec<(u32, u32)>) {
@@ -121,12 +155,12 @@ impl Workload {
         out.extend(many.part(round).map(|which| (which, all.index(which as usize) as u32)));
     }
 
-    /// How many pairs of message and recipient a sender addresses in a round.
+    /// How many pairs of message and recipient a sender addresses in a round; in answer delivery on average.
     #[must_use]
     pub fn pairs_of_round(&self, round: u64) -> u64 {
         match self.plan.dealt() {
             Some(many) => many.part(round).len() as u64,
-            None => u64::from(self.plan.slots) * u64::from(self.plan.recipients_each()),
+            None => u64::from(self.plan.messages_each()) * u64::from(self.plan.recipients_each()),
         }
     }
 
@@ -158,7 +192,7 @@ impl Workload {
             which: u32::from_le_bytes(*which),
         };
         let roster = self.plan.roster(self.plan.epoch_of(origin.round));
-        let messages = self.plan.dealt().map_or(self.plan.slots, |many| many.recipients);
+        let messages = self.plan.dealt().map_or(self.plan.messages_each(), |many| many.recipients);
         let known = origin.group == self.group && roster.contains(&origin.sender) && origin.which < messages;
         known.then_some(origin)
     }

@@ -17,8 +17,7 @@ use twincast_protocol::wire::{Announce, Body, Kind, Roster, Welcome};
 impl Client {
     /// Takes `server`'s WELCOME, which is its first.
     pub(crate) fn welcome(&mut self, server: ServerSide, welcome: Welcome) -> Result<(), ClientError> {
-        let settings =
-            GroupSettings::read(server, &welcome, self.settings.group, self.settings.accept_baseline)?;
+        let settings = GroupSettings::read(server, &welcome, &self.settings)?;
         if let Some(epoch) = self.settings.epoch {
             field(server, Welcome::KIND, "epoch", settings.epoch.0.into(), epoch.0.into())?;
         }

@@ -1,6 +1,7 @@
 //! The client itself: what its caller calls, and what it holds.
 
 use crate::catching_up::CatchingUp;
+use crate::closed_rounds::ClosedRounds;
 use crate::decoder::Decoder;
 use crate::error::ClientError;
 use crate::event::Event;
@@ -32,7 +33,8 @@ pub struct ClientSettings {
     /// How many bytes of one server are kept while the other has not sent theirs. At least four users' cells of a
     /// tile are kept in any case.
     pub skew_bytes: usize,
-    /// What S1 and S2 sign with; a group whose delivery is `answer` needs it.
+    /// What S1 and S2 sign with; a group whose delivery is `answer` needs it, and is refused without
+    /// ([`ClientError::ServerKeys`]).
     pub servers: Option<[VerifyingKey; 2]>,
     /// Whether a group with a paper profile will do: a baseline for comparison, which protects neither recipients
     /// nor messages from one server.
@@ -65,6 +67,8 @@ pub struct Client {
     /// The next round to submit for.
     pub(crate) next_submission: RoundNumber,
     pub(crate) workbench: Workbench,
+    /// Rounds whose answers are in and have no verdicts yet.
+    pub(crate) closed_rounds: ClosedRounds,
     /// What is to be told at the next occasion.
     pub(crate) events: Vec<Event>,
     /// When bytes last came or were used.
@@ -97,6 +101,7 @@ impl Client {
             submissions: VecDeque::new(),
             next_submission: RoundNumber::DIAL,
             workbench: Workbench::default(),
+            closed_rounds: ClosedRounds::default(),
             events: Vec::new(),
             last_progress: Duration::ZERO,
             received: false,
@@ -109,8 +114,8 @@ impl Client {
 
     /// Begins anew on two new connections, as the same users. What the client has of an epoch that still runs, or is
     /// still dialled, stays of use: dials, keys, confirmations. There are no verdicts any more on the round that was
-    /// open; rounds go on from the first that both servers deliver whole. Parts that were on their way to S2 are not
-    /// made again. A client that ended with an error stays ended.
+    /// open, only those on answers that were all in; rounds go on from the first that both servers deliver whole. Parts
+    /// that were on their way to S2 are not made again. A client that ended with an error stays ended.
     pub fn reconnect(&mut self) {
         // Epochs may have gone by.
         self.settings.epoch = None;
@@ -233,6 +238,7 @@ impl Client {
         if std::mem::take(&mut self.received) {
             self.last_progress = now;
         }
+        self.read_closed(observer);
         let end = self.use_bytes(now, observer);
         self.remember(end)
     }
@@ -254,10 +260,11 @@ impl Client {
         }
     }
 
-    /// When [`advance`](Client::advance) should be called at the latest, also if no byte comes.
+    /// When [`advance`](Client::advance) should be called at the latest, also if no byte comes. Zero, which is at once,
+    /// while answers wait for their verdicts and everything that was submitted is made.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.round_deadline()
+        if self.may_read_closed() { Some(Duration::ZERO) } else { self.round_deadline() }
     }
 
     /// What is to be sent to `server` next, made as far as is asked for; empty when there is nothing now.
@@ -292,7 +299,7 @@ impl Client {
 
     /// Starts the submissions of all users for the next round: [`outgoing`](Client::outgoing) makes them. At most one
     /// round ahead of the one whose verdicts come next, which the servers would refuse. Users who have a slot without
-    /// a dial in effect are left out.
+    /// a dial in effect are left out, and users without an [`author`](Outbox::author) where that is asked for.
     ///
     /// The round, or none: the epoch is not open, the client is a round ahead already, or the round is the next
     /// epoch's.

@@ -27,7 +27,8 @@ impl Client {
         let position = match self.place(server, KIND, Epoch(deliver.epoch.get()))? {
             Place::Wait => return Ok(false),
             Place::Drop => {
-                self.streams[server.index()].delivery = Some(stray(deliver));
+                let left = deliver.cells_bytes() as usize;
+                self.streams[server.index()].delivery = Some(stray(Epoch(deliver.epoch.get()), left));
                 return Ok(true);
             }
             Place::Session(position) => position,
@@ -90,6 +91,7 @@ impl Client {
             piece_bytes: senders as usize * cell_bytes,
             left: deliver.cells_bytes() as usize,
             kin,
+            root: None,
             dropped: false,
         };
         match (kin, part) {
@@ -139,7 +141,7 @@ fn kin(stream: &Stream, session: &Session, key: Key, deliver: &Deliver) -> Resul
             Kin::InOrder
         }
         (Class::Messages, true) => {
-            round_in_reach(stream, key.round_number())?;
+            round_in_reach(stream, KIND, key.round_number())?;
             Kin::InOrder
         }
         (_, true) => match &stream.fetching {
@@ -163,11 +165,14 @@ fn kin(stream: &Stream, session: &Session, key: Key, deliver: &Deliver) -> Resul
 }
 
 /// For a client that does not know yet which round a server is in: any round there can be.
-fn round_in_reach(stream: &Stream, round: RoundNumber) -> Result<(), ClientError> {
+pub(crate) fn round_in_reach(stream: &Stream, kind: Kind, round: RoundNumber) -> Result<(), ClientError> {
     let last = RoundNumber(ROUND_MAX);
     match (RoundNumber::FIRST..=last).contains(&round) {
         true => Ok(()),
-        false => Err(expected(stream.server, "round", round.0, stream.round.0)),
+        false => {
+            let (server, said, expected) = (stream.server, round.0, stream.round.0);
+            Err(ClientError::Field { server, kind, field: "round", said, expected })
+        }
     }
 }
 
@@ -175,10 +180,10 @@ fn expected(server: ServerSide, field: &'static str, said: u64, expected: u64) -
     ClientError::Field { server, kind: KIND, field, said, expected }
 }
 
-/// A delivery that is dropped whatever is in it.
-fn stray(deliver: &Deliver) -> Delivery {
+/// A delivery of an epoch that is over: it is dropped whatever is in it.
+pub(crate) fn stray(epoch: Epoch, left: usize) -> Delivery {
     let tile = Tile {
-        epoch: Epoch(deliver.epoch.get()),
+        epoch,
         round: RoundNumber(0),
         slot: SlotIndex(0),
         tile: 0,
@@ -192,8 +197,9 @@ fn stray(deliver: &Deliver) -> Delivery {
         lost: 0,
         position: 0,
         piece_bytes: 0,
-        left: deliver.cells_bytes() as usize,
+        left,
         kin: Kin::Stray,
+        root: None,
         dropped: true,
     }
 }

@@ -1,10 +1,13 @@
 //! The dials of a client's users: what they are made of until both servers have it, and whether they are in effect.
 
+use rand::rngs::StdRng;
+use rand::{CryptoRng, SeedableRng};
 use std::fmt;
+use twincast_protocol::error::ProtocolError;
 use twincast_protocol::format::Aim;
 use twincast_protocol::ids::{MemberIndex, ServerSide};
-use twincast_protocol::session_key::SessionKey;
-use zeroize::Zeroize;
+use twincast_protocol::session_key::{self, SessionKey};
+use zeroize::Zeroizing;
 
 /// One user's dial for one slot of one epoch.
 #[derive(Default)]
@@ -14,7 +17,7 @@ pub(crate) struct Dial {
     secrets: Option<Secrets>,
     /// What is needed to send; also of a dial that is not in effect yet.
     aim: Option<Aim>,
-    /// The one member that it reaches, if it is one.
+    /// The one member that it reaches, if it is one. Of a query: whose records it asks for.
     pub(crate) recipient: Option<MemberIndex>,
     /// The dial that each server says is in effect.
     acknowledged: [Option<u64>; 2],
@@ -29,17 +32,39 @@ pub(crate) struct Dial {
 }
 
 /// What a dial is made of. Each of P1 and P2 is for its server's eyes alone.
-pub(crate) struct Secrets {
-    pub(crate) p1: SessionKey,
-    pub(crate) p2: SessionKey,
-    /// S1's part of the bit confirmations.
-    pub(crate) seed: [u8; 32],
+pub(crate) enum Secrets {
+    /// Of a slot that is written in.
+    Select {
+        p1: SessionKey,
+        p2: SessionKey,
+        /// S1's part of the bit confirmations.
+        seed: Zeroizing<[u8; 32]>,
+    },
+    /// Of a query: the seed of P1. In a large group P1 has kilobytes, and is made anew for each server.
+    Query(Zeroizing<[u8; 32]>),
 }
 
-impl Drop for Secrets {
-    fn drop(&mut self) {
-        self.seed.zeroize();
+impl Secrets {
+    /// The secret of a query, whomever it asks for.
+    pub(crate) fn query(rng: &mut impl CryptoRng) -> Secrets {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut seed[..]);
+        Secrets::Query(seed)
     }
+}
+
+/// The key that `server` gets of a query for the records of `target`: uniform by itself, whoever that is.
+pub(crate) fn query_key(
+    seed: &[u8; 32],
+    members: u32,
+    target: Option<MemberIndex>,
+    server: ServerSide,
+) -> Result<SessionKey, ProtocolError> {
+    let (p1, p2) = session_key::dial(members, target.as_slice(), &mut StdRng::from_seed(*seed))?;
+    Ok(match server {
+        ServerSide::One => p1,
+        ServerSide::Two => p2,
+    })
 }
 
 impl fmt::Debug for Secrets {
@@ -54,8 +79,15 @@ impl Dial {
         self.id.zip(self.secrets.as_ref())
     }
 
-    pub(crate) fn draw(&mut self, id: u64, secrets: Secrets, aim: Aim, recipient: Option<MemberIndex>) {
-        *self = Dial { id: Some(id), secrets: Some(secrets), aim: Some(aim), recipient, ..Dial::default() };
+    /// `aim`: none of a query, which is not what records are sent with.
+    pub(crate) fn draw(
+        &mut self,
+        id: u64,
+        secrets: Secrets,
+        aim: Option<Aim>,
+        recipient: Option<MemberIndex>,
+    ) {
+        *self = Dial { id: Some(id), secrets: Some(secrets), aim, recipient, ..Dial::default() };
     }
 
     /// Whether it was drawn, by this client.

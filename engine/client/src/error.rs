@@ -104,6 +104,27 @@ pub enum ClientError {
         /// What does not follow.
         what: &'static str,
     },
+    /// A group whose delivery is `answer`, for a client that was not told what its servers sign with. The caller's doing;
+    /// nothing is dialled.
+    #[error(
+        "the group's delivery is `answer`, where both servers sign who is absent: give the client their two verifying \
+         keys (ClientSettings::servers), as their operators publish them"
+    )]
+    ServerKeys,
+    /// More than one member in a query, which asks for one member's records at most. The caller's doing; the slot is
+    /// not dialled.
+    #[error(
+        "user {sender} cannot dial slot {slot}: in a group whose delivery is `answer` it asks for the records of one \
+         member or of nobody, not of {asked}"
+    )]
+    Query {
+        /// Who was to dial.
+        sender: UserId,
+        /// The slot.
+        slot: SlotIndex,
+        /// How many members were named.
+        asked: usize,
+    },
     /// Recipients that the group's format cannot reach. The caller's doing; the slot is not dialled.
     #[error("user {sender} cannot dial slot {slot}: {reason}")]
     Recipients {

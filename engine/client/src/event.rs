@@ -88,8 +88,9 @@ pub enum Event {
         /// Confirmations that are missing or did not decode, of this client's users and all senders and slots.
         failed: u64,
     },
-    /// Every verdict on the round is in. In a group whose delivery is `answer`: all answers are in, and the verdicts
-    /// come with the next [`advance`](crate::Client::advance), then [`Event::RoundRead`].
+    /// Every verdict on the round is in. In a group whose delivery is `answer`: all answers are in. The verdicts come
+    /// with the first [`advance`](crate::Client::advance) after this one that has nothing of what was submitted left to
+    /// make, then [`Event::RoundRead`].
     RoundClosed {
         /// The round.
         round: RoundNumber,
@@ -101,8 +102,8 @@ pub enum Event {
         /// Tiles that S1 and S2 released without the other's word on who is present.
         unagreed: [u32; 2],
     },
-    /// In a group whose delivery is `answer`: every verdict on the round is in. What a user sends must not wait for it,
-    /// since reading takes time that depends on what was read.
+    /// In a group whose delivery is `answer`: every verdict on the round is in. It follows each [`Event::RoundClosed`].
+    /// What a user sends must not wait for it, since reading takes time that depends on what was read.
     RoundRead {
         /// The round.
         round: RoundNumber,

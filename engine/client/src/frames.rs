@@ -66,6 +66,13 @@ impl Client {
             Frame::Announce(announce) => self.announce(server, announce)?,
             Frame::Roster(head, users) => self.roster_frame(server, head, users, observer)?,
             Frame::EpochOpen(open) => return self.epoch_open(server, open, observer),
+            Frame::Deliver(_) | Frame::RoundEnd(_) if self.is_answered(server) => {
+                return unexpected("in a group whose delivery is `answer`");
+            }
+            Frame::Answers(_) if !self.is_answered(server) => {
+                return unexpected("in a group whose delivery is `broadcast`");
+            }
+            Frame::Answers(answers) => return self.answers_head(server, answers),
             Frame::Deliver(deliver) => return self.deliver(server, deliver, observer),
             Frame::RoundEnd(end) => {
                 field(server, kind, "reserved", end.reserved.get().into(), 0)?;
@@ -115,6 +122,7 @@ impl Client {
             return self.pass_round(server, over.round, kind);
         };
         let (epoch, reads) = (session.epoch, !session.users.is_empty());
+        let answered = self.is_answered(server);
         let stream = &mut self.streams[server.index()];
         if stream.gave_up {
             return Ok(true);
@@ -131,6 +139,10 @@ impl Client {
         stream.leave_out_before(RoundNumber(over.round));
         if stream.in_step {
             field(server, kind, "round", over.round, stream.round.0)?;
+        }
+        if answered && !reads {
+            // Of answers to others there is no word: rounds that this client hears of need not follow each other.
+            return self.pass_round(server, over.round, kind);
         }
         let round = RoundNumber(over.round);
         let whole = stream.in_step && stream.partial != Some(round) && reads;
@@ -164,10 +176,7 @@ impl Client {
             let what = "the parts of the next epoch have begun";
             return Err(ClientError::OutOfOrder { server, kind, what });
         }
-        stream.in_step = true;
-        stream.round = RoundNumber(round).next();
-        stream.floor = Key::round(stream.epoch, stream.round);
-        stream.tiles_in_round = 0;
+        stream.pass(RoundNumber(round));
         Ok(true)
     }
 

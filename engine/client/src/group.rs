@@ -1,17 +1,26 @@
 //! The group as both servers describe it.
 
+use crate::client::ClientSettings;
 use crate::error::{ClientError, field};
 use crate::limits::{PART_TILE_BYTES, SLOTS_MAX, TILE_SENDERS};
 use crate::roster;
 use std::time::Duration;
+use twincast_protocol::answer::{self, RECORD_BYTES};
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
 use twincast_protocol::wire::{Kind, Welcome};
 
-/// The one way out that this client reads.
-const BROADCAST: u8 = 0;
+/// A group's way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every member gets a cell of every sender.
+    Broadcast,
+    /// Every member gets the records that it asks for, by two-server PIR.
+    Answer,
+}
+
 /// Bytes that say whether a message is sealed, in a group that exchanges keys.
 pub(crate) const MARK_BYTES: usize = 1;
 
@@ -24,8 +33,10 @@ pub struct GroupSettings {
     pub epoch: Epoch,
     /// Members of that epoch, n.
     pub members: u32,
-    /// Slots of a member, K.
+    /// Slots of a member, K; where the delivery is `answer`, its queries.
     pub slots: u32,
+    /// How rounds come.
+    pub delivery: Delivery,
     /// How messages become shares.
     pub format: ShareFormat,
     /// Senders to a tile of confirmations in that epoch; 0 where the group has none.
@@ -51,14 +62,18 @@ impl GroupSettings {
     pub(crate) fn read(
         server: ServerSide,
         welcome: &Welcome,
-        group: GroupId,
-        accept_baseline: bool,
+        asked: &ClientSettings,
     ) -> Result<GroupSettings, ClientError> {
+        let group = asked.group;
         let kind = Kind::Welcome;
         let refuse = |field, said: u32| Err(ClientError::Group { server, field, said: said.into() });
 
         field(server, kind, "group", welcome.group.get().into(), group.0.into())?;
-        field(server, kind, "delivery", welcome.delivery.into(), BROADCAST.into())?;
+        let delivery = match welcome.delivery {
+            0 => Delivery::Broadcast,
+            1 => Delivery::Answer,
+            other => return refuse("delivery", other.into()),
+        };
         field(server, kind, "reserved", welcome.reserved.into(), 0)?;
         let slots = welcome.slots.get();
         if slots == 0 || slots > SLOTS_MAX {
@@ -69,12 +84,20 @@ impl GroupSettings {
                 return refuse(field, flag.into());
             }
         }
+        if delivery == Delivery::Answer {
+            check_answer(server, welcome)?;
+            if asked.servers.is_none() {
+                return Err(ClientError::ServerKeys);
+            }
+        }
         let format = read_format(server, welcome)?;
-        if format.profile().is_paper() && !accept_baseline {
+        if format.profile().is_paper() && !asked.accept_baseline {
             return Err(ClientError::Baseline { profile: format.profile() });
         }
-        let cell_bytes = format.cell_bytes(server) as u64;
-        field(server, kind, "share_bytes", welcome.share_bytes.get().into(), cell_bytes)?;
+        if delivery == Delivery::Broadcast {
+            let cell_bytes = format.cell_bytes(server) as u64;
+            field(server, kind, "share_bytes", welcome.share_bytes.get().into(), cell_bytes)?;
+        }
         let tile_sizes = [
             ("confirm_tile_senders", welcome.confirm_tile_senders.get()),
             ("key_tile_senders", welcome.key_tile_senders.get()),
@@ -99,6 +122,7 @@ impl GroupSettings {
             epoch: Epoch(welcome.epoch.get()),
             members: welcome.members.get(),
             slots,
+            delivery,
             format,
             confirm_tile_senders: tile_sizes[0].1,
             key_tile_senders: tile_sizes[1].1,
@@ -167,8 +191,11 @@ impl GroupSettings {
         self.format.profile().is_paper() || self.format.scheme() != Scheme::Plain
     }
 
-    /// The most bytes that one user gets of a tile from `server`, message or part.
+    /// The most bytes that one user gets at once from `server`: of a tile, message or part, or as answers of a round.
     pub(crate) fn piece_bytes(&self, server: ServerSide) -> usize {
+        if self.delivery == Delivery::Answer {
+            return self.slots as usize * RECORD_BYTES;
+        }
         let part_bytes = PartKind::ALL.map(PartKind::bytes).into_iter().max().unwrap_or_default();
         TILE_SENDERS as usize * self.format.cell_bytes(server).max(part_bytes)
     }
@@ -178,6 +205,21 @@ impl GroupSettings {
 fn full_tile_senders(kind: PartKind, members: u32) -> u32 {
     let fit = PART_TILE_BYTES / (u64::from(members.max(1)) * kind.bytes() as u64);
     1 << fit.clamp(1, TILE_SENDERS.into()).ilog2()
+}
+
+/// Refuses a group whose rounds are answered and that has anything that only broadcast has.
+fn check_answer(server: ServerSide, welcome: &Welcome) -> Result<(), ClientError> {
+    let fixed: [(&str, u64, u64); 7] = [
+        ("profile", welcome.profile.into(), Profile::Compact.number().into()),
+        ("scheme", welcome.scheme.into(), 0),
+        ("frame_bytes", welcome.frame_bytes.get().into(), answer::FRAME_BYTES as u64),
+        ("share_bytes", welcome.share_bytes.get().into(), RECORD_BYTES as u64),
+        ("confirm_tile_senders", welcome.confirm_tile_senders.get().into(), 0),
+        ("key_tile_senders", welcome.key_tile_senders.get().into(), 0),
+        ("linked", welcome.linked.into(), 1),
+    ];
+    let mut fixed = fixed.into_iter();
+    fixed.try_for_each(|(name, said, expected)| field(server, Kind::Welcome, name, said, expected))
 }
 
 fn read_format(server: ServerSide, welcome: &Welcome) -> Result<ShareFormat, ClientError> {

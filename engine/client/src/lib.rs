@@ -28,6 +28,23 @@
 //! profile is compact and the scheme plain; in the others a dial has a secret that went with the old client, and its
 //! users are silent until the next epoch.
 //!
+//! # Answer delivery
+//!
+//! In a group whose delivery is [`Answer`](Delivery::Answer) a slot is a *query*: [`Outbox::recipients`] names the one
+//! member whose records it asks for, or nobody, and each epoch all are dialled, used or not. A user sends one record a
+//! round, the same to both servers, signed and sealed with what [`Outbox::author`] says; and reads the record of whom it
+//! asked for, with what [`Observer::known`] says. The client verifies both servers' signatures that somebody is absent:
+//! it needs their keys ([`ClientSettings::servers`]).
+//!
+//! A round has two ends. With [`Event::RoundClosed`] all answers are there, and it is time to [`Client::submit`]. The
+//! verdicts ([`Observer::answer`], then [`Event::RoundRead`]) come with a later [`Client::advance`], once what was
+//! submitted is made: verifying and opening take time that depends on what was asked, and a server sees when a client
+//! sends. [`Client::deadline`] says when. A caller that submits at once when a round is closed, and sends before it
+//! advances, shows nothing. `Tampered` raises the user's alarm, and no other verdict does.
+//!
+//! Signatures are verified in batches, with coefficients of a generator that is seeded from the one that
+//! [`Client::outgoing`] is given when the first query is drawn.
+//!
 //! # Keys
 //!
 //! In a group that exchanges keys, two members who wanted to share one ([`Outbox::key_partners`]) do from the start of
@@ -112,8 +129,10 @@
 #![forbid(unsafe_code)]
 
 mod announcements;
+mod answers;
 mod catching_up;
 mod client;
+mod closed_rounds;
 mod decoder;
 mod deliver;
 mod dialling;
@@ -137,10 +156,11 @@ mod sending_parts;
 mod session;
 mod stream;
 mod submitting;
+mod submitting_records;
 mod table;
 
 pub use client::{Client, ClientSettings};
 pub use error::ClientError;
 pub use event::Event;
-pub use group::GroupSettings;
+pub use group::{Delivery, GroupSettings};
 pub use observer::{Author, Deal, Known, Messages, Observer, Outbox, Sealing, Tile, User};

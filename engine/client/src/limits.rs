@@ -25,7 +25,12 @@ pub const SEND_BYTES: usize = 64 << 10;
 /// Members whose parts are made at a time.
 pub const PARTS_MEMBERS: usize = 256;
 
-/// The largest body of a frame that a server sends besides DELIVER: ROSTER with as many users as it may list.
+/// Answers that are opened and verified together, at most.
+pub const QUERIES_READ_MAX: usize = 256;
+/// Rounds whose answers wait until the submissions that the caller began are made, at most.
+pub const CLOSED_ROUNDS_MAX: usize = 2;
+
+/// The largest body of a frame that a server sends besides DELIVER and ANSWERS: ROSTER with as many users as it may list.
 pub const SMALL_BODY_BYTES_MAX: usize = 16 + 4 * ROSTER_USERS_MAX as usize;
 /// The largest frame that is read whole.
 pub const SMALL_FRAME_BYTES_MAX: usize = 8 + SMALL_BODY_BYTES_MAX;

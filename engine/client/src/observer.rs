@@ -130,8 +130,8 @@ pub struct Known<'a> {
 /// What a client asks its caller for when it makes bytes for the servers.
 pub trait Outbox {
     /// Whom `sender` dials for `slot` of `epoch`: any set that the group's format can reach, also nobody. In a group
-    /// whose delivery is `answer`: the one member whose records it wants to read, or nobody. Asked once for each dial. Users whom the epoch does not have are left out, with
-    /// [`Event::RecipientGone`](crate::Event::RecipientGone).
+    /// whose delivery is `answer`: the one member whose records it wants to read, or nobody. Asked once for each dial.
+    /// Users whom the epoch does not have are left out, with [`Event::RecipientGone`](crate::Event::RecipientGone).
     fn recipients(&mut self, epoch: Epoch, sender: User, slot: SlotIndex) -> &[UserId];
 
     /// What `sender` says in `slot` of `round`: any bytes that fit
@@ -156,8 +156,8 @@ pub trait Outbox {
     }
 
     /// In a group whose delivery is `answer`: what the record of `sender` for `round` is signed with, and whom it is
-    /// for. [`message`](Outbox::message) of slot 0 is what it says. Asked once for each, before that. Nobody: the user
-    /// sends nothing, and is absent.
+    /// for. What it says is the [`message`](Outbox::message) of slot 0, which is asked for right before. Asked once for
+    /// each. None: the user sends nothing, and is absent.
     fn author(&mut self, _round: RoundNumber, _sender: User) -> Option<Author<'_>> {
         None
     }
@@ -187,13 +187,15 @@ pub trait Observer {
     fn unread(&mut self, _tile: &Tile, _user: User) {}
 
     /// In a group whose delivery is `answer`: what `user` knows of `sender`, whose records it asked for. None: it can
-    /// verify nothing, and every answer is `Tampered`.
+    /// verify nothing, and every answer is `Tampered`, with an alarm that others have no reason for; so nobody is asked
+    /// for records of whom nothing is known.
     fn known(&mut self, _epoch: Epoch, _user: User, _sender: UserId) -> Option<Known<'_>> {
         None
     }
 
-    /// In a group whose delivery is `answer`: the verdict on what `user` read in `slot` of `round`, each once; `sender`
-    /// is whose record it asked for, none where for nobody's.
+    /// In a group whose delivery is `answer`: the verdict on what `user` read in `slot` of `round`, each once, in no
+    /// order within the round. `sender` is whose record it asked for; none where it asked for nobody's, or the dial is
+    /// not in effect or an earlier client's, which makes it `Incomplete`.
     fn answer(
         &mut self,
         _round: RoundNumber,

@@ -4,10 +4,11 @@
 //! as both servers' cells of that user are there; a tile that the other server has passed without delivering it is
 //! incomplete. One round is open at a time: what a server says of the next one waits in its buffer.
 
+use crate::answers::Sums;
 use crate::client::Client;
 use crate::decoder::Decoder;
 use crate::event::Event;
-use crate::group::GroupSettings;
+use crate::group::{Delivery as GroupDelivery, GroupSettings};
 use crate::key::{Class, Key};
 use crate::observer::{Messages, Observer, Tile, User};
 use crate::session::Session;
@@ -35,6 +36,8 @@ pub(crate) struct Round {
     ended: [Option<End>; 2],
     first_end: Option<Duration>,
     unagreed: [u32; 2],
+    /// What is there of its answers, in a group that has those.
+    pub(crate) sums: Sums,
 }
 
 impl Round {
@@ -48,6 +51,11 @@ impl Round {
         self.ended[server.index()] = Some(end);
         self.unagreed[server.index()] = unagreed;
         self.first_end.get_or_insert(now);
+    }
+
+    /// Whether neither server has said anything of it.
+    fn is_untouched(&self) -> bool {
+        self.next == (0, 0) && self.sums.is_untouched()
     }
 
     fn tile_done(&mut self, tile: &Tile, slots: u32) {
@@ -81,6 +89,7 @@ impl Client {
         };
         let end = match waiting {
             [Some(first), Some(second)] if first.key == second.key => match first.key.class() {
+                Class::Messages if first.root.is_some() => self.read_answers(),
                 Class::Messages => self.read_messages(observer),
                 Class::Confirmations | Class::Keys | Class::Replies => self.read_parts(observer),
             },
@@ -114,6 +123,17 @@ impl Client {
             self.next_submission = self.next_submission.max(next);
         }
         left_out
+    }
+
+    /// Closes the round, which both servers are past, and goes on to a later one: there is nothing to tell of each
+    /// between.
+    fn leave_behind(&mut self, next: RoundNumber, observer: &mut impl Observer) {
+        let (Some(session), Some(number)) = (self.sessions.front(), self.round.number) else { return };
+        let epoch = session.epoch;
+        let left_out = self.streams.iter().all(|stream| stream.has_left_out(epoch, number));
+        self.close_round(false, left_out && self.round.ended == [None; 2], observer);
+        self.round = Round::begin(next.max(number.next()));
+        self.next_submission = self.next_submission.max(next);
     }
 
     /// Takes note of a closed connection whose last bytes are used. Whether there was one.
@@ -154,8 +174,8 @@ impl Client {
     /// Closes the rounds that somebody has begun, when their epoch is over: this client by submitting, or a server.
     pub(crate) fn close_begun(&mut self, observer: &mut impl Observer) {
         while let Some(number) = self.round.number {
-            let Round { next, ended, .. } = self.round;
-            if self.next_submission <= number && next == (0, 0) && ended == [None; 2] {
+            let untouched = self.round.is_untouched() && self.round.ended == [None; 2];
+            if self.next_submission <= number && untouched {
                 return;
             }
             self.close_round(true, false, observer);
@@ -164,9 +184,12 @@ impl Client {
 
     /// Gives the verdicts that are missing and goes on to the next round. There are none on a round that is left out.
     pub(crate) fn close_round(&mut self, timed_out: bool, left_out: bool, observer: &mut impl Observer) {
-        let Client { streams, sessions, group: Some(group), round, .. } = self else { return };
+        let Client { settings, streams, sessions, group: Some(group), round, closed_rounds, .. } = self
+        else {
+            return;
+        };
         let (Some(session), Some(number)) = (sessions.front(), round.number) else { return };
-        let skipped = match left_out && round.next == (0, 0) {
+        let skipped = match left_out && round.is_untouched() {
             true => [true; 2],
             false => round.ended.map(|end| end == Some(End::Skipped)),
         };
@@ -177,10 +200,14 @@ impl Client {
                 of_messages && (key.epoch(), key.round_number()) == (session.epoch, number)
             })
         });
-        if skipped != [true; 2] {
-            let mut desk = Desk { group, session, round };
-            desk.finish_tile(&deliveries, observer);
-            desk.miss_until((session.tiles(), 0), observer);
+        match group.delivery {
+            GroupDelivery::Answer => closed_rounds.push(settings, session, round, skipped == [true; 2]),
+            GroupDelivery::Broadcast if skipped != [true; 2] => {
+                let mut desk = Desk { group, session, round };
+                desk.finish_tile(&deliveries, observer);
+                desk.miss_until((session.tiles(), 0), observer);
+            }
+            GroupDelivery::Broadcast => {}
         }
         for delivery in deliveries.iter_mut().flatten() {
             delivery.dropped = true;
@@ -247,14 +274,29 @@ impl Client {
 
     /// Gives up on a tile that the other server does not deliver.
     fn read_alone(&mut self, server: usize, observer: &mut impl Observer) -> bool {
-        let Client { streams, sessions, group: Some(group), round, .. } = self else { return false };
+        let Client { streams, sessions, group: Some(group), round, last_progress, .. } = self else {
+            return false;
+        };
+        let side = streams[server].server;
         let Some(delivery) = &mut streams[server].delivery else { return false };
+        // Answers end their round. The one before it comes first, which neither server has more to say of.
+        let later = round.number.is_some_and(|number| delivery.tile.round > number);
+        if delivery.root.is_some()
+            && later
+            && sessions.front().is_some_and(|front| front.epoch == delivery.tile.epoch)
+        {
+            let next = delivery.tile.round;
+            self.leave_behind(next, observer);
+            return true;
+        }
         delivery.dropped = true;
         let tile = delivery.tile;
         let Some(session) = sessions.front().filter(|session| session.epoch == tile.epoch) else {
             return true;
         };
-        if delivery.key.class() == Class::Messages && round.number == Some(tile.round) {
+        if delivery.root.is_some() && round.number == Some(tile.round) {
+            round.end(side, End::Delivered, 0, *last_progress);
+        } else if delivery.key.class() == Class::Messages && round.number == Some(tile.round) {
             let mut desk = Desk { group, session, round };
             desk.miss_until((tile.tile, tile.slot.0), observer);
             let verdicts = unread_verdicts(&tile, [delivery.present, 0]);

@@ -1,10 +1,10 @@
 //! Bytes for the servers, made as they are asked for: dials and submissions.
 
 use crate::client::Client;
-use crate::dials::Secrets;
+use crate::dials::{Secrets, query_key};
 use crate::error::ClientError;
 use crate::event::Event;
-use crate::group::GroupSettings;
+use crate::group::{Delivery, GroupSettings};
 use crate::observer::{Outbox, User};
 use crate::outbound::Outbound;
 use crate::session::Session;
@@ -12,7 +12,7 @@ use rand::{CryptoRng, RngExt};
 use twincast_protocol::format::{self, Aim};
 use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::wire::{Body, Dial};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The submissions of one round.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,8 @@ impl Client {
         rng: &mut impl CryptoRng,
         outbox: &mut impl Outbox,
     ) -> Result<(), ClientError> {
-        let Client { streams, sessions, group: Some(group), workbench, events, .. } = self else {
+        let Client { streams, sessions, group: Some(group), workbench, closed_rounds, events, .. } = self
+        else {
             return Ok(());
         };
         let (session, outbound) = (&mut sessions[position], &mut streams[server.index()].outbound);
@@ -120,24 +121,43 @@ impl Client {
                 events.push(Event::RecipientGone { epoch: session.epoch, sender: user.id, recipient });
             };
             let asked = outbox.recipients(session.epoch, user, slot);
+            if group.delivery == Delivery::Answer && asked.iter().any(|other| *other != asked[0]) {
+                return Err(ClientError::Query { sender: user.id, slot, asked: asked.len() });
+            }
             members_of(session, asked, &mut workbench.recipients, gone);
             let recipients = &workbench.recipients[..];
-            let (p1, p2, aim) = format::dial(&group.format, session.members(), recipients, rng)
-                .map_err(|reason| ClientError::Recipients { sender: user.id, slot, reason })?;
-            let mut seed = [0; 32];
-            rng.fill_bytes(&mut seed);
             let only = match recipients {
                 [recipient] => Some(*recipient),
+                // The same one, named more than once.
+                [recipient, ..] if group.delivery == Delivery::Answer => Some(*recipient),
                 _ => None,
             };
-            session.dials[position].draw(rng.random(), Secrets { p1, p2, seed }, aim, only);
-        }
-        if let Some((id, secrets)) = session.dials[position].secrets() {
-            let key = match server {
-                ServerSide::One => &secrets.p1,
-                ServerSide::Two => &secrets.p2,
+            let (secrets, aim) = match group.delivery {
+                Delivery::Answer => {
+                    closed_rounds.seed(rng);
+                    (Secrets::query(rng), None)
+                }
+                Delivery::Broadcast => {
+                    let (p1, p2, aim) = format::dial(&group.format, session.members(), recipients, rng)
+                        .map_err(|reason| ClientError::Recipients { sender: user.id, slot, reason })?;
+                    let mut seed = Zeroizing::new([0; 32]);
+                    rng.fill_bytes(&mut seed[..]);
+                    (Secrets::Select { p1, p2, seed }, Some(aim))
+                }
             };
-            put_dial(outbound, Dial::new(id, session.epoch, user.member, slot), key.as_bytes());
+            session.dials[position].draw(rng.random(), secrets, aim, only);
+        }
+        let (dial, members) = (&session.dials[position], session.members());
+        let Some((id, secrets)) = dial.secrets() else { return Ok(()) };
+        let head = Dial::new(id, session.epoch, user.member, slot);
+        match (secrets, server) {
+            (Secrets::Select { p1: key, .. }, ServerSide::One)
+            | (Secrets::Select { p2: key, .. }, ServerSide::Two) => put_dial(outbound, head, key.as_bytes()),
+            (Secrets::Query(seed), _) => {
+                let key = query_key(seed, members, dial.recipient, server)
+                    .map_err(|reason| ClientError::Recipients { sender: user.id, slot, reason })?;
+                put_dial(outbound, head, key.as_bytes());
+            }
         }
         Ok(())
     }

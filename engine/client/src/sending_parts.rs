@@ -1,6 +1,7 @@
 //! Parts for the servers: seeds for S1, and for S2 one part a member, some members at a time.
 
 use crate::client::Client;
+use crate::dials::Secrets;
 use crate::event::Event;
 use crate::exchange::Members;
 use crate::key::Key;
@@ -119,7 +120,10 @@ impl Session {
         match parts.kind {
             PartKind::Confirmation => {
                 let dial = self.dials.get(self.dial_of(parts))?;
-                dial.secrets().filter(|_| dial.is_of(server)).map(|(_, secrets)| &secrets.seed)
+                match dial.secrets().filter(|_| dial.is_of(server)) {
+                    Some((_, Secrets::Select { seed, .. })) => Some(seed),
+                    Some((_, Secrets::Query(_))) | None => None,
+                }
             }
             PartKind::Key => Some(self.exchange.seed(parts.position, KeyKind::Key)),
             PartKind::KeyReply => Some(self.exchange.seed(parts.position, KeyKind::Reply)),
@@ -162,14 +166,10 @@ impl Session {
         let key_kind = match parts.kind {
             PartKind::Confirmation => {
                 let dial = self.dials.get(self.dial_of(parts));
-                let Some((_, secrets)) = dial.and_then(|dial| dial.secrets()) else { return };
-                ConfirmationMaker::new(group, epoch, sender, parts.slot, &secrets.p1, &secrets.p2).parts(
-                    &secrets.seed,
-                    first,
-                    rng,
-                    out,
-                );
-                return;
+                let secrets = dial.and_then(|dial| dial.secrets());
+                let Some((_, Secrets::Select { p1, p2, seed })) = secrets else { return };
+                let maker = ConfirmationMaker::new(group, epoch, sender, parts.slot, p1, p2);
+                return maker.parts(seed, first, rng, out);
             }
             PartKind::Key => KeyKind::Key,
             PartKind::KeyReply => KeyKind::Reply,

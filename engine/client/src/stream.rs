@@ -7,10 +7,12 @@ use crate::limits::{CELL_BYTES_MAX, ROUND_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDER
 use crate::observer::Tile;
 use crate::outbound::Outbound;
 use crate::roster::Said;
+use twincast_protocol::answer::table::Digest;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
 use twincast_protocol::wire::{
-    Announce, Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, ErrorFrame, Grant, HEADER_BYTES,
-    Header, Kind, ROSTER_USERS_MAX, Roster, RoundEnd, RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
+    ANSWERS_HEAD_BYTES, Announce, Answers, Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen,
+    ErrorFrame, Grant, HEADER_BYTES, Header, Kind, ROSTER_USERS_MAX, Roster, RoundEnd, RoundSkipped,
+    SENTENCE_BYTES_MAX, Welcome,
 };
 
 /// One of the two connections.
@@ -85,11 +87,13 @@ pub(crate) struct Delivery {
     /// Bytes of all cells that are not read yet.
     pub(crate) left: usize,
     pub(crate) kin: Kin,
+    /// The root that comes with the answers of a round; with nothing else does the round end.
+    pub(crate) root: Option<Digest>,
     /// Nobody reads it, or its verdicts are out already: what is left is dropped as it comes.
     pub(crate) dropped: bool,
 }
 
-/// A frame that is there, or for DELIVER its head.
+/// A frame that is there, or for DELIVER and ANSWERS its head.
 #[derive(Debug)]
 pub(crate) enum Frame {
     Welcome(Welcome),
@@ -101,6 +105,7 @@ pub(crate) enum Frame {
     Deliver(Deliver),
     RoundEnd(RoundEnd),
     RoundSkipped(RoundSkipped),
+    Answers(Answers),
     Error(ErrorFrame, String),
 }
 
@@ -116,6 +121,7 @@ impl Frame {
             Frame::Deliver(_) => Kind::Deliver,
             Frame::RoundEnd(_) => Kind::RoundEnd,
             Frame::RoundSkipped(_) => Kind::RoundSkipped,
+            Frame::Answers(_) => Kind::Answers,
             Frame::Error(..) => Kind::Error,
         }
     }
@@ -160,6 +166,14 @@ impl Stream {
             }
             let deliver = Deliver::read(head, body_bytes).map_err(length_wrong)?;
             return Ok(Some((Frame::Deliver(deliver), DELIVER_HEAD_BYTES)));
+        }
+        if kind == Kind::Answers {
+            let Some(head) = data.get(HEADER_BYTES..ANSWERS_HEAD_BYTES) else { return Ok(None) };
+            let answers = Answers::read(head, body_bytes).map_err(|code| match code {
+                Code::LengthWrong => length_wrong(code),
+                code => ClientError::Form { server, code },
+            })?;
+            return Ok(Some((Frame::Answers(answers), ANSWERS_HEAD_BYTES)));
         }
         let (fixed, tail_max) = match kind {
             Kind::Welcome => (size_of::<Welcome>(), 0),
@@ -220,6 +234,14 @@ impl Stream {
         }
     }
 
+    /// It goes on to the round after this one.
+    pub(crate) fn pass(&mut self, round: RoundNumber) {
+        self.in_step = true;
+        self.round = round.next();
+        self.floor = Key::round(self.epoch, self.round);
+        self.tiles_in_round = 0;
+    }
+
     /// Whether it has left out `round` of its epoch without a word, and is still in that epoch.
     pub(crate) fn has_left_out(&self, epoch: Epoch, round: RoundNumber) -> bool {
         !self.gave_up && self.epoch == epoch && self.floor != Key::LAST && self.round > round
@@ -270,6 +292,7 @@ impl Stream {
     fn delivered(&mut self) {
         let Some(delivery) = self.delivery.take() else { return };
         match (delivery.kin, &mut self.fetching) {
+            (Kin::InOrder, _) if delivery.root.is_some() => self.pass(delivery.key.round_number()),
             (Kin::InOrder, _) => self.floor = delivery.key.next(),
             (Kin::Fetched, Some(fetching)) => {
                 fetching.next = fetching.next.next();

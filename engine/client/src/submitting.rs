@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::decoder::{PLAIN, SEALED};
 use crate::error::ClientError;
 use crate::event::Event;
-use crate::group::{GroupSettings, MARK_BYTES};
+use crate::group::{Delivery, GroupSettings, MARK_BYTES};
 use crate::observer::{Outbox, Sealing, User};
 use crate::sending::{Submission, Workbench};
 use crate::session::Session;
@@ -60,6 +60,10 @@ impl Client {
         let Some(user) = session.users.get(position).copied() else { return Ok(()) };
         if !session.may_send(group, position) {
             return Ok(());
+        }
+        if group.delivery == Delivery::Answer {
+            let epoch = session.epoch;
+            return self.submit_record(epoch, round, user, rng, outbox);
         }
         let place = Place { group, session, round, position, user, slot: SlotIndex(0) };
         let head = Submit::new(round, user.member, std::mem::take(&mut alarms[user.position]));

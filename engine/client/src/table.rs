@@ -142,6 +142,7 @@ impl TilesRead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::Delivery;
     use std::time::Duration;
     use twincast_protocol::format::{Profile, Scheme, ShareFormat};
     use twincast_protocol::ids::{Epoch, GroupId};
@@ -152,6 +153,7 @@ mod tests {
             epoch: Epoch(0),
             members,
             slots: 2,
+            delivery: Delivery::Broadcast,
             format: ShareFormat::new(Profile::Compact, 288, Scheme::Plain).expect("a format"),
             confirm_tile_senders,
             key_tile_senders: 0,

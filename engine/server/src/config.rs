@@ -7,15 +7,16 @@ mod peers;
 mod tests;
 
 pub use group::{Delivery, GroupConfig, RoundMode, SchemeName};
-pub use peers::{BoxConfig, LinkConfig};
 #[cfg(feature = "fault-swap-half")]
-pub use peers::{FaultConfig, SwapHalf};
+pub use peers::{AnswerFault, AnswerFaultKind, FaultConfig, SwapHalf};
+pub use peers::{BoxConfig, LinkConfig};
 
 use crate::group::Shape;
 use crate::limits::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use twincast_protocol::format::Profile;
 use twincast_protocol::ids::ServerSide;
@@ -34,6 +35,8 @@ pub struct Config {
     /// Whether groups may have a profile of the paper, in which one server alone can find recipients or forge.
     #[serde(default)]
     pub insecure_baseline: bool,
+    /// The file with what this server signs with, where a group's delivery is `answer`: 64 hexadecimal digits.
+    pub signing_key: Option<PathBuf>,
     /// The connection to the other server; without it this one runs alone.
     pub link: Option<LinkConfig>,
     /// Where S2 keeps the parts of senders for recipients who come later; without it they are not kept.
@@ -45,6 +48,9 @@ pub struct Config {
     /// The threads that write to clients.
     #[serde(default)]
     pub fan_out: FanOut,
+    /// The threads that work answers out; there are none where no group's delivery is `answer`.
+    #[serde(default)]
+    pub answer: AnswerConfig,
     /// What peers may ask of this server.
     #[serde(default)]
     pub limits: Limits,
@@ -112,6 +118,16 @@ pub struct FanOut {
     pub registered: Registered,
 }
 
+/// The threads that work answers out, and verify signatures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswerConfig {
+    /// How many. Each has a part of every group's answers.
+    pub threads: usize,
+    /// Where they run.
+    pub cores: Cores,
+}
+
 /// Whether to send without copying.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -172,6 +188,12 @@ impl Default for FanOut {
             zero_copy_bytes_min: egress.zero_copy_bytes_min,
             registered: Registered::Auto,
         }
+    }
+}
+
+impl Default for AnswerConfig {
+    fn default() -> AnswerConfig {
+        AnswerConfig { threads: 1, cores: Cores::default() }
     }
 }
 
@@ -238,6 +260,15 @@ pub enum ConfigError {
         /// Which of its own addresses that is.
         own: &'static str,
     },
+    /// A group's delivery is `answer`, and there is no other server.
+    #[error(
+        "groups[id = {group}].delivery = answer needs the other server: both agree on every round's records before they \
+         answer from them, so configure [link]"
+    )]
+    AnswerAlone {
+        /// The group.
+        group: u32,
+    },
     /// A group has a profile of the paper, and nobody asked for that.
     #[error(
         "groups[id = {group}].profile = {profile} is a baseline for measurements in which one server alone can find \
@@ -301,9 +332,11 @@ impl Config {
         within("side", self.side.into(), 1, 2)?;
         within("front.executors", self.front.executors as u64, 1, THREADS_MAX as u64)?;
         within("fan_out.threads", self.fan_out.threads as u64, 1, THREADS_MAX as u64)?;
+        within("answer.threads", self.answer.threads as u64, 1, THREADS_MAX as u64)?;
         for (key, cores, threads) in [
             ("front.cores", &self.front.cores, self.front.executors),
             ("fan_out.cores", &self.fan_out.cores, self.fan_out.threads),
+            ("answer.cores", &self.answer.cores, self.answer.threads),
         ] {
             if let Cores::List(list) = cores
                 && list.len() != threads
@@ -338,6 +371,9 @@ impl Config {
                 return Err(bounds(&key("id"), group.id, "each group has a number of its own".into()));
             }
             group.check()?;
+            if group.delivery == Delivery::Answer && self.link.is_none() {
+                return Err(ConfigError::AnswerAlone { group: group.id });
+            }
             let profile: Profile = group.profile.parse().expect("the group was checked");
             if profile != Profile::Compact && !self.insecure_baseline {
                 return Err(ConfigError::Baseline { group: group.id, profile: group.profile.clone() });
@@ -354,17 +390,35 @@ impl Config {
     /// What a group of this configuration is on this side.
     #[must_use]
     pub fn shape(&self, group: &GroupConfig) -> Shape {
-        let shape = Shape::new(group, self.server_side());
+        let shape = Shape::new(group, self.server_side()).with_answer_threads(self.answer.threads);
         match &self.link {
             Some(link) => shape.with_link(Duration::from_millis(link.peer_timeout_ms)),
             None => shape,
         }
     }
 
+    /// Threads that work answers out: none where no group needs them.
+    #[must_use]
+    pub fn answer_threads(&self) -> usize {
+        let answers = self.groups.iter().any(|group| group.delivery == Delivery::Answer);
+        if answers { self.answer.threads } else { 0 }
+    }
+
     /// Memory that all groups together take at the most, in bytes.
     #[must_use]
     pub fn group_memory_bytes(&self) -> u64 {
         self.groups.iter().map(|group| self.shape(group).memory_bytes()).sum()
+    }
+
+    /// What of it is for the queries of groups whose delivery is `answer`, of as many epochs as there may be at a time.
+    #[must_use]
+    pub fn query_memory_bytes(&self) -> u64 {
+        let of_group = |group: &GroupConfig| {
+            let shape = self.shape(group);
+            let queries = shape.queries(shape.members_max);
+            queries.map_or(0, |queries| shape.epochs_at_a_time() * queries.query_memory_bytes())
+        };
+        self.groups.iter().map(of_group).sum()
     }
 
     /// Bytes of disk that boxes of all groups together take at the most; none where this server keeps no parts.

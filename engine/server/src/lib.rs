@@ -1,7 +1,8 @@
-//! The Twincast server: front, rounds and fan-out.
+//! The Twincast server: front, rounds, answers and fan-out.
 //!
 //! A share comes in on a front executor ([`front`]), is placed into the open tile of its group ([`group`]), and when
-//! the tile is sealed ([`tile`]) every fan-out core ([`fanout`]) writes each recipient's cells to its connections.
+//! the tile is sealed ([`tile`]) every fan-out core ([`fanout`]) writes each recipient's cells to its connections. Where the
+//! delivery is `answer`, the threads of [`answer`] work out what each reader asked for, and that is what is written.
 //! `engine/docs/ARCHITECTURE.md` follows one share from socket to socket.
 #![forbid(unsafe_code)]
 

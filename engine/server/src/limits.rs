@@ -8,6 +8,8 @@ pub const TILE_SENDERS: usize = 64;
 
 /// The largest group, in members. A group's session keys take `n * n * K / 8` bytes: 512 MiB here for one slot.
 pub const MEMBERS_MAX: u32 = 65_536;
+/// The same where the delivery is `answer`: an epoch's queries take 8 GiB there for each query of a member.
+pub const ANSWER_MEMBERS_MAX: u32 = 262_144;
 /// The smallest group.
 pub const MEMBERS_MIN: u32 = 2;
 /// The most slots of a member.
@@ -75,6 +77,11 @@ pub const USERS_PER_CONNECTION_DEFAULT: u32 = 16_384;
 pub const PRIVATE_FRAMES_MAX: usize = 16_384;
 /// Messages on their way from a front executor to one fan-out core.
 pub const CORE_QUEUE_MAX: usize = 16_384;
+/// Works on their way to one answer thread, and those that any of them may do.
+pub const ANSWER_QUEUE_MAX: usize = 16_384;
+/// Tiles whose signatures an answer thread verifies together: the more, the less time each signature takes, and the
+/// longer everything else waits.
+pub const VERIFY_TILES_MAX: usize = 8;
 /// Messages on their way to one front executor.
 pub const FRONT_QUEUE_MAX: usize = 16_384;
 
@@ -102,7 +109,7 @@ pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
 /// Time that a connection gets to take its last bytes before it is closed.
 pub const FLUSH_TIMEOUT_MS: u64 = 1_000;
 
-/// Front executors and fan-out threads at the most.
+/// Front executors, fan-out threads and answer threads at the most, of each kind.
 pub const THREADS_MAX: usize = 256;
 /// Locked memory that glommio needs for each executor.
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 << 10;

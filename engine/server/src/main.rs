@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use twincast_server::Server;
+use twincast_server::answer::Identities;
 use twincast_server::config::{Config, EXAMPLE};
 
 #[global_allocator]
@@ -55,20 +56,30 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let identities = match Identities::load(&config) {
+        Ok(identities) => identities,
+        Err(error) => {
+            eprintln!("twincast-server: {}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    };
     if arguments.check.is_some() {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let disk = config.box_disk_bytes();
         let disk = disk.map(|bytes| format!(", and at most {:.1} MiB on the disk of box.folder", mib(bytes)));
+        let queries = Some(config.query_memory_bytes()).filter(|bytes| *bytes > 0);
+        let queries = queries.map(|bytes| format!(" ({:.1} MiB of it for queries)", mib(bytes)));
         println!(
-            "{}: good; {} group(s), at most {:.1} MiB for them{}",
+            "{}: good; {} group(s), at most {:.1} MiB for them{}{}",
             path.display(),
             config.groups.len(),
             mib(config.group_memory_bytes()),
+            queries.unwrap_or_default(),
             disk.unwrap_or_default()
         );
         return ExitCode::SUCCESS;
     }
-    match run(config) {
+    match run(config, identities) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("twincast-server: {error:#}");
@@ -82,9 +93,12 @@ fn read(path: &PathBuf, insecure_baseline: bool) -> anyhow::Result<Config> {
     Config::from_toml_with(&text, insecure_baseline).with_context(|| path.display().to_string())
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config, identities: Option<Identities>) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let server = Server::start(config)?;
+    let server = match identities {
+        Some(identities) => Server::start_with(config, identities)?,
+        None => Server::start(config)?,
+    };
     // Whoever started it may read the port that a `listen` with port 0 got.
     println!("listening on {}", server.address());
     if let Some(address) = server.link_address() {

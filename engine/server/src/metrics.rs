@@ -1,6 +1,7 @@
 //! What the server counts, and the page that shows it.
 
 use crate::fanout::CoreCounters;
+use crate::group::Fault;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,8 @@ macro_rules! counters {
             $( $(#[doc = $doc])* pub $name: AtomicU64, )*
             /// By index in [`Code::ALL`]: error frames.
             errors: Errors,
+            /// By index in [`FAULTS`].
+            blames: [AtomicU64; FAULTS.len()],
             /// By group: the epoch, and the open round.
             groups: BTreeMap<GroupId, [AtomicU64; 2]>,
         }
@@ -54,7 +57,7 @@ counters! {
     tiles_sealed: "counter";
     /// Rounds sealed.
     rounds_sealed: "counter";
-    /// Rounds left out because too many readers lagged.
+    /// Rounds left out: too many readers lagged, or the two servers had not both the same of it.
     rounds_skipped: "counter";
     /// Members missing from sealed rounds, summed.
     members_absent: "counter";
@@ -92,7 +95,29 @@ counters! {
     cut_frames: "counter";
     /// Messages that waited because a core's queue was full.
     core_queue_full: "counter";
+    /// Works that waited because the answer threads' queue was full.
+    answer_queue_full: "counter";
+    /// Records whose signatures were verified and are good.
+    signatures_verified: "counter";
+    /// Records that their senders had not signed.
+    signatures_refused: "counter";
+    /// Rounds of answers left out because the two servers did not agree on their records in time.
+    rounds_unagreed: "counter";
+    /// Time that answer threads were busy, summed.
+    answer_busy_microseconds: "counter";
+    /// Answer threads that panicked: groups whose delivery is `answer` are closed from then on.
+    answer_threads_failed: "gauge";
+    /// Bytes of the queries that are answered, and of the buffers that answers are in.
+    answer_memory_bytes: "gauge";
 }
+
+/// Every fault and its name on `/metrics`.
+const FAULTS: [(Fault, &str); 4] = [
+    (Fault::SenderSignedTwo, "sender_signed_two"),
+    (Fault::PeerShowedFalse, "peer_showed_false"),
+    (Fault::PeerShowedNothing, "peer_showed_nothing"),
+    (Fault::PeerSignedFalse, "peer_signed_false"),
+];
 
 #[derive(Debug)]
 struct Errors([AtomicU64; Code::ALL.len()]);
@@ -134,6 +159,22 @@ impl Metrics {
             .map_or(0, |(_, n)| n.load(Relaxed))
     }
 
+    /// Counts somebody's fault.
+    pub fn blamed(&self, fault: Fault) {
+        let index = FAULTS.iter().position(|(other, _)| *other == fault).expect("FAULTS has every fault");
+        self.blames[index].fetch_add(1, Relaxed);
+    }
+
+    /// How often somebody was blamed for this.
+    #[must_use]
+    pub fn blames(&self, fault: Fault) -> u64 {
+        FAULTS
+            .iter()
+            .zip(&self.blames)
+            .find(|((other, _), _)| *other == fault)
+            .map_or(0, |(_, n)| n.load(Relaxed))
+    }
+
     /// The page for Prometheus, in its text format.
     #[must_use]
     pub fn page(&self, cores: &[CoreCounters]) -> String {
@@ -151,6 +192,10 @@ impl Metrics {
         for (code, errors) in Code::ALL.iter().zip(&self.errors.0) {
             let _ =
                 writeln!(page, "twincast_errors_total{{code=\"{}\"}} {}", code.label(), errors.load(Relaxed));
+        }
+        head(&mut page, "twincast_blames_total", "Whose fault something was, by fault.", "counter");
+        for ((_, label), blames) in FAULTS.iter().zip(&self.blames) {
+            let _ = writeln!(page, "twincast_blames_total{{fault=\"{label}\"}} {}", blames.load(Relaxed));
         }
         let rows = [
             ("twincast_group_epoch", "The epoch that runs or, where none does, is dialled."),
@@ -178,6 +223,7 @@ const CORE_ROWS: &[CoreRow] = &[
     ("twincast_core_connections", "Connections of the core now.", "gauge", |core| core.connections),
     ("twincast_egress_bytes_total", "Bytes that the kernel took.", "counter", |core| core.egress.sent_bytes),
     ("twincast_egress_shares_total", "Message cells sent whole.", "counter", |core| core.shares),
+    ("twincast_egress_answers_total", "Answers sent whole.", "counter", |core| core.answers),
     (
         "twincast_slow_readers_closed_total",
         "Connections closed because they did not read.",
@@ -227,9 +273,12 @@ mod tests {
         // Of a group that the server has not.
         metrics.stands(GroupId(5), Epoch(2), RoundNumber(31));
         metrics.submissions.store(7, Relaxed);
+        metrics.blamed(Fault::PeerSignedFalse);
+        assert_eq!(FAULTS.map(|(fault, _)| metrics.blames(fault)), [0, 0, 0, 1]);
         let page = metrics.page(&[CoreCounters::default(), CoreCounters::default()]);
         assert!(page.contains("twincast_submissions_total 7\n"), "{page}");
         assert!(page.contains("twincast_errors_total{code=\"slow_reader\"} 1\n"));
+        assert!(page.contains("twincast_blames_total{fault=\"peer_signed_false\"} 1\n"));
         assert!(page.contains("twincast_group_epoch{group=\"9\"} 2\n"));
         assert!(page.contains("twincast_group_round{group=\"9\"} 31\n"));
         assert!(page.contains("twincast_group_round{group=\"4\"} 0\n") && !page.contains("group=\"5\""));

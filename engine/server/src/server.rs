@@ -1,6 +1,7 @@
 //! A whole server: starts its threads in order, and stops them in order.
 
-use crate::config::{Config, ConfigError, Cores, CoresNamed};
+use crate::answer::{AnswerPool, AnswerThreads, Identities, IdentityError, Owner, Setup};
+use crate::config::{Config, ConfigError, Cores, CoresNamed, Delivery};
 use crate::fanout::{Core, CoreHandle, CoreMessage};
 use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared};
 use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
@@ -9,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::pages::{self, Pages};
 use crate::parts_box::{BoxError, BoxFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ pub enum StartError {
     /// The configuration is out of bounds: the operator's doing.
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
+    /// It is not known who signs with what: a file is missing or wrong, and the message names it, with the line.
+    #[error("identities: {0}")]
+    Identity(#[from] IdentityError),
     /// A fan-out core could not be set up: the message says what the kernel or a limit refused, and the remedy.
     #[error("fan-out: {0}")]
     Ring(#[from] RingError),
@@ -65,6 +70,8 @@ pub struct Counters {
     pub egress_bytes: u64,
     /// Message cells sent whole.
     pub egress_shares: u64,
+    /// Answers sent whole.
+    pub egress_answers: u64,
     /// Sends without a copy asked for.
     pub zero_copy_sends: u64,
     /// Those of them that the kernel copied after all.
@@ -90,16 +97,32 @@ pub struct Server {
     link: Option<Link>,
     pages: Option<Pages>,
     executors: Vec<crate::front::Joiner>,
+    answers: Option<AnswerThreads>,
     cores: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts everything; clients may connect once it returns.
+    /// Starts everything; clients may connect once it returns. Keys are read from the files that the configuration names.
     ///
     /// # Errors
     /// [`StartError`], with the remedy.
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.check()?;
+        let identities = Identities::load(&config)?;
+        Server::start_checked(config, identities)
+    }
+
+    /// The same with keys that the caller has; what the configuration says of files is not looked at.
+    ///
+    /// # Errors
+    /// [`StartError`], with the remedy.
+    pub fn start_with(config: Config, identities: Identities) -> Result<Server, StartError> {
+        config.check()?;
+        identities.check(&config)?;
+        Server::start_checked(config, Some(identities))
+    }
+
+    fn start_checked(config: Config, identities: Option<Identities>) -> Result<Server, StartError> {
         raise_descriptors(config.limits.connections_max)?;
         say_needs(&config);
         let (executors, threads) = (config.front.executors, config.fan_out.threads);
@@ -112,8 +135,11 @@ impl Server {
             .into_iter()
             .unzip();
         let metrics = Arc::new(Metrics::new(groups()));
+        let answer_threads = config.answer_threads();
         let shared = Arc::new(Shared {
             side: config.server_side(),
+            answers: (answer_threads > 0).then(|| AnswerPool::new(answer_threads)),
+            setups: setups(&config, identities),
             boxes: boxes(&config)?,
             link: config.link.is_some().then(LinkHandle::new).transpose()?.map(Arc::new),
             config,
@@ -124,11 +150,12 @@ impl Server {
             // A clock before 1970 is set wrong, and timed rounds go by it all the same.
             unix_at_zero: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         });
-        let [front_cores, fan_out_cores] = placements(&shared.config);
+        let [front_cores, fan_out_cores, answer_cores] = placements(&shared.config);
         let mut starting = Starting {
             shared: shared.clone(),
             executors: vec![],
             link: None,
+            answers: None,
             cores: vec![],
             pages: None,
             stands: false,
@@ -136,6 +163,7 @@ impl Server {
         for (handle, core) in shared.cores.iter().zip(fan_out_cores) {
             starting.cores.push(start_core(handle.clone(), core, &shared)?);
         }
+        starting.answers = start_answers(&shared, &answer_cores)?;
         for (index, (ear, core)) in ears.into_iter().zip(front_cores).enumerate() {
             starting.executors.push(Executor::start(index, core, shared.clone(), ear)?);
         }
@@ -149,9 +177,9 @@ impl Server {
         let (address, most) = (shared.config.listen, shared.config.limits.connections_max);
         let acceptor = Acceptor::start(address, most, shared.fronts.clone(), metrics)
             .map_err(|error| listen(address, error))?;
-        let (executors, link, cores, pages) = starting.done();
+        let (executors, link, answers, cores, pages) = starting.done();
         tracing::info!(side = %shared.side, address = %acceptor.address(), "ready");
-        Ok(Server { shared, acceptor, link, pages, executors, cores })
+        Ok(Server { shared, acceptor, link, pages, executors, answers, cores })
     }
 
     /// Where clients connect.
@@ -179,6 +207,7 @@ impl Server {
         for core in pages::count(&self.shared.cores) {
             sum.egress_bytes += core.egress.sent_bytes;
             sum.egress_shares += core.shares;
+            sum.egress_answers += core.answers;
             sum.zero_copy_sends += core.egress.zc_sends;
             sum.zero_copy_copied += core.egress.zc_copied;
             sum.slow_readers_closed += core.slow_readers_closed;
@@ -218,11 +247,12 @@ impl Server {
         if let Some(boxes) = &self.shared.boxes {
             boxes.release();
         }
+        let answered = self.answers.map_or(Ok(()), AnswerThreads::stop);
         let stopped = stop_cores(&self.shared, self.cores);
         if let Some(pages) = self.pages {
             pages.stop();
         }
-        ended.and(stopped)
+        ended.and(answered).and(stopped)
     }
 }
 
@@ -237,19 +267,22 @@ struct Starting {
     shared: Arc<Shared>,
     executors: Vec<crate::front::Joiner>,
     link: Option<Link>,
+    answers: Option<AnswerThreads>,
     cores: Vec<JoinHandle<()>>,
     pages: Option<Pages>,
     /// Every step has succeeded.
     stands: bool,
 }
 
-type Started = (Vec<crate::front::Joiner>, Option<Link>, Vec<JoinHandle<()>>, Option<Pages>);
+type Started =
+    (Vec<crate::front::Joiner>, Option<Link>, Option<AnswerThreads>, Vec<JoinHandle<()>>, Option<Pages>);
 
 impl Starting {
     fn done(mut self) -> Started {
         self.stands = true;
         let executors = std::mem::take(&mut self.executors);
-        (executors, self.link.take(), std::mem::take(&mut self.cores), self.pages.take())
+        let cores = std::mem::take(&mut self.cores);
+        (executors, self.link.take(), self.answers.take(), cores, self.pages.take())
     }
 }
 
@@ -268,6 +301,9 @@ impl Drop for Starting {
         {
             boxes.release();
         }
+        if let Some(answers) = self.answers.take() {
+            let _ = answers.stop();
+        }
         let _ = stop_cores(&self.shared, std::mem::take(&mut self.cores));
         if let Some(pages) = self.pages.take() {
             pages.stop();
@@ -285,6 +321,31 @@ fn stop_cores(shared: &Shared, threads: Vec<JoinHandle<()>>) -> io::Result<()> {
         thread.join().map_err(|_| io::Error::other("a fan-out core panicked"))?;
     }
     Ok(())
+}
+
+/// What each group whose delivery is `answer` signs and verifies with.
+fn setups(config: &Config, identities: Option<Identities>) -> HashMap<GroupId, Arc<Setup>> {
+    let Some(mut identities) = identities else { return HashMap::new() };
+    let groups = config.groups.iter().filter(|group| group.delivery == Delivery::Answer);
+    groups.map(|group| (GroupId(group.id), identities.take_setup(group, config.server_side()))).collect()
+}
+
+fn start_answers(shared: &Shared, cores: &[Option<usize>]) -> io::Result<Option<AnswerThreads>> {
+    let Some(pool) = &shared.answers else { return Ok(None) };
+    let owner = |(group, setup): (&GroupId, &Arc<Setup>)| {
+        let owner = Owner {
+            front: shared.owner(*group).expect("the group is configured"),
+            setup: setup.clone(),
+            #[cfg(feature = "fault-swap-half")]
+            false_answer: shared.config.fault.answer.and_then(|fault| {
+                let kind = crate::config::AnswerFaultKind::Answer;
+                (fault.kind == kind).then_some((fault.round, fault.index as usize))
+            }),
+        };
+        (*group, owner)
+    };
+    let owners = shared.setups.iter().map(owner).collect();
+    AnswerThreads::start(pool.clone(), cores, owners, &shared.fronts, &shared.metrics).map(Some)
 }
 
 /// The folder for the boxes of S2's groups. S1 keeps seeds, and needs none.
@@ -359,27 +420,34 @@ fn start_core(
     }
 }
 
-fn pin(cpu: usize) {
+/// Pins this thread.
+pub(crate) fn pin(cpu: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpu);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
-        tracing::warn!(cpu, %error, "a fan-out core is not pinned");
+        let thread = std::thread::current();
+        tracing::warn!(cpu, thread = thread.name(), %error, "a thread is not pinned");
     }
 }
 
-/// The cores of front executors and fan-out threads, fan-out from the first core on.
-fn placements(config: &Config) -> [Vec<Option<usize>>; 2] {
+/// The cores of front executors, fan-out threads and answer threads: fan-out from the first core on, then the others.
+fn placements(config: &Config) -> [Vec<Option<usize>>; 3] {
     let (executors, threads) = (config.front.executors, config.fan_out.threads);
+    let answers = config.answer_threads();
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     let place = |cores: &Cores, count: usize, first: usize| match cores {
-        Cores::List(list) => list.iter().copied().map(Some).collect(),
+        Cores::List(list) => list.iter().copied().map(Some).take(count).collect(),
         // A server that has a machine to itself leaves a core to the kernel's network work and everything else.
-        Cores::Named(CoresNamed::Auto) if executors + threads < machine => {
+        Cores::Named(CoresNamed::Auto) if executors + threads + answers < machine => {
             (first..first + count).map(Some).collect()
         }
         Cores::Named(_) => vec![None; count],
     };
-    [place(&config.front.cores, executors, threads), place(&config.fan_out.cores, threads, 0)]
+    [
+        place(&config.front.cores, executors, threads),
+        place(&config.fan_out.cores, threads, 0),
+        place(&config.answer.cores, answers, threads + executors),
+    ]
 }
 
 /// Raises the limit on descriptors as far as the connections need: at most four each while one is handed over, three after.
@@ -405,7 +473,9 @@ fn say_needs(config: &Config) {
         groups = config.groups.len(),
         group_mib = config.group_memory_bytes() >> 20,
         slab_mib = slabs >> 20,
+        query_mib = config.query_memory_bytes() >> 20,
         locked_kib = (config.front.executors as u64 * EXECUTOR_MEMLOCK_BYTES) >> 10,
-        "memory of groups and slabs, at most; every connection has a receive buffer besides"
+        "memory of groups (queries of those that answer are part of it) and slabs, at most; every connection has a receive \
+         buffer besides"
     );
 }

@@ -151,15 +151,15 @@ fn a_link_that_cannot_be_is_a_clear_error() {
         })
     };
     let (listen, connect) = (Some(address), None);
-    let s2_end = LinkConfig { listen, peer: Some(address.ip()), connect, peer_timeout_ms: 300 };
+    let s2_end = LinkConfig { listen, peer: Some(address.ip()), connect, ..common::pair::s2_end() };
     let says = [&format!("cannot listen on {address}"), "choose another address"];
     refuses("", "--config", &linked(2, s2_end.clone()), 1, &says);
     // The wrong end for its side, and a link to itself.
-    refuses("", "--config", &linked(1, s2_end), 2, &["side = 1", "link.connect"]);
+    refuses("", "--config", &linked(1, s2_end.clone()), 2, &["side = 1", "link.connect"]);
     let to_itself = text(|config| {
         config.listen = address;
         let connect = Some(address);
-        config.link = Some(LinkConfig { listen: None, peer: None, connect, peer_timeout_ms: 300 });
+        config.link = Some(LinkConfig { listen: None, peer: None, connect, ..s2_end.clone() });
     });
     refuses("", "--config", &to_itself, 2, &["link.connect", "own listen", "other server's link"]);
 }

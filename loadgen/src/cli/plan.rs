@@ -5,13 +5,14 @@ mod refusals;
 use super::values::{fault, link, noise, parts_box, peers, rate, verify, within};
 use crate::fault::Fault;
 use crate::limits::{
-    ANNOUNCE_ROUNDS_MIN, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX, FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN,
-    GROUPS_MAX, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
+    ANNOUNCE_ROUNDS_MIN, ANSWER_GROUP_MAX, ANSWER_THREADS_MAX, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX, FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN,
+    GROUPS_MAX, HOST_ANSWERS_SPARE_BYTES, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
     ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
-use crate::plan::{Peers, Plan, ProfileName, Verify, frame_bytes_default, message_bytes_max};
+use crate::plan::{ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, RECORD_BYTES, Verify, frame_bytes_default, message_bytes_max};
 use clap::Args;
+use twincast_protocol::wire::ANSWERS_HEAD_BYTES;
 
 const HOSTS_DEFAULT: u32 = 5;
 const GROUP_DEFAULT: u32 = 1_000;
@@ -19,9 +20,9 @@ const GROUP_DEFAULT: u32 = 1_000;
 /// The flags that describe a run.
 #[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
-    /// Members of each group, n. Every round moves n x n shares out of each server. `sweep` takes several, as in
+    /// Members of each group, n. Every round moves n x n shares out of each server, or n x K with --delivery answer. `sweep` takes several, as in
     /// 100,500,1000 [default: 1000; sweep: 100,500,1000,2000,5000]
-    #[arg(long = "group", value_name = "N", value_delimiter = ',', value_parser = within(GROUP_MIN, GROUP_MAX))]
+    #[arg(long = "group", value_name = "N", value_delimiter = ',', value_parser = within(GROUP_MIN, ANSWER_GROUP_MAX))]
     sizes: Vec<u32>,
 
     /// The one of them that a plan is made for.
@@ -59,15 +60,26 @@ pub struct PlanArgs {
     #[arg(long, value_name = "BYTES", value_parser = within(FRAME_BYTES_MIN, FRAME_BYTES_MAX))]
     frame_bytes: Option<u32>,
 
-    /// Messages that every member may send in a round, each in a slot; every slot is filled, with cover if need be
-    /// [default: 1, or K with --peers many:K in the compact profile]
+    /// How messages reach their readers: broadcast (every member gets a share of every sender, n x n), or answer (every
+    /// member reads one record for each of its queries, n x K, and no server learns whose: for large groups)
+    #[arg(long, value_name = "DELIVERY", default_value = "broadcast")]
+    delivery: Delivery,
+
+    /// With --delivery answer: threads of each server that work out answers [default: a quarter of this machine's cores,
+    /// at least 1; on another machine 1]
+    #[arg(long, value_name = "T", value_parser = within(1, ANSWER_THREADS_MAX))]
+    answer_threads: Option<u32>,
+
+    /// Messages that every member may send in a round, each in a slot; every slot is filled, with cover if need be. With
+    /// --delivery answer: queries of every member, who sends one record whatever K is [default: 1, or K with --peers many:K in the compact profile]
     #[arg(long, value_name = "K", value_parser = within(1, SLOTS_MAX))]
     slots: Option<u32>,
 
     /// Who writes to whom: self (everybody to themselves, the paper's set-up), random (a random permutation), subset:K
     /// (one message to K random recipients), subgroup:P% (one message to P percent of the group; the paper's example
     /// is 25%), or many:K (different messages to K members). The paper profiles need Algorithm 4 for more than one
-    /// recipient (an even group, at most half of it), and deal the group into subgroups for many:K
+    /// recipient (an even group, at most half of it), and deal the group into subgroups for many:K. With --delivery
+    /// answer, who reads whom, for each query: self, random, or subset:K (the records of one are read by K)
     #[arg(long, value_name = "WHO", default_value = "random", value_parser = peers)]
     peers: Peers,
 
@@ -206,6 +218,7 @@ impl PlanArgs {
         let users_per_connection =
             self.users_per_connection.unwrap_or_else(|| default_users_per_connection(self.group, hosts));
         let is_paper = self.profile.is_paper();
+        let answers = self.answers();
         let peers = self.whole_peers();
         let many = matches!(peers, Peers::Many(_));
         let slots = match peers {
@@ -220,12 +233,17 @@ impl PlanArgs {
             rounds: self.rounds,
             warmup: self.warmup.unwrap_or(warmup),
             slots,
+            delivery: self.delivery,
+            answer_threads: self.answer_threads.unwrap_or(0),
             profile: self.profile,
-            frame_bytes: self.frame_bytes.unwrap_or(frame_bytes_default(self.profile)),
+            frame_bytes: self.frame_bytes.unwrap_or(match answers {
+                true => ANSWER_FRAME_BYTES,
+                false => frame_bytes_default(self.profile),
+            }),
             message_bytes: 0,
             peers,
             // Halves that are dealt round by round are not dialled, so there is nothing to confirm.
-            confirm: !(self.no_confirm || many && is_paper),
+            confirm: !(self.no_confirm || answers || many && is_paper),
             keys: self.keys,
             keys_kappa: self.keys_kappa.unwrap_or(0),
             epoch_rounds: self.epoch_rounds.unwrap_or(0),
@@ -239,7 +257,11 @@ impl PlanArgs {
             ahead: self.ahead,
             verify: self.verify,
             seed: self.seed,
-            host_skew_bytes: host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
+            host_skew_bytes: match answers {
+                // A round of one server waits for that of the other.
+                true => answers_bytes(users_per_connection, slots) * 2 + HOST_ANSWERS_SPARE_BYTES,
+                false => host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
+            },
             link: self.link(),
             rate: self.rate,
         };
@@ -251,7 +273,7 @@ impl PlanArgs {
     fn message_bytes(&self, plan: &Plan) -> Result<u32, String> {
         let format = plan.format().map_err(|error| self.frame_refused(plan, &error))?;
         let most = message_bytes_max(&format, plan.keys);
-        let whole = self.frame_bytes.is_some() || plan.profile.is_paper();
+        let whole = self.frame_bytes.is_some() && !self.answers() || plan.profile.is_paper();
         Ok(if whole { most } else { most.min(MESSAGE_BYTES) })
     }
 
@@ -263,6 +285,11 @@ impl PlanArgs {
     /// Whether something is broken on purpose.
     pub fn has_fault(&self) -> bool {
         self.fault.is_some()
+    }
+
+    /// Whether readers ask for records.
+    fn answers(&self) -> bool {
+        self.delivery == Delivery::Answer
     }
 
     fn link(&self) -> Link {
@@ -291,6 +318,11 @@ impl PlanArgs {
 /// All the users that a host plays of a group on one connection, up to [`USERS_PER_CONNECTION_DEFAULT`].
 fn default_users_per_connection(group: u32, hosts: u32) -> u32 {
     group.div_ceil(hosts).min(USERS_PER_CONNECTION_DEFAULT)
+}
+
+/// The answers of one round on one connection.
+fn answers_bytes(users: u32, queries: u32) -> u64 {
+    ANSWERS_HEAD_BYTES as u64 + u64::from(users) * u64::from(queries) * RECORD_BYTES
 }
 
 /// How far a host reads one server ahead of the other, per connection: what keeps a host's buffers in bounds.

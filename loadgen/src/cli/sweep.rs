@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn sizes_that_cannot_be_are_refused() {
         for (line, said) in [
-            ("--group 5,x", "give a whole number from 2 to 65,536"),
-            ("--group 5,", "give a whole number from 2 to 65,536"),
+            ("--group 5,x", "give a whole number from 2 to 262,144"),
+            ("--group 5,", "give a whole number from 2 to 262,144"),
             ("--group 5,5", "--group has 5 twice"),
             ("--group 10,4 --hosts 5", "--hosts 5 is more than the 4 members"),
             ("--fault flip@1 --group 130,140", "--fault breaks one run"),

@@ -4,11 +4,17 @@ use super::RunError;
 use crate::limits::{
     CONNECTIONS_SPARE, DESCRIPTORS_PER_CONNECTION, DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES,
 };
-use crate::plan::Plan;
-use crate::process::{hard_limit, memlock_is_counted};
+use crate::plan::{Plan, RECORD_BYTES};
+use crate::process::{hard_limit, memlock_is_counted, memory_available_bytes};
 use crate::server_role::{Ends, config_text};
+use crate::units::memory as in_words;
 use rustix::process::Resource;
 use twincast_server::config::{Config, ConfigError};
+
+/// What a host keeps for a user whom it plays, about: keys, dials, names.
+const USER_BYTES: u64 = 2 << 10;
+/// What a host keeps for a connection beside the answers of a round, about: buffers of what it sends.
+const CONNECTION_BYTES: u64 = 512 << 10;
 
 /// Refuses a plan that this machine's limits are too low for.
 ///
@@ -18,6 +24,7 @@ pub(crate) fn check(plan: &Plan) -> Result<(), RunError> {
     memlock(plan, hard_limit(Resource::Memlock), memlock_is_counted())
         .and_then(|()| descriptors(plan, hard_limit(Resource::Nofile)))
         .and_then(|()| servers(plan))
+        .and_then(|()| memory(plan, memory_available_bytes()))
         .map_err(RunError::Usage)
 }
 
@@ -65,6 +72,37 @@ fn servers(plan: &Plan) -> Result<(), String> {
     Config::from_toml(&text).map(drop).map_err(refused)
 }
 
+/// Queries take n * n * K bits in each server, twice while epochs change: what the machine does not have is refused
+/// before anything is started. Broadcast is bounded by the server's own limit.
+fn memory(plan: &Plan, available: Option<u64>) -> Result<(), String> {
+    if !plan.answers() {
+        return Ok(());
+    }
+    let text = config_text(plan, &Ends::loopback(2));
+    let server = Config::from_toml(&text).map_err(|error| error.to_string())?.group_memory_bytes();
+    let users = u64::from(plan.group) * u64::from(plan.groups);
+    // Of each server's answers, and their sums.
+    let answers = 3 * users * u64::from(plan.slots) * RECORD_BYTES;
+    let hosts = answers + users * USER_BYTES + connections(plan) * CONNECTION_BYTES;
+    let need = 2 * server + hosts;
+    tracing::info!(
+        "memory of two servers, at most: {} each; of all hosts, about: {}",
+        in_words(server),
+        in_words(hosts)
+    );
+    match available {
+        Some(available) if need > available => Err(format!(
+            "this run takes up to {} of memory ({} for each server, about {} for all hosts), and this machine has {} \
+             available; give a smaller --group, or fewer --slots or --groups",
+            in_words(need),
+            in_words(server),
+            in_words(hosts),
+            in_words(available)
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Connections of each server at the start.
 pub(crate) fn connections(plan: &Plan) -> u64 {
     connections_by_host(plan).iter().sum()
@@ -89,7 +127,7 @@ pub(crate) fn connections_by_host(plan: &Plan) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::plan;
+    use crate::plan::tests::{answer_plan, plan};
 
     #[test]
     fn the_main_job_fits_into_six_mebibytes_of_locked_memory() {
@@ -111,6 +149,18 @@ mod tests {
             sentence.contains("group_memory_bytes_max") && sentence.contains("a smaller --group"),
             "{sentence}"
         );
+    }
+
+    #[test]
+    fn queries_that_the_machine_has_no_room_for_are_refused_before_the_start() {
+        let plan = Plan { group: 50_000, ..answer_plan() };
+        // n * n bits in each of two servers at the least.
+        let least = 2 * 50_000 * 50_000 / 8;
+        let sentence = memory(&plan, Some(least)).unwrap_err();
+        assert!(sentence.contains("available") && sentence.contains("a smaller --group"), "{sentence}");
+        assert_eq!(memory(&plan, Some(100 << 30)), Ok(()));
+        assert_eq!(memory(&plan, None), Ok(()), "nobody knows");
+        assert_eq!(memory(&super::tests::plan(), Some(1)), Ok(()), "broadcast has a limit of its own");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::control::{DialReport, HostNews, HostOrder, PlayReport, ServerNews, Se
 use crate::environment::{MachineTime, loopback_bytes};
 use crate::fault::FaultKind;
 use crate::fault::proxy::Proxy;
+use crate::keys::RunKeys;
 use crate::limits::{
     ANSWER_TIMEOUT, COUNTED_RETRY, COUNTED_TIMEOUT, START_LEAD, START_LEAD_FAR, START_TIMEOUT,
     dial_silence_max, pairs, round_silence_max,
@@ -22,6 +23,7 @@ use crate::server_role::{Ends, config_text};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
+use twincast_protocol::ids::ServerSide;
 
 /// Servers and hosts with an open epoch.
 pub(crate) struct Stage {
@@ -73,8 +75,9 @@ impl Stage {
         progress.spin("starting two servers");
         let parts_box = box_folder(plan)?;
         let meter = deployment.links.as_ref().and_then(Links::meter);
-        let (servers, addresses) =
-            start_servers(team, deployment, plan, parts_box.as_ref().map(Folder::path))?;
+        let keys = plan.answers().then(|| RunKeys::draw(plan));
+        let folder = parts_box.as_ref().map(Folder::path);
+        let (servers, addresses) = start_servers(team, deployment, plan, folder, keys.as_ref())?;
         let proxy = proxy(team, deployment, plan, addresses)?;
         let seen = proxy.as_ref().map_or(addresses, |proxy| proxy.addresses);
         progress.spin("dialling");
@@ -86,7 +89,8 @@ impl Stage {
         let begin = Beginning::soon(team, hosts.iter().map(|(_, peer)| *peer));
         for (host, peer) in &hosts {
             let start_ns = Some(begin.of(team, *peer));
-            let start = HostOrder::Start { plan: plan.clone(), host: *host, servers: seen, start_ns };
+            let (plan, keys) = (plan.clone(), keys.as_ref().map(RunKeys::host));
+            let start = HostOrder::Start { plan, host: *host, servers: seen, keys, start_ns };
             team.tell(*peer, &start);
         }
         let hosts: Vec<PeerId> = hosts.into_iter().map(|(_, peer)| peer).collect();
@@ -276,26 +280,29 @@ fn start_servers(
     deployment: &Deployment,
     plan: &Plan,
     parts_box: Option<&Path>,
+    keys: Option<&RunKeys>,
 ) -> Result<([PeerId; 2], [SocketAddr; 2]), RunError> {
-    let mut start = |side: u8, link| {
+    let mut start = |side: ServerSide, link| {
         let [place, peer] = match side {
-            1 => [&deployment.servers[0], &deployment.servers[1]],
-            _ => [&deployment.servers[1], &deployment.servers[0]],
+            ServerSide::One => [&deployment.servers[0], &deployment.servers[1]],
+            ServerSide::Two => [&deployment.servers[1], &deployment.servers[0]],
         };
         let server = team.start(Role::Server, place.name.clone(), &place.site)?;
         let (listen, link_port, peer) = (place.socket(), place.link_port, peer.address);
         let here = !place.site.is_far();
-        let ends = Ends { side, link, parts_box, listen, link_port, peer, here };
+        let number = side.index() as u8 + 1;
+        let ends = Ends { side: number, link, parts_box, listen, link_port, peer, here };
         let config = config_text(plan, &ends);
-        team.tell(server, &ServerOrder::Start { config });
+        let keys = keys.map(|keys| keys.server(side));
+        team.tell(server, &ServerOrder::Start { config, keys });
         let ready = team.gather(&[server], "starting", START_TIMEOUT, |_, news| match news {
             News::Server(ServerNews::Ready { address, link }) => Take::Done((address, link)),
             news => Take::Unexpected(news),
         })?;
         Ok::<_, RunError>((server, ready[0]))
     };
-    let (server2, (address2, link)) = start(2, None)?;
-    let (server1, (address1, _)) = start(1, link)?;
+    let (server2, (address2, link)) = start(ServerSide::Two, None)?;
+    let (server1, (address1, _)) = start(ServerSide::One, link)?;
     Ok(([server1, server2], [address1, address2]))
 }
 

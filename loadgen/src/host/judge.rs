@@ -1,8 +1,11 @@
 //! Compares what arrives with what was sent, as far as it is decoded.
 
+mod answers;
+
 use crate::control::Totals;
 use crate::plan::{Plan, Verify};
 use crate::workload::{Arrivals, Workload};
+pub(super) use answers::Answer;
 use std::rc::Rc;
 use twincast_client::{Messages, Tile, User};
 use twincast_protocol::receive::Verdicts;
@@ -42,6 +45,10 @@ pub(super) struct Judge {
     drawing: Option<(u32, u64)>,
     /// Of the round, where it is dealt.
     arrivals: Rc<Arrivals>,
+    /// Whether users read one record for each query, instead of a tile for each 64 senders.
+    answers: bool,
+    /// In answer delivery: queries of the judge's users in the present epoch.
+    queries: u64,
     /// Who writes to whom: for (slot, tile, user), users innermost, a word with a bit for each sender of the tile.
     senders: Vec<u64>,
     /// "group 3, " where there is more than one.
@@ -66,6 +73,8 @@ impl Judge {
             is_dealt: plan.dealt().is_some(),
             drawing: None,
             arrivals: Rc::default(),
+            answers: plan.answers(),
+            queries: 0,
             senders: Vec::new(),
             prefix,
             workload,
@@ -96,6 +105,11 @@ impl Judge {
         }
         self.drawing = Some(drawing);
         self.first_user = first_user;
+        if self.answers {
+            // Whom a query asks for is a function of its reader: there is nothing to note for each.
+            self.queries = members.count() as u64 * self.slots as u64;
+            return;
+        }
         self.senders.clear();
         self.senders.resize(self.slots * self.tiles * self.users, 0);
         if self.is_dealt {
@@ -123,6 +137,9 @@ impl Judge {
 
     /// (message, recipient) pairs that should arrive in a round of the present drawing.
     fn expected(&self) -> u64 {
+        if self.answers {
+            return self.queries;
+        }
         self.senders.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 

@@ -189,7 +189,7 @@ fn purpose(kind: Kind, body: &[u8]) -> Option<For> {
                 number => parts(number, head.epoch.get()),
             }
         }
-        Kind::Submit | Kind::RoundEnd | Kind::RoundSkipped => For::Rounds,
+        Kind::Submit | Kind::RoundEnd | Kind::RoundSkipped | Kind::Answers => For::Rounds,
         _ => For::Other,
     })
 }

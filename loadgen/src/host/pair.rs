@@ -116,6 +116,11 @@ impl Pair {
         Ok(())
     }
 
+    /// Looks at answers that are in, unless something is still to be sent before that.
+    fn read_answers(&mut self) -> Result<(), ClientError> {
+        if self.player.is_to_read() { self.advance() } else { Ok(()) }
+    }
+
     /// An epoch is open: its members must be those that were planned, and whoever goes with it says so at once.
     fn opened(&mut self, epoch: Epoch) {
         let members = self.client.roster(epoch).unwrap_or_default();
@@ -143,7 +148,9 @@ impl Pair {
     /// the last one's, and has closed all but `ahead` of those before, or but one in an open loop that is in time.
     pub(super) fn submit(&mut self) {
         let (first, end) = self.player.rounds;
-        let closed = self.player.closed.map_or(first, |closed| closed.next().0.max(first));
+        // Who came later has closed none of the rounds before its own.
+        let came = || self.player.open.map_or(first, |(_, round)| round.0.max(first));
+        let closed = self.player.closed.map_or_else(came, |closed| closed.next().0.max(first));
         let next = self.submitting.map_or(first, |round| round.next().0).max(closed);
         let drained = ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server));
         let pace = self.shared.pace.get();
@@ -247,6 +254,13 @@ async fn read(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: ServerS
         if let Err(stop) = step {
             return stop;
         }
+        if pair.borrow().player.is_to_read() {
+            // What is to be sent goes before what was read.
+            turn().await;
+            if let Err(error) = pair.borrow_mut().read_answers() {
+                return Stop::Client(error);
+            }
+        }
         // One that took all there was waits for more anyway.
         if let Ok(true) = step {
             turn().await;
@@ -261,6 +275,9 @@ async fn write(pair: &RefCell<Pair>, stream: &RefCell<TcpStream>, server: Server
             return stop;
         }
         turn().await;
+        if let Err(error) = pair.borrow_mut().read_answers() {
+            return Stop::Client(error);
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The users of one connection pair: what they say, and what they make of what they hear.
 
 use super::figures::{Shared, record};
-use super::judge::Judge;
+use super::judge::{Answer, Judge};
+use super::reading::Reading;
 use crate::plan::Plan;
 use crate::workload::Workload;
 use rand::RngExt as _;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
-use twincast_client::{Deal, Event, GroupSettings, Messages, Observer, Outbox, Tile, User};
+use twincast_client::{
+    Author, Deal, Event, GroupSettings, Known, Messages, Observer, Outbox, Tile, User,
+};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
-use twincast_protocol::receive::Verdicts;
+use twincast_protocol::receive::{Verdict, Verdicts};
 
 /// One of so many decodings is timed, so that the clock does not show in what it measures.
 const TIMED_ONE_IN: u32 = 16;
@@ -53,14 +56,18 @@ pub(super) struct Player {
     message: Vec<u8>,
     dealt: Vec<(u32, u32)>,
     deal: Vec<(UserId, Vec<u8>)>,
+    /// What records are made and verified with, in answer delivery.
+    reading: Option<Reading>,
     /// Both servers describe the group, as it was planned.
     pub(super) attached: bool,
     /// The last epoch of which every dial is in effect.
     dialled: Option<Epoch>,
     /// The epoch that is open, and the first of its rounds that this connection sees.
     pub(super) open: Option<(Epoch, RoundNumber)>,
-    /// The last round that was closed.
+    /// The last round that is over: all its verdicts are in.
     pub(super) closed: Option<RoundNumber>,
+    /// The last round that is closed, and whether a server left it out. In answer delivery its verdicts come after that.
+    delivered: Option<(RoundNumber, bool)>,
     /// The first round of the present order, and the first after it.
     pub(super) rounds: (u64, u64),
     /// For each user, when its submission was begun, by the round's parity; in open loop when the round was planned.
@@ -84,6 +91,7 @@ impl Player {
         group: u32,
         users: &[u32],
         workload: Rc<Workload>,
+        reading: Option<Reading>,
     ) -> Player {
         Player {
             judge: Judge::new(&plan, group, users.len(), workload),
@@ -97,10 +105,12 @@ impl Player {
             message: Vec::new(),
             dealt: Vec::new(),
             deal: Vec::new(),
+            reading,
             attached: false,
             dialled: None,
             open: None,
             closed: None,
+            delivered: None,
             rounds: (0, 0),
             begun: vec![[Duration::ZERO; 2]; users.len()],
             generating_since: Duration::ZERO,
@@ -145,6 +155,22 @@ impl Player {
         self.users.iter().filter(goes).map(|user| UserId(*user)).collect()
     }
 
+    /// Whether answers of a round are in, and nobody has looked at them yet.
+    pub(super) fn is_to_read(&self) -> bool {
+        self.delivered.map(|(round, _)| round) > self.closed
+    }
+
+    /// All verdicts on a round are in.
+    fn over(&mut self, round: RoundNumber, left_out: bool) {
+        self.closed = Some(round);
+        if let Some(position) = self.position(round).filter(|_| self.plays(round.0)) {
+            let now = self.shared.now();
+            if self.shared.figures.borrow_mut().closed(position, now, left_out) {
+                self.shared.wake_main();
+            }
+        }
+    }
+
     /// What differs between the plan and what the servers say.
     fn check(&self, settings: &GroupSettings) -> Result<(), String> {
         let plan = &self.plan;
@@ -177,9 +203,42 @@ impl Player {
     fn first_cell(&mut self, epoch: Epoch, round: RoundNumber) {
         self.heard = round;
         self.begin(epoch, round);
+        self.came_back(round);
+    }
+
+    /// The servers' answer to a round's submissions is there.
+    fn came_back(&self, round: RoundNumber) {
         if let Some(sent) = self.submitted[round.0 as usize % 2] {
             let time = self.shared.now().saturating_sub(sent);
             record(&mut self.shared.figures.borrow_mut().round_trip_ns, time);
+        }
+    }
+
+    /// A user's message of the round came to its end: that of a whole round trip.
+    fn message_ended(&self, round: RoundNumber, user: User) {
+        let since = self.begun[user.position][round.0 as usize % 2];
+        let time = self.shared.now().saturating_sub(since);
+        self.shared.figures.borrow_mut().message_latency_ns.record(time);
+    }
+
+    /// A round of a group in answer delivery is closed: what both servers left out has no answers.
+    fn answers_came(&mut self, round: RoundNumber, skipped: [bool; 2]) {
+        if skipped == [true; 2] {
+            self.over(round, true);
+        } else {
+            self.came_back(round);
+        }
+    }
+
+    /// A round's answers are read.
+    fn read(&mut self, round: RoundNumber) {
+        let each = self.reading.as_mut().and_then(|reading| reading.end(self.shared.now()));
+        if let Some(each) = each {
+            record(&mut self.shared.figures.borrow_mut().reconstruct_ns, each);
+        }
+        if self.closed < Some(round) {
+            let left_out = self.delivered.is_some_and(|(last, left_out)| last == round && left_out);
+            self.over(round, left_out);
         }
     }
 
@@ -231,12 +290,16 @@ impl Outbox for Player {
         let first = *self.plan.roster(epoch.0).start();
         self.ids.clear();
         self.ids.extend(self.recipients.iter().map(|member| UserId(first + member)));
+        if let Some(reading) = &self.reading {
+            self.ids.iter().for_each(|sender| reading.prepare(*sender));
+        }
         &self.ids
     }
 
     fn message(&mut self, round: RoundNumber, sender: User, slot: SlotIndex) -> &[u8] {
         self.judge.workload.message(round.0, sender.id.0, slot.0, &mut self.message);
-        if slot.0 == 0 {
+        // A record is begun before it is asked what it says.
+        if slot.0 == 0 && self.reading.is_none() {
             self.generating_since = self.shared.now();
         }
         &self.message
@@ -270,12 +333,23 @@ impl Outbox for Player {
         &self.ids
     }
 
+    fn author(&mut self, round: RoundNumber, sender: User) -> Option<Author<'_>> {
+        self.generating_since = self.shared.now();
+        let epoch = self.plan.epoch_of(round.0);
+        let is_read = self.judge.workload.readers_of(epoch, sender.member.0) > 0;
+        self.reading.as_ref()?.author(sender.position, sender.id, is_read)
+    }
+
     fn submitted(&mut self, round: RoundNumber, sender: User) {
         let begun = self.generating_since;
         let scheduled = self.shared.pace.get().planned(round.0);
         let planned = self.clock.plan(round, scheduled.unwrap_or(begun));
         self.begun[sender.position][round.0 as usize % 2] = scheduled.unwrap_or(begun);
-        self.judge.totals.messages_sent += self.judge.workload.pairs_of_round(round.0);
+        let workload = &self.judge.workload;
+        self.judge.totals.messages_sent += match self.reading {
+            None => workload.pairs_of_round(round.0),
+            Some(_) => workload.readers_of(self.plan.epoch_of(round.0), sender.member.0).into(),
+        };
         let mut figures = self.shared.figures.borrow_mut();
         record(&mut figures.generate_ns, self.shared.now() - begun);
         if let Some(position) = self.position(round) {
@@ -310,9 +384,7 @@ impl Observer for Player {
         if tile.bit_of(user.member).is_some_and(|own| own & (verdicts.accept | verdicts.ignore) != 0)
             && tile.slot.0 == 0
         {
-            let since = self.begun[user.position][tile.round.0 as usize % 2];
-            let time = self.shared.now().saturating_sub(since);
-            self.shared.figures.borrow_mut().message_latency_ns.record(time);
+            self.message_ended(tile.round, user);
         }
         let (shared, clock) = (&self.shared, &self.clock);
         self.judge.judge(tile, user, verdicts, messages, || {
@@ -326,6 +398,38 @@ impl Observer for Player {
     #[inline]
     fn unread(&mut self, tile: &Tile, _user: User) {
         self.judge.unread(tile);
+    }
+
+    fn known(&mut self, _epoch: Epoch, _user: User, sender: UserId) -> Option<Known<'_>> {
+        let reading = self.reading.as_mut()?;
+        reading.begin(|| self.shared.now());
+        Some(reading.known(sender))
+    }
+
+    fn answer(
+        &mut self,
+        round: RoundNumber,
+        user: User,
+        slot: SlotIndex,
+        sender: Option<UserId>,
+        verdict: Verdict<'_>,
+    ) {
+        if let Some(reading) = &mut self.reading {
+            reading.begin(|| self.shared.now());
+            reading.judged();
+        }
+        if slot.0 == 0 && matches!(verdict, Verdict::Accept(_) | Verdict::Ignore) {
+            self.message_ended(round, user);
+        }
+        let epoch = self.plan.epoch_of(round.0);
+        let first_user = *self.plan.roster(epoch).start();
+        let (shared, clock) = (&self.shared, &self.clock);
+        self.judge.answer(&Answer { epoch, first_user, round, user, slot, sender }, verdict, || {
+            if let Some(planned) = clock.planned(round) {
+                let time = shared.now().saturating_sub(planned);
+                shared.figures.borrow_mut().delivery_latency_ns.record(time);
+            }
+        });
     }
 
     fn event(&mut self, event: Event) {
@@ -371,7 +475,7 @@ impl Observer for Player {
                 self.judge.note(format!("epoch {epoch}: user {user} asked to join and is no member"));
             }
             Event::RoundClosed { round, skipped, timed_out, unagreed: _ } => {
-                self.closed = Some(round);
+                self.delivered = Some((round, skipped.contains(&true)));
                 if skipped == [true; 2] && self.position(round).is_some() {
                     if let Some((epoch, _)) = self.open {
                         self.begin(epoch, round);
@@ -381,14 +485,12 @@ impl Observer for Player {
                 if timed_out {
                     self.judge.note(format!("round {round}: a server took too long"));
                 }
-                if let Some(position) = self.position(round).filter(|_| self.plays(round.0)) {
-                    let now = self.shared.now();
-                    let any = skipped.contains(&true);
-                    if self.shared.figures.borrow_mut().closed(position, now, any) {
-                        self.shared.wake_main();
-                    }
+                match self.reading {
+                    None => self.over(round, skipped.contains(&true)),
+                    Some(_) => self.answers_came(round, skipped),
                 }
             }
+            Event::RoundRead { round } => self.read(round),
             Event::Refused { server, sentence, sender, round, closes, .. } => {
                 self.refused(server, &sentence, sender, round, closes);
             }

@@ -133,7 +133,7 @@ fn a_server_that_is_not_there_is_named() {
     let led = Led::start();
     // Nobody listens where a listener was just dropped.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    led.tell(&HostOrder::Start { plan: plan(), host: 0, servers: [gone; 2], start_ns: None });
+    led.tell(&HostOrder::Start { plan: plan(), host: 0, servers: [gone; 2], keys: None, start_ns: None });
     let sentence = led.failure();
     assert!(sentence.starts_with(&format!("cannot connect to S1 at {gone}: ")), "{sentence}");
 }
@@ -152,7 +152,7 @@ fn a_server_that_closes_or_talks_nonsense_is_named() {
         let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let servers = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let plan = Plan { users_per_connection: 10, ..plan() };
-        led.tell(&HostOrder::Start { plan, host: 0, servers, start_ns: None });
+        led.tell(&HostOrder::Start { plan, host: 0, servers, keys: None, start_ns: None });
         let kept = listeners[0].accept().unwrap();
         let (mut second, _) = listeners[1].accept().unwrap();
         let mut hello = [0; 64];
@@ -189,6 +189,7 @@ fn dialled(rounds: u64, damage: fake::Damage, skipped: [u64; 2]) -> (Led, [fake:
         plan,
         host: 0,
         servers: servers.each_ref().map(|server| server.address),
+        keys: None,
         start_ns: None,
     });
     let HostNews::Dialled(report) = led.news() else { panic!("it dials") };
@@ -319,7 +320,7 @@ fn dialled_at(rate: f64, rounds: u64) -> (Led, [fake::Server; 2]) {
     let addresses = servers.each_ref().map(|server| server.address);
     // An instant that has passed is at once, and told.
     let start_ns = Some(pace::realtime_ns() - 3_000_000_000);
-    led.tell(&HostOrder::Start { plan, host: 0, servers: addresses, start_ns });
+    led.tell(&HostOrder::Start { plan, host: 0, servers: addresses, keys: None, start_ns });
     let HostNews::Dialled(report) = led.news() else { panic!("it dials") };
     assert!((3.0..60.0).contains(&report.late_seconds), "{}", report.late_seconds);
     (led, servers)

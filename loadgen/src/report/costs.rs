@@ -67,6 +67,15 @@ pub(super) fn costs(table: &mut Table, result: &RunResult) {
         figures.push(word.into());
         table.row(&format!("  {}", row.part), &figures);
     }
+    if let Some(answer) = &result.answer {
+        let ratio = |of: Option<f64>| of.map_or_else(|| "-".into(), |ratio| format!("{ratio:.4}"));
+        table.line(&format!(
+            "Answers are {}; with their frames {} times that, with all else that clients got meanwhile {}.",
+            traffic(answer.payload_bytes),
+            ratio(answer.frames_ratio),
+            ratio(answer.clients_ratio)
+        ));
+    }
     let links: Vec<String> = result.servers.iter().map(|server| traffic(server.link_bytes)).collect();
     table.line(&format!(
         "Link between the servers, sent by each in the rounds, beside these: {}.",
@@ -104,6 +113,14 @@ pub(super) fn fault(table: &mut Table, result: &RunResult) {
 /// Profile, scheme and sizes, in one line.
 pub(super) fn format(plan: &Plan, result: &RunResult) -> String {
     let format = &result.format;
+    if plan.answers() {
+        return format!(
+            "answer delivery, records of {} bytes, frames of {} and messages of {} bytes",
+            thousands(format.share_bytes),
+            thousands(plan.frame_bytes.into()),
+            thousands(plan.message_bytes.into())
+        );
+    }
     let baseline = if Profile::from(plan.profile).is_paper() { " (insecure baseline)" } else { "" };
     let cells = if format.cell_bytes[0] == format.cell_bytes[1] {
         format!("shares of {} bytes", thousands(format.share_bytes))

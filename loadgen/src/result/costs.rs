@@ -3,13 +3,21 @@
 use super::{Bytes, Cost, Format};
 use crate::control::{EpochReport, Flow, PlayReport, Totals};
 use crate::cost::model;
-use crate::plan::Plan;
+use crate::plan::{Plan, RECORD_BYTES};
 use twincast_protocol::format::Scheme;
 use twincast_protocol::ids::ServerSide;
 
 /// The share format of a plan.
 pub(super) fn format(plan: &Plan) -> Result<Format, String> {
     let format = plan.format()?;
+    if plan.answers() {
+        return Ok(Format {
+            scheme: "plain".to_owned(),
+            share_bytes: RECORD_BYTES,
+            cell_bytes: [RECORD_BYTES; 2],
+            row_bytes: [RECORD_BYTES; 2],
+        });
+    }
     let scheme = match format.scheme() {
         Scheme::Plain => "plain".to_owned(),
         Scheme::Algorithm4 => "algorithm4".to_owned(),
@@ -25,8 +33,8 @@ pub(super) fn format(plan: &Plan) -> Result<Format, String> {
 
 /// What one message, and one delivery of a message, cost. Cover counts as messages do: nobody can tell them apart.
 pub(super) fn cost(plan: &Plan, totals: &Totals, delivering_seconds: f64, messages: Flow) -> Cost {
-    let sent =
-        u64::from(plan.group) * u64::from(plan.slots) * u64::from(plan.groups) * u64::from(plan.rounds);
+    let each = u64::from(plan.messages_each());
+    let sent = u64::from(plan.group) * each * u64::from(plan.groups) * u64::from(plan.rounds);
     // To thousandths, which JSON brings back as they were.
     let per = |amount: f64, count: u64| (count > 0).then(|| (amount / count as f64 * 1e3).round() / 1e3);
     let (up, down) = (messages.up_all() as f64, messages.down_all() as f64);

@@ -29,6 +29,8 @@ pub(super) struct Load {
     pub(super) hosts: Vec<f64>,
     /// Cores that each server used.
     pub(super) servers: [f64; 2],
+    /// Threads of each server that work out answers, where they are known; 0 in broadcast delivery.
+    pub(super) answer_threads: u64,
     /// Seconds of the rounds.
     pub(super) seconds: f64,
     /// Of each server.
@@ -60,6 +62,10 @@ impl Load {
             machine_busy: play.machine_busy,
             hosts: play.hosts.iter().map(|host| host.cpu_seconds / wall).collect(),
             servers: [one.cpu_seconds / wall, two.cpu_seconds / wall],
+            answer_threads: match plan.answers() {
+                true => crate::server_role::answer_threads(plan, play.machine_busy.is_some()).unwrap_or(1),
+                false => 0,
+            },
             seconds: wall,
             connections: connections as f64,
             groups: plan.groups,
@@ -101,8 +107,16 @@ pub(super) fn sentence(load: &Load) -> String {
             busy * 100.0
         );
     }
-    if server_cores > EXHAUSTED {
+    if server_cores > EXHAUSTED && load.answer_threads == 0 {
         return format!("server bound: server {} used {server_cores:.2} of a core", server + 1);
+    }
+    if load.answer_threads > 0 && server_cores > EXHAUSTED * load.answer_threads as f64 {
+        return format!(
+            "server bound: server {} used {server_cores:.2} cores, and {} of its threads work out answers; try more \
+             --answer-threads",
+            server + 1,
+            load.answer_threads
+        );
     }
     if lossy > LOSSY {
         return format!("link bound: it lost data, {} segments were sent again", load.tcp.tcp_retransmits);
@@ -169,6 +183,7 @@ mod tests {
             machine_busy: Some(0.3),
             hosts: vec![0.4, 0.3],
             servers: [0.5, 0.5],
+            answer_threads: 0,
             seconds: 1.0,
             connections: 5.0,
             groups: 1,
@@ -195,7 +210,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_holds_speaks() {
         let twenty = Load { connections: 100.0, groups: 20, ..load() };
-        let table: [(&str, Load); 17] = [
+        let table: [(&str, Load); 19] = [
             ("not bound: the connections were idle for 90%", load()),
             (
                 "link bound: server 2 sent 0.981 of what TCP can carry",
@@ -221,6 +236,11 @@ mod tests {
                 "server bound: server 2 used 0.93",
                 Load { servers: [0.5, 0.93], machine_busy: Some(0.97), ..load() },
             ),
+            (
+                "server bound: server 1 used 1.90 cores, and 2 of its threads work out answers; try more",
+                Load { servers: [1.9, 0.5], answer_threads: 2, ..load() },
+            ),
+            ("not bound", Load { servers: [1.7, 0.5], answer_threads: 2, ..load() }),
             (
                 "link bound: it lost data, 7000 segments",
                 Load { tcp: tcp(9_000_000, 9_000_000, 0, 7_000), ..load() },

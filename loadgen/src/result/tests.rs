@@ -7,7 +7,7 @@ use crate::environment::Versions;
 use crate::fault::{Fault, FaultKind};
 use crate::latency::{histogram, to_text};
 use crate::net::{Sent, Shape, WireCounts};
-use crate::plan::tests::plan;
+use crate::plan::tests::{answer_plan, plan};
 use crate::plan::{Peers, Verify};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -147,6 +147,60 @@ pub(crate) fn broken() -> RunResult {
     totals.accepted -= 2;
     totals.lost += 2;
     RunResult::of(measured).unwrap()
+}
+
+/// The same run in answer delivery: two queries each, as many bytes as the model says.
+pub(crate) fn answered() -> RunResult {
+    let mut measured = measured();
+    let plan = Plan { delivery: crate::plan::Delivery::Answer, slots: 2, keys: false, keys_kappa: 0, ..answer_plan() };
+    let Plan { group, hosts, rounds, users_per_connection, .. } = measured.plan;
+    measured.plan = Plan { group, hosts, rounds, users_per_connection, ..plan };
+    let model = model(&measured.plan, 0).unwrap();
+    let half =
+        |flow: Flow| Flow { up: flow.up.map(|bytes| bytes / 2), down: flow.down.map(|bytes| bytes / 2) };
+    for host in &mut measured.play.hosts {
+        host.totals = Totals { messages_sent: 390, accepted: 390, shares_verified: 390, ..Totals::default() };
+        host.messages = half(model.round.times(3));
+        host.bytes_in = host.messages.down;
+        let epoch = &mut host.epochs[0];
+        (epoch.members, epoch.dial.bytes) = (half(model.members), half(model.dial));
+        (epoch.grants, epoch.confirm, epoch.keys) = Default::default();
+        (epoch.confirm_cells, epoch.key_pairs) = (0, 0);
+    }
+    RunResult::of(measured).unwrap()
+}
+
+#[test]
+fn a_good_run_of_answers_adds_up_and_tells_what_they_took() {
+    let result = answered();
+    assert_eq!(result.failures, Vec::<String>::new());
+    assert!(result.bytes.iter().all(Bytes::is_exact), "{:?}", result.bytes);
+    let answer = result.answer.unwrap();
+    assert_eq!((answer.queries, answer.payload_bytes), (2, 2 * 3 * 130 * 2 * 352));
+    let frames = 1.0 + 2.0 * 72.0 / (130.0 * 2.0 * 352.0);
+    assert!((answer.frames_ratio.unwrap() - frames).abs() < 1e-6, "{answer:?}");
+    assert_eq!(answer.clients_ratio, answer.frames_ratio);
+    let link = 4_800.0 / answer.payload_bytes as f64;
+    assert!((answer.link_ratio.unwrap() - link).abs() < 1e-6, "{answer:?}");
+    assert_eq!(result.cost.message_bytes_in, Some(2.0 * (8.0 + 16.0 + 352.0)));
+    assert_eq!((result.format.share_bytes, result.format.row_bytes), (352, [352; 2]));
+    let report = crate::report::render(&result);
+    for part in ["2 queries", "answer delivery, records of 352", "every answer verified", "Answers are", "verify, an answer"]
+    {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    assert!(!report.contains("hares"), "{report}");
+    assert_eq!(sample().answer, None);
+}
+
+#[test]
+fn a_result_from_before_there_were_answers_is_read() {
+    let mut old = serde_json::to_value(sample()).unwrap();
+    old.as_object_mut().unwrap().remove("answer");
+    for key in ["delivery", "answer_threads"] {
+        old["plan"].as_object_mut().unwrap().remove(key);
+    }
+    assert_eq!(serde_json::from_value::<RunResult>(old).unwrap(), sample());
 }
 
 #[test]
@@ -303,6 +357,8 @@ fn a_run_that_only_counts_needs_no_accepted_messages() {
 fn json_and_its_documentation_name_the_same_fields() {
     let mut told = BTreeSet::new();
     collect("", &serde_json::to_value(faulty(|_| ())).unwrap(), &mut told);
+    assert!(told.remove("answer"), "null in broadcast");
+    collect("answer", &serde_json::to_value(answered().answer).unwrap(), &mut told);
     let text = include_str!("../../RESULT.md");
     let documented: BTreeSet<String> = text
         .lines()

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::ProfileName;
-use crate::plan::tests::{many, plan};
+use crate::plan::tests::{answer_plan, many, plan};
 
 fn made(members: u32, slots: u32, peers: Peers) -> Plan {
     Plan { group: members, groups: 4, hosts: 3, slots, peers, seed: 99, ..plan() }
@@ -175,4 +175,54 @@ fn a_sample_has_about_its_share() {
     let sampled = |share| (0..20_000).filter(|user| workload.is_sampled(share, 1, *user, 0, 3)).count();
     assert_eq!((sampled(0.0), sampled(1.0)), (0, 20_000));
     assert!((1_700..2_300).contains(&sampled(0.1)), "{}", sampled(0.1));
+}
+
+fn reads(peers: Peers, members: u32, slots: u32) -> Workload {
+    Workload::new(&Plan { group: members, slots, peers, seed: 99, ..answer_plan() }, 0)
+}
+
+/// Whom everybody reads with a query, and how many read whom, by all queries.
+#[test]
+fn every_query_asks_for_one_and_readers_are_their_inverse() {
+    for (peers, most, senders) in [
+        (Peers::Own, 1, 130),
+        (Peers::Random, 1, 130),
+        (Peers::Subset(1), 1, 130),
+        (Peers::Subset(7), 7, 19),
+        (Peers::Subset(130), 130, 1),
+    ] {
+        let workload = reads(peers, 130, 2);
+        for epoch in [0, 1] {
+            let mut readers = vec![0; 130];
+            for slot in 0..2 {
+                let mut of_slot = vec![0; 130];
+                for reader in 0..130 {
+                    let target = recipients(&workload, epoch, reader, slot);
+                    assert_eq!(target, Vec::from_iter(workload.target(epoch, reader, slot)));
+                    let [sender] = target[..] else { panic!("one sender: {target:?}") };
+                    of_slot[sender as usize] += 1;
+                    readers[sender as usize] += 1;
+                }
+                assert_eq!(of_slot.iter().filter(|readers| **readers > 0).count(), senders, "{peers:?}");
+                assert_eq!(of_slot.iter().max(), Some(&most), "{peers:?}");
+            }
+            let told: Vec<u32> = (0..130).map(|sender| workload.readers_of(epoch, sender)).collect();
+            assert_eq!(told, readers, "{peers:?}");
+            assert_eq!(u64::from(readers.iter().sum::<u32>()), 130 * workload.pairs_of_round(1));
+        }
+    }
+    assert!((0..130).all(|user| reads(Peers::Own, 130, 2).target(3, user, 1) == Some(user)));
+    let workload = reads(Peers::Random, 130, 2);
+    let drawn = |epoch, slot| (0..130).map(|reader| workload.target(epoch, reader, slot)).collect::<Vec<_>>();
+    assert!(drawn(0, 0) != drawn(0, 1) && drawn(0, 0) != drawn(1, 0), "drawn anew for query and epoch");
+}
+
+#[test]
+fn a_sender_of_records_says_one_thing_whoever_reads_it() {
+    let workload = reads(Peers::Subset(3), 50, 4);
+    let mut message = Vec::new();
+    workload.message(9, 49, 0, &mut message);
+    assert_eq!(workload.whose(&message), Some(Origin { group: 0, round: 9, sender: 49, which: 0 }));
+    workload.message(9, 49, 1, &mut message);
+    assert_eq!(workload.whose(&message), None, "there is no second message");
 }

@@ -1,5 +1,6 @@
 //! `twincast-loadgen local`, the real binary with its real children.
 
+mod answers;
 mod common;
 mod ends;
 mod faults;

@@ -1,7 +1,7 @@
 //! Damage and noise, drawn by chance: an error with a name or verdicts, never a panic.
 
 use super::{PLAIN, S1, S2, SHAPE, greeting};
-use crate::model::{EPOCH, Player, SMALL, Shape, World, id};
+use crate::model::{ANSWERED, EPOCH, Player, SMALL, Shape, World, id};
 use proptest::prelude::*;
 use std::time::Duration;
 use twincast_protocol::ids::{Epoch, ServerSide, UserId};
@@ -16,9 +16,8 @@ proptest! {
         seed in any::<u64>(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut in prop::option::of(any::<prop::sample::Index>()),
-        confirms in any::<bool>(),
+        shape in prop::sample::select(vec![SHAPE, PLAIN, ANSWERED]),
     ) {
-        let shape = if confirms { SHAPE } else { PLAIN };
         let mut world = World::opened(shape, seed);
         world.submit(1);
         world.submit(2);
@@ -58,6 +57,7 @@ proptest! {
             frame_bytes: 64,
             ..SMALL
         };
+        let shape = if seed % 4 == 3 { Shape { members: 7, ..ANSWERED } } else { shape };
         let roster: Vec<UserId> = (0..shape.members).map(id).collect();
         let mut world = World::new(shape, seed);
         world.damage = Some(one_in);
@@ -96,13 +96,14 @@ proptest! {
     fn noise_never_panics(
         noise in prop::collection::vec(any::<u8>(), 0..400),
         greeted in any::<bool>(),
-        kind in 0x80u8..0x8c,
+        shape in prop::sample::select(vec![SHAPE, ANSWERED]),
+        kind in 0x80u8..0x8e,
         body in 0u8..80,
     ) {
-        let mut player = Player::new(SHAPE, vec![0, 3]);
-        let start = if greeted { greeting(SHAPE, S1) } else { vec![] };
+        let mut player = Player::new(shape, vec![0, 3]);
+        let start = if greeted { greeting(shape, S1) } else { vec![] };
         player.coming[0] = [&start[..], &[2, kind, 0, 0, body, 0, 0, 0], &noise[..]].concat();
-        player.coming[1] = greeting(SHAPE, S2);
+        player.coming[1] = greeting(shape, S2);
         let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
         for _ in 0..1000 {
             for side in ServerSide::BOTH {

@@ -1,5 +1,6 @@
 //! Servers that send what they must not: every error is named, nothing panics.
 
+mod answers;
 mod damage;
 mod epochs;
 mod frames;

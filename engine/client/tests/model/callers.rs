@@ -1,10 +1,14 @@
 //! What the callers of clients say, and what they are told.
 
 use super::Shape;
-use std::collections::HashMap;
-use twincast_client::{Deal, Event, Messages, Observer, Outbox, Tile, User};
+use super::records::{Heard, KeyRing};
+use std::collections::{HashMap, HashSet};
+use twincast_client::{Author, Deal, Event, Known, Messages, Observer, Outbox, Tile, User};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex, UserId};
-use twincast_protocol::receive::Verdicts;
+use twincast_protocol::receive::{Verdict, Verdicts};
+
+/// By n, a reader and a query: whose records it asks for, if anybody's.
+pub type Reads = fn(u32, u32, u32) -> Option<u32>;
 
 /// Whom everybody writes to and what.
 pub struct Workload {
@@ -18,6 +22,18 @@ pub struct Workload {
     pub submitted: Vec<(RoundNumber, MemberIndex)>,
     /// Recipients that are asked for besides, whoever they are.
     pub besides: Vec<UserId>,
+    pub reads: Reads,
+    /// What is said instead, if anything.
+    pub text: Option<Vec<u8>>,
+    /// Users who send nothing, and who send cover.
+    pub silent: HashSet<UserId>,
+    pub cover: HashSet<UserId>,
+    keys: KeyRing,
+}
+
+/// The next member, with the first query alone.
+pub fn next_member(members: u32, reader: u32, slot: u32) -> Option<u32> {
+    (slot == 0).then_some((reader + 1) % members)
 }
 
 impl Workload {
@@ -31,6 +47,11 @@ impl Workload {
             deal: Vec::new(),
             submitted: Vec::new(),
             besides: Vec::new(),
+            reads: next_member,
+            text: None,
+            silent: HashSet::new(),
+            cover: HashSet::new(),
+            keys: KeyRing::default(),
         }
     }
 
@@ -41,6 +62,10 @@ impl Workload {
     fn targets(&self, epoch: Epoch, sender: User, slot: u32) -> Vec<UserId> {
         let roster = &self.rosters[&epoch.0];
         let members = roster.len() as u32;
+        if self.shape.answer {
+            let asked = (self.reads)(members, sender.member.0, slot);
+            return asked.into_iter().map(|member| roster[member as usize]).collect();
+        }
         let is_for = |user: &u32| self.shape.is_for(members, sender.member.0, slot, *user);
         (0..members).filter(is_for).map(|member| roster[member as usize]).collect()
     }
@@ -54,7 +79,8 @@ impl Outbox for Workload {
     }
 
     fn message(&mut self, round: RoundNumber, sender: User, slot: SlotIndex) -> &[u8] {
-        self.message = Workload::text(round.0, sender.id, slot.0);
+        let text = || Workload::text(round.0, sender.id, slot.0);
+        self.message = self.text.clone().unwrap_or_else(text);
         &self.message
     }
 
@@ -67,6 +93,15 @@ impl Outbox for Workload {
     fn key_partners(&mut self, epoch: Epoch, sender: User) -> &[UserId] {
         self.recipients = self.targets(epoch, sender, 0);
         &self.recipients
+    }
+
+    fn author(&mut self, _round: RoundNumber, sender: User) -> Option<Author<'_>> {
+        if self.silent.contains(&sender.id) {
+            return None;
+        }
+        let is_cover = self.cover.contains(&sender.id);
+        let keys = self.keys.of(sender.id);
+        Some(Author { signing: &keys.signing, readers: (!is_cover).then(|| keys.readers()) })
     }
 
     fn submitted(&mut self, round: RoundNumber, sender: User) {
@@ -82,6 +117,12 @@ pub struct Record {
     pub events: Vec<Event>,
     pub unread: usize,
     pub refuse_all: bool,
+    /// By round, reader and query: whose record it is, and the verdict.
+    pub answers: HashMap<(u64, u32, u32), (Option<UserId>, Heard)>,
+    /// Senders whose records no user here can open, or even verify.
+    pub cannot_open: HashSet<UserId>,
+    pub cannot_verify: HashSet<UserId>,
+    keys: KeyRing,
 }
 
 impl Observer for Record {
@@ -107,6 +148,28 @@ impl Observer for Record {
         self.unread += 1;
     }
 
+    fn known(&mut self, _epoch: Epoch, _user: User, sender: UserId) -> Option<Known<'_>> {
+        if self.cannot_verify.contains(&sender) {
+            return None;
+        }
+        let is_closed = self.cannot_open.contains(&sender);
+        let keys = self.keys.of(sender);
+        let verifying = keys.signing.verifying_key();
+        Some(Known { verifying, readers: (!is_closed).then(|| keys.readers()) })
+    }
+
+    fn answer(
+        &mut self,
+        round: RoundNumber,
+        user: User,
+        slot: SlotIndex,
+        sender: Option<UserId>,
+        verdict: Verdict<'_>,
+    ) {
+        let key = (round.0, user.member.0, slot.0);
+        assert!(self.answers.insert(key, (sender, verdict.into())).is_none(), "two verdicts on {key:?}");
+    }
+
     fn event(&mut self, event: Event) {
         self.events.push(event);
     }
@@ -119,6 +182,36 @@ impl Record {
             _ => None,
         };
         self.events.iter().filter_map(round).collect()
+    }
+
+    pub fn read(&self) -> Vec<u64> {
+        let round = |event: &Event| match event {
+            Event::RoundRead { round } => Some(round.0),
+            _ => None,
+        };
+        self.events.iter().filter_map(round).collect()
+    }
+
+    /// The verdicts of a round, by reader and query.
+    pub fn heard(&self, round: u64) -> Vec<((u32, u32), Heard)> {
+        let of_round = self.answers.iter().filter(|(key, _)| key.0 == round);
+        let mut heard: Vec<_> = of_round.map(|(key, (_, heard))| ((key.1, key.2), heard.clone())).collect();
+        heard.sort_by_key(|(key, _)| *key);
+        heard
+    }
+
+    /// Checks that everybody has read exactly what it asked for.
+    pub fn check_answers(&self, workload: &Workload, round: u64, users: &[MemberIndex], roster: &[UserId]) {
+        let (members, slots) = (roster.len() as u32, workload.shape.slots);
+        for (user, slot) in users.iter().flat_map(|user| (0..slots).map(move |slot| (user, slot))) {
+            let sender = (workload.reads)(members, user.0, slot).map(|member| roster[member as usize]);
+            let expected = match sender {
+                Some(sender) => Heard::Accept(Workload::text(round, sender, 0)),
+                None => Heard::Ignore,
+            };
+            let answer = self.answers.get(&(round, user.0, slot));
+            assert_eq!(answer, Some(&(sender, expected)), "round {round}, query {slot} of {user}");
+        }
     }
 
     pub fn sum(&self, mask: impl Fn(&Verdicts) -> u64) -> u32 {

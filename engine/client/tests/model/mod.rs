@@ -3,15 +3,18 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 
 mod callers;
+mod records;
 mod server;
 mod world;
 
-pub use callers::{Record, Workload};
+pub use callers::{Reads, Record, Workload};
+pub use records::{Heard, Keys, frames, server_key, server_keys};
 pub use server::Server;
 pub use world::{Player, World};
 
 use std::time::Duration;
 use twincast_client::ClientSettings;
+use twincast_protocol::answer;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
 use twincast_protocol::parts::PartKind;
@@ -33,6 +36,8 @@ pub struct Shape {
     pub profile: Profile,
     pub scheme: Scheme,
     pub frame_bytes: u32,
+    /// Whether members get answers, and not cells.
+    pub answer: bool,
 }
 
 /// A compact group of five members.
@@ -44,6 +49,16 @@ pub const SMALL: Shape = Shape {
     profile: Profile::Compact,
     scheme: Scheme::Plain,
     frame_bytes: FRAME_BYTES,
+    answer: false,
+};
+
+/// Five members with two queries each.
+pub const ANSWERED: Shape = Shape {
+    slots: 2,
+    confirm_tile_senders: 0,
+    frame_bytes: answer::FRAME_BYTES as u32,
+    answer: true,
+    ..SMALL
 };
 
 /// What users are called who are members of the first epoch: there are others between them.
@@ -69,7 +84,7 @@ impl Shape {
             members: self.members.into(),
             slots: self.slots.into(),
             frame_bytes: self.frame_bytes.into(),
-            share_bytes: (self.format().cell_bytes(side) as u32).into(),
+            share_bytes: (self.share_bytes(side) as u32).into(),
             confirm_tile_senders: self.confirm_tile_senders.into(),
             key_tile_senders: self.key_tile_senders.into(),
             round_timeout_ms: (TIMEOUT.as_millis() as u32).into(),
@@ -82,10 +97,15 @@ impl Shape {
             scheme,
             subgroups_max: subgroups_max.into(),
             open: 0,
-            delivery: 0,
+            delivery: self.answer.into(),
             linked: 1,
             reserved: 0,
         }
+    }
+
+    /// Bytes of what a round brings of one sender, or of one query.
+    fn share_bytes(&self, side: ServerSide) -> usize {
+        if self.answer { answer::RECORD_BYTES } else { self.format().cell_bytes(side) }
     }
 
     pub fn tiles(&self) -> u32 {
@@ -127,6 +147,13 @@ impl Shape {
     }
 }
 
-pub fn settings() -> ClientSettings {
-    ClientSettings { group: GROUP, epoch: None, join: false, skew_bytes: 1 << 20, servers: None, accept_baseline: true }
+pub fn settings(shape: Shape) -> ClientSettings {
+    ClientSettings {
+        group: GROUP,
+        epoch: None,
+        join: false,
+        skew_bytes: 1 << 20,
+        servers: shape.answer.then(server_keys),
+        accept_baseline: true,
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{EPOCH, GROUP, Shape, id};
 use std::collections::{HashMap, HashSet};
+use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::format::Scheme;
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::parts::{PartKind, expand_parts};
@@ -130,7 +131,10 @@ impl Server {
             Kind::Submit => {
                 let (submit, shares) = Submit::parse_prefix(body).unwrap();
                 let choices = if self.shape.dials() { 0 } else { 2 * self.members(self.epoch) as usize };
-                let rows = self.shape.slots as usize * self.shape.format().row_bytes(self.side);
+                let rows = match self.shape.answer {
+                    true => RECORD_BYTES,
+                    false => self.shape.slots as usize * self.shape.format().row_bytes(self.side),
+                };
                 assert_eq!(shares.len(), choices + rows);
                 let key = (submit.round.get(), submit.sender.get());
                 let again = self.shares.insert(key, shares.to_vec()).is_some();
@@ -298,6 +302,9 @@ impl Server {
     }
 
     pub fn round(&self, round: u64, users: &[MemberIndex]) -> Vec<u8> {
+        if self.shape.answer {
+            return self.answers(round, users);
+        }
         let (mut out, tiles) = (Vec::new(), self.members(self.epoch).div_ceil(64));
         if !users.is_empty() {
             for tile in 0..tiles {

@@ -25,7 +25,7 @@ pub struct Player {
 impl Player {
     pub fn new(shape: Shape, users: Vec<u32>) -> Player {
         let ids = users.into_iter().map(id).collect();
-        Player::with(shape, settings(), ids, &Server::new(ServerSide::One, shape))
+        Player::with(shape, settings(shape), ids, &Server::new(ServerSide::One, shape))
     }
 
     pub fn with(shape: Shape, settings: ClientSettings, ids: Vec<UserId>, server: &Server) -> Player {
@@ -291,7 +291,10 @@ impl World {
         let roster = self.roster().to_vec();
         for player in &self.players {
             let users = self.servers[0].members_of(self.servers[0].epoch, &player.ids);
-            player.record.check_round(self.shape, round, &users, &roster);
+            match self.shape.answer {
+                true => player.record.check_answers(&player.workload, round, &users, &roster),
+                false => player.record.check_round(self.shape, round, &users, &roster),
+            }
         }
     }
 
@@ -305,7 +308,7 @@ impl World {
 
     /// A new client, of users who may ask to join; its position.
     pub fn join(&mut self, ids: Vec<UserId>, join: bool) -> usize {
-        let settings = ClientSettings { join, ..settings() };
+        let settings = ClientSettings { join, ..settings(self.shape) };
         self.players.push(Player::with(self.shape, settings, ids, &self.servers[0]));
         self.players.len() - 1
     }

@@ -4,6 +4,16 @@
 //! [`Done`], in any order; each names its round, and what is of a round that is over is dropped. No lock is on the way:
 //! a tile of rows belongs to whoever has its `Arc` alone.
 
+mod identities;
+mod perform;
+mod pool;
+mod table;
+mod thread;
 mod work;
 
+pub(crate) use identities::read_key;
+pub use identities::{Identities, IdentityError};
+pub use perform::{Verifying, perform};
+pub use pool::{AnswerPool, AnswerThreads, Lane};
+pub use thread::Owner;
 pub use work::{Done, RoundAnswers, Rows, Setup, Work};

@@ -7,10 +7,14 @@ use twincast_answer::{AnswerSet, Answers, Queries};
 use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::answer::table::Digest;
 use twincast_protocol::identity::{SIGNATURE_BYTES, SigningKey, VerifyingKey};
-use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
+use twincast_protocol::wire::{self, ANSWERS_HEAD_BYTES, Body as _, HEADER_BYTES};
+use zerocopy::IntoBytes as _;
 
 /// What a group whose delivery is `answer` signs and verifies with: given at its start, the same for its life.
 pub struct Setup {
+    /// The group: every signature is bound to it.
+    pub group: GroupId,
     /// Which server this is.
     pub side: ServerSide,
     /// This server's key.
@@ -23,7 +27,7 @@ pub struct Setup {
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("side", &self.side).finish_non_exhaustive()
+        f.debug_struct("Setup").field("group", &self.group).field("side", &self.side).finish_non_exhaustive()
     }
 }
 
@@ -127,6 +131,14 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Whether it is on a round's table, and every thread has a part in it.
+    #[must_use]
+    pub fn is_on_table(&self) -> bool {
+        matches!(self, Work::Open { .. } | Work::Add { .. } | Work::Finish { .. } | Work::Abandon { .. })
+    }
+}
+
 /// What was done.
 #[derive(Debug)]
 pub enum Done {
@@ -203,6 +215,28 @@ pub struct RoundAnswers {
     pub root: Digest,
     /// The answers, by query.
     pub set: AnswerSet,
+}
+
+impl RoundAnswers {
+    /// The frame's header and head of ANSWERS, for a connection that plays so many members.
+    #[must_use]
+    pub fn head(&self, users: usize) -> [u8; ANSWERS_HEAD_BYTES] {
+        let head = wire::Answers {
+            round: self.round.0.into(),
+            epoch: self.roster.epoch().0.into(),
+            users: (users as u32).into(),
+            queries: (self.slots as u32).into(),
+            record_bytes: (RECORD_BYTES as u32).into(),
+            senders_present: self.senders_present.into(),
+            reserved: 0.into(),
+            root: self.root,
+        };
+        let mut bytes = [0; ANSWERS_HEAD_BYTES];
+        let (frame, body) = bytes.split_at_mut(HEADER_BYTES);
+        frame.copy_from_slice(&head.header(head.answers_bytes() as usize).to_bytes());
+        body.copy_from_slice(head.as_bytes());
+        bytes
+    }
 }
 
 impl fmt::Debug for RoundAnswers {

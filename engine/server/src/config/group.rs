@@ -4,6 +4,8 @@ use super::{ConfigError, bounds};
 use crate::limits::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use twincast_protocol::answer;
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::frame::FrameBytes;
@@ -32,13 +34,13 @@ pub struct GroupConfig {
     #[serde(default)]
     pub subgroups_max: u16,
     /// Bytes of a frame, F. Compact: a multiple of 16; a message may have 3 bytes less. Paper profiles: 256, or more
-    /// for longer messages that are authenticated by their hash. 0: the profile's own, 288 or 256.
+    /// for longer messages that are authenticated by their hash. Delivery `answer`: 272. 0: their own, 288, 256 or 272.
     #[serde(default)]
     pub frame_bytes: u32,
     /// Messages that each member sends in a round, K.
     #[serde(default = "slots_default")]
     pub slots: u32,
-    /// Whether members are told which slots are for them.
+    /// Whether members are told which slots are for them. Means nothing where the delivery is `answer`.
     #[serde(default = "confirm_default")]
     pub confirm: bool,
     /// Whether members exchange keys at the start of each epoch.
@@ -47,6 +49,9 @@ pub struct GroupConfig {
     /// The way out.
     #[serde(default)]
     pub delivery: Delivery,
+    /// The file with the members' verifying keys, where the delivery is `answer`: a line `USER 64-HEX-DIGITS` for each
+    /// member of the first epoch and everybody who may join.
+    pub verifying_keys: Option<PathBuf>,
     /// When a round is sealed.
     #[serde(default)]
     pub round_mode: RoundMode,
@@ -143,6 +148,7 @@ impl GroupConfig {
             confirm: confirm_default(),
             keys: false,
             delivery: Delivery::Broadcast,
+            verifying_keys: None,
             round_mode: RoundMode::Lockstep,
             interval_ms: 0,
             epoch_rounds: 0,
@@ -175,16 +181,22 @@ impl GroupConfig {
     #[must_use]
     pub fn frame_bytes_own(&self) -> u32 {
         match (self.frame_bytes, self.profile.parse()) {
+            (0, _) if self.delivery == Delivery::Answer => answer::FRAME_BYTES as u32,
             (0, Ok(Profile::Compact)) => FrameBytes::DEFAULT.bytes() as u32,
             (0, Ok(_)) => PAPER_FRAME_BYTES,
             (bytes, _) => bytes,
         }
     }
 
-    /// A hash over all of it: two servers whose hashes differ do not serve the same group.
+    /// A hash over all of it but what means nothing and where files are: two servers whose hashes differ do not serve the same group.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        let resolved = GroupConfig { frame_bytes: self.frame_bytes_own(), ..self.clone() };
+        let resolved = GroupConfig {
+            frame_bytes: self.frame_bytes_own(),
+            confirm: self.confirm && self.delivery == Delivery::Broadcast,
+            verifying_keys: None,
+            ..self.clone()
+        };
         let canonical = toml::to_string(&resolved).expect("every value has a form in TOML");
         Sha256::new_with_prefix(b"twincast/settings/v1").chain_update(canonical).finalize().into()
     }
@@ -201,8 +213,13 @@ impl GroupConfig {
             }
             Err(bounds(&key(name), value, format!("{least} to {most}")))
         };
-        within("members", self.members.into(), MEMBERS_MIN.into(), MEMBERS_MAX.into())?;
-        within("members_max", self.members_most().into(), self.members.into(), MEMBERS_MAX.into())?;
+        let members_most = match self.delivery {
+            Delivery::Broadcast => MEMBERS_MAX,
+            Delivery::Answer => ANSWER_MEMBERS_MAX,
+        };
+        within("members", self.members.into(), MEMBERS_MIN.into(), members_most.into())?;
+        within("members_max", self.members_most().into(), self.members.into(), members_most.into())?;
+        self.check_delivery()?;
         within("slots", self.slots.into(), 1, SLOTS_MAX.into())?;
         within("round_timeout_ms", self.round_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         within("dial_timeout_ms", self.dial_timeout_ms, 1, TIMEOUT_MS_MAX)?;
@@ -233,6 +250,34 @@ impl GroupConfig {
         })?;
         let members = format.check_members(self.members);
         members.map_err(|error| bounds(&key("members"), self.members, error.to_string()))
+    }
+
+    /// Checks what the delivery leaves to choose.
+    fn check_delivery(&self) -> Result<(), ConfigError> {
+        let only = |name: &str, value: &dyn std::fmt::Display, good: bool, why: String| {
+            let key = format!("groups[id = {}].{name}", self.id);
+            if good { Ok(()) } else { Err(bounds(&key, value, why)) }
+        };
+        if self.delivery == Delivery::Broadcast {
+            let file = self.verifying_keys.as_deref().unwrap_or_else(|| Path::new(""));
+            let why = "only where delivery = \"answer\"; leave it out".into();
+            return only("verifying_keys", &file.display(), self.verifying_keys.is_none(), why);
+        }
+        let compact = Profile::Compact.to_string();
+        let why = |name: &str| format!("{name} where delivery = \"answer\": a record is one sealed frame");
+        only("profile", &self.profile, self.profile == compact, why("\"compact\""))?;
+        only("scheme", &"another one", self.scheme == SchemeName::Plain, why("\"plain\""))?;
+        let own = answer::FRAME_BYTES as u32;
+        only(
+            "frame_bytes",
+            &self.frame_bytes,
+            [0, own].contains(&self.frame_bytes),
+            why(&format!("{own}, or left out,")),
+        )?;
+        let why =
+            "false where delivery = \"answer\": there is nothing to confirm, and keys come from elsewhere"
+                .into();
+        only("keys", &self.keys, !self.keys, why)
     }
 }
 

@@ -1,10 +1,12 @@
 //! What joins the two servers, and what S2 keeps for members who are away.
 
 use super::{Config, ConfigError, bounds};
+use crate::answer::read_key;
 use crate::limits::{BOX_BYTES_DEFAULT, PEER_TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::ServerSide;
 
 /// The connection to the other server: S1 makes it, S2 takes it.
@@ -17,6 +19,8 @@ pub struct LinkConfig {
     pub peer: Option<IpAddr>,
     /// S1: where S2 listens for it.
     pub connect: Option<SocketAddr>,
+    /// What the other server's signatures are verified with, where a group's delivery is `answer`: 64 hexadecimal digits.
+    pub peer_verifying_key: Option<String>,
     /// How long a sealed round waits for the other server's word.
     #[serde(default = "peer_timeout_default")]
     pub peer_timeout_ms: u64,
@@ -41,6 +45,35 @@ pub struct BoxConfig {
 pub struct FaultConfig {
     /// One member gets the other half of one sender's shares.
     pub swap_half: Option<SwapHalf>,
+    /// Something of a round of answers is not what the two servers agreed on.
+    pub answer: Option<AnswerFault>,
+}
+
+/// What is wrong of a round of answers.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerFault {
+    /// The round.
+    pub round: u64,
+    /// What.
+    pub kind: AnswerFaultKind,
+    /// The sender whose record it is, by member index, or the number of the query that is answered.
+    #[serde(default)]
+    pub index: u32,
+}
+
+/// What a server may lie about in a round of answers.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerFaultKind {
+    /// It changes a sender's record in its own table, once both servers agreed on it.
+    Record,
+    /// It changes a bit of the answer to one query.
+    Answer,
+    /// It names another root than its table has.
+    Root,
 }
 
 /// Who gets the wrong half, of whom, and when.
@@ -64,6 +97,14 @@ pub(super) fn box_bytes_default() -> u64 {
     BOX_BYTES_DEFAULT
 }
 
+impl LinkConfig {
+    /// What the other server's signatures are verified with, if that is configured and was checked.
+    #[must_use]
+    pub fn peer_key(&self) -> Option<VerifyingKey> {
+        read_key(self.peer_verifying_key.as_deref()?).ok()
+    }
+}
+
 impl Config {
     /// Checks that the link has the end of this side, and leads elsewhere.
     pub(super) fn check_link(&self) -> Result<(), ConfigError> {
@@ -82,6 +123,9 @@ impl Config {
         }
         if let Some(peer) = link.peer.filter(IpAddr::is_unspecified) {
             return Err(bounds("link.peer", peer, "the one address that S1 connects from".into()));
+        }
+        if let Some(digits) = &link.peer_verifying_key {
+            read_key(digits).map_err(|what| bounds("link.peer_verifying_key", digits, what.into()))?;
         }
         let timeout = link.peer_timeout_ms;
         if !(1..=TIMEOUT_MS_MAX).contains(&timeout) {

@@ -12,6 +12,7 @@ fn the_example_is_valid_and_shows_every_default() {
     let example = Config::from_toml(EXAMPLE).unwrap();
     assert_eq!(example.front, Front::default());
     assert_eq!(example.fan_out, FanOut::default());
+    assert_eq!(example.answer, AnswerConfig::default());
     assert_eq!(example.limits, Limits::default());
     assert_eq!(example.link.unwrap().peer_timeout_ms, peer_timeout_default());
     assert_eq!(example.parts_box.unwrap().bytes_max, box_bytes_default());
@@ -36,6 +37,9 @@ fn the_example_shows_every_key() {
     let mut whole = Config::from_toml(EXAMPLE).unwrap();
     let link = whole.link.as_mut().unwrap();
     (link.listen, link.peer) = (Some(whole.listen), Some(whole.listen.ip()));
+    link.peer_verifying_key = Some("00".into());
+    whole.signing_key = Some("key".into());
+    whole.groups[0].verifying_keys = Some("keys".into());
     let mut all = Vec::new();
     keys(&toml::Value::try_from(&whole).unwrap(), &mut all);
     assert!(all.len() > 40, "{all:?}");
@@ -96,6 +100,71 @@ fn the_link_has_the_end_of_its_side_and_leads_elsewhere() {
     }
 }
 
+/// A group whose delivery is `answer`, at a linked S1; `change` is `from|to`.
+fn answering(change: &str) -> Result<Config, ConfigError> {
+    let text = "side = 1\nlisten = \"127.0.0.1:0\"\n[link]\nconnect = \"127.0.0.1:7712\"\n[[groups]]\nid = 3\nmembers = 10\n\
+                delivery = \"answer\"\n";
+    let (from, to) = change.split_once('|').unwrap();
+    assert!(text.contains(from), "{change}");
+    Config::from_toml(&text.replacen(from, to, 1))
+}
+
+#[test]
+fn a_group_that_answers_is_refused_by_name() {
+    assert!(answering("|").is_ok());
+    let error = answering("[link]\nconnect = \"127.0.0.1:7712\"\n|").unwrap_err();
+    assert!(matches!(error, ConfigError::AnswerAlone { group: 3 }));
+    let error = error.to_string();
+    assert!(error.starts_with("groups[id = 3].delivery = answer needs the other server"), "{error}");
+    assert!(error.contains("[link]"), "{error}");
+    let line = "delivery = \"answer\"\n|delivery = \"answer\"\n";
+    for (change, key) in [
+        (format!("{line}profile = \"paper-xor\""), "groups[id = 3].profile"),
+        (format!("{line}scheme = \"algorithm4\""), "groups[id = 3].scheme"),
+        (format!("{line}frame_bytes = 288"), "groups[id = 3].frame_bytes"),
+        (format!("{line}keys = true"), "groups[id = 3].keys"),
+        ("members = 10|members = 262145".into(), "groups[id = 3].members"),
+        ("members = 10|members = 262144".into(), "limits.group_memory_bytes_max"),
+        ("\"answer\"|\"broadcast\"\nverifying_keys = \"keys\"".into(), "groups[id = 3].verifying_keys"),
+        ("[[groups]]|peer_verifying_key = \"00\"\n[[groups]]".into(), "link.peer_verifying_key"),
+        ("[[groups]]|[answer]\nthreads = 0\n[[groups]]".into(), "answer.threads"),
+        ("[[groups]]|[answer]\nthreads = 2\ncores = [1]\n[[groups]]".into(), "answer.cores"),
+    ] {
+        let error = answering(&change).unwrap_err();
+        assert!(matches!(error, ConfigError::Bounds { .. }), "{error}");
+        assert!(error.to_string().starts_with(&format!("{key} = ")), "{key}: {error}");
+    }
+}
+
+#[test]
+fn what_a_group_that_answers_leaves_out_is_its_own() {
+    let config = answering("|").unwrap();
+    let shape = config.shape(&config.groups[0]);
+    assert_eq!((shape.frame_bytes(), shape.row_bytes(), shape.answer_threads), (272, 352, 1));
+    assert!(!shape.confirm && config.answer_threads() == 1);
+    let hash = |change: &str| answering(change).unwrap().groups[0].hash();
+    for same in ["confirm = true", "confirm = false", "frame_bytes = 272", "verifying_keys = \"here\""] {
+        assert_eq!(hash("|"), hash(&format!("id = 3|id = 3\n{same}")), "{same}");
+    }
+    assert_ne!(hash("|"), hash("id = 3|id = 3\nslots = 2"));
+    assert_eq!(Config::from_toml(&minimal()).unwrap().answer_threads(), 0);
+}
+
+/// The store of two epochs' queries is what a large group takes, and is said to the byte.
+#[test]
+fn the_memory_of_a_group_that_answers_counts_two_epochs_of_queries() {
+    for (members, slots) in [(130_u64, 1), (1_000, 2), (10_000, 1), (50_000, 1)] {
+        let queries = 2 * members.div_ceil(64) * members * slots * 8;
+        let config = answering(&format!("members = 10|members = {members}\nslots = {slots}")).unwrap();
+        let all = config.group_memory_bytes();
+        assert_eq!(config.query_memory_bytes(), queries);
+        assert!(all > queries, "{members} members");
+        let answers = ROUNDS_BUFFERED as u64 * members * slots * 352;
+        let records = 16 * members.next_multiple_of(64) * 352;
+        assert!(all < queries + answers + records + 200 * members * slots, "{members} members: {all}");
+    }
+}
+
 #[test]
 fn a_paper_profile_is_refused_in_one_sentence_unless_asked_for() {
     for profile in ["paper-xor", "paper-add"] {
@@ -120,6 +189,7 @@ fn what_is_written_is_read_back() {
         listen: None,
         peer: None,
         connect: Some(SocketAddr::from(([10, 0, 0, 2], 7_712))),
+        peer_verifying_key: None,
         peer_timeout_ms: 300,
     });
     config.parts_box = Some(BoxConfig { folder: "/tmp/box".into(), bytes_max: 4_096 });

@@ -67,6 +67,8 @@ pub struct CoreCounters {
     pub tcp: TcpTotals,
     /// Message cells sent whole.
     pub shares: u64,
+    /// Answers sent whole.
+    pub answers: u64,
     /// Connections now.
     pub connections: u64,
     /// Connections closed because they took nothing for too long, lagged, or let answers pile up.
@@ -130,7 +132,7 @@ struct Audience {
     log: Rc<RefCell<Log>>,
     /// Those that are not closing.
     connections: HashMap<ConnectionId, ConnectionKey>,
-    /// The members of the newest epoch of which a tile came: who lags is counted among them.
+    /// The members of the newest epoch of which a tile or answers came: who lags is counted among them.
     roster: Option<Arc<Roster>>,
 }
 
@@ -285,10 +287,16 @@ impl Core {
 
     fn share(&mut self, group: GroupId, item: Item) {
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
-        // Readers are judged when a round ends, and a round ends with a frame.
-        let ends_a_round = matches!(&item, Item::Frame(round, _) if *round != RoundNumber::DIAL);
-        if let Item::Tile(tile) = &item {
-            audience.roster = Some(tile.roster().clone());
+        // Readers are judged when a round ends, and a round ends with a frame, or with its answers.
+        let ends_a_round = match &item {
+            Item::Frame(round, _) => *round != RoundNumber::DIAL,
+            Item::Answers(_) => true,
+            Item::Tile(_) => false,
+        };
+        match &item {
+            Item::Tile(tile) => audience.roster = Some(tile.roster().clone()),
+            Item::Answers(answers) => audience.roster = Some(answers.roster.clone()),
+            Item::Frame(..) => {}
         }
         audience.log.borrow_mut().push(item);
         for &key in audience.connections.values() {
@@ -394,6 +402,7 @@ impl Core {
             egress: *self.egress.stats(),
             tcp: self.egress.tcp_totals(),
             shares: self.audiences.values().map(|audience| audience.log.borrow().shares_sent).sum(),
+            answers: self.audiences.values().map(|audience| audience.log.borrow().answers_sent).sum(),
             connections: self.places.len() as u64,
             slow_readers_closed: self.slow_readers_closed,
         }

@@ -1,6 +1,7 @@
 //! A connection's place in what is to be sent: the source that the egress fills its slabs from.
 
 use super::log::{Item, Log};
+use crate::answer::RoundAnswers;
 use crate::roster::Roster;
 use crate::tile::Tile;
 use bytes::Bytes;
@@ -8,8 +9,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::ids::{MemberIndex, UserId};
-use twincast_protocol::wire::DELIVER_HEAD_BYTES;
+use twincast_protocol::wire::{ANSWERS_HEAD_BYTES, DELIVER_HEAD_BYTES};
 use twincast_ring::Source;
 
 /// What was begun and is not sent whole yet.
@@ -19,6 +21,8 @@ enum Piece {
     Shared(Bytes),
     /// A tile from the group's log, and the connection's users by their indices in its epoch.
     Tile(Arc<Tile>, Rc<[MemberIndex]>),
+    /// Answers from the group's log, to the queries of the connection's users.
+    Answers(Arc<RoundAnswers>, Rc<[MemberIndex]>),
     /// For this connection alone.
     Private(Bytes),
 }
@@ -147,7 +151,14 @@ impl Cursor {
                     let bytes = frame.len() as u64;
                     (Piece::Shared(frame), bytes)
                 }
-                Item::Answers(_) => (Piece::Shared(Bytes::new()), 0),
+                Item::Answers(answers) => {
+                    let users = self.indices(&answers.roster);
+                    let bytes = match users.len() {
+                        0 => 0,
+                        users => ANSWERS_HEAD_BYTES + users * answers.slots * RECORD_BYTES,
+                    };
+                    (Piece::Answers(answers, users), bytes as u64)
+                }
                 Item::Tile(tile) => {
                     let users = self.indices(tile.roster());
                     // Nothing for a connection none of whose users is a member of the epoch.
@@ -210,10 +221,12 @@ impl Source for Cursor {
                 continue;
             }
             let mut log = self.log.borrow_mut();
-            if let Piece::Tile(tile, users) = &piece
-                && tile.is_message()
-            {
-                log.shares_sent += (users.len() * tile.head().senders) as u64;
+            match &piece {
+                Piece::Tile(tile, users) if tile.is_message() => {
+                    log.shares_sent += (users.len() * tile.head().senders) as u64;
+                }
+                Piece::Answers(answers, users) => log.answers_sent += (users.len() * answers.slots) as u64,
+                _ => {}
             }
             // Out of the log before the log's own clone may be the last one.
             drop(piece);
@@ -238,21 +251,36 @@ impl Source for Cursor {
 /// Writes a piece's bytes from `from` on, as many as fit.
 fn write(piece: &Piece, from: u64, out: &mut [u8]) -> usize {
     let from = from as usize;
-    let (tile, users) = match piece {
-        Piece::Private(frame) | Piece::Shared(frame) => {
-            let bytes = out.len().min(frame.len() - from);
-            out[..bytes].copy_from_slice(&frame[from..from + bytes]);
-            return bytes;
-        }
-        Piece::Tile(_, users) if users.is_empty() => return 0,
-        Piece::Tile(tile, users) => (tile, users),
-    };
-    let mut at = 0;
-    if from < DELIVER_HEAD_BYTES {
-        let head = tile.deliver_head(users.len());
-        at = out.len().min(DELIVER_HEAD_BYTES - from);
-        out[..at].copy_from_slice(&head[from..from + at]);
+    match piece {
+        Piece::Private(frame) | Piece::Shared(frame) => copy(frame, from, out),
+        Piece::Tile(_, users) | Piece::Answers(_, users) if users.is_empty() => 0,
+        Piece::Tile(tile, users) => write_tile(tile, users, from, out),
+        Piece::Answers(answers, users) => write_answers(answers, users, from, out),
     }
+}
+
+/// Copies bytes from `from` on, as many as there are and fit.
+fn copy(bytes: &[u8], from: usize, out: &mut [u8]) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    let length = out.len().min(rest.len());
+    out[..length].copy_from_slice(&rest[..length]);
+    length
+}
+
+fn write_answers(answers: &RoundAnswers, users: &[MemberIndex], from: usize, out: &mut [u8]) -> usize {
+    let mut at = if from < ANSWERS_HEAD_BYTES { copy(&answers.head(users.len()), from, out) } else { 0 };
+    let answers_from = (from + at).saturating_sub(ANSWERS_HEAD_BYTES);
+    let (mut answer, mut within) = (answers_from / RECORD_BYTES, answers_from % RECORD_BYTES);
+    while at < out.len() && answer < users.len() * answers.slots {
+        let (user, slot) = (users[answer / answers.slots].0 as usize, answer % answers.slots);
+        at += answers.set.gather(user * answers.slots + slot, within, &mut out[at..]);
+        (answer, within) = (answer + 1, 0);
+    }
+    at
+}
+
+fn write_tile(tile: &Tile, users: &[MemberIndex], from: usize, out: &mut [u8]) -> usize {
+    let mut at = if from < DELIVER_HEAD_BYTES { copy(&tile.deliver_head(users.len()), from, out) } else { 0 };
     let cells_from = (from + at).saturating_sub(DELIVER_HEAD_BYTES);
     let (user, mut within) = (cells_from / tile.user_bytes(), cells_from % tile.user_bytes());
     for &user in &users[user..] {

@@ -2,6 +2,7 @@ use super::*;
 use crate::tile::{Tile, TileHead};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use twincast_answer::{AnswerSet, Kernel, Queries, Shape, parts};
 use twincast_protocol::context::Purpose;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, SlotIndex};
 
@@ -44,11 +45,55 @@ fn frame(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
     Item::Frame(RoundNumber(round), bytes.into())
 }
 
+fn answers(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
+    answers_of(roster(round as u32 / 4), round, rng)
+}
+
+fn answers_of(roster: Arc<Roster>, round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
+    let slots = rng.random_range(1..4);
+    let shape = Shape::new(roster.members(), roster.members() * slots, RECORD_BYTES).unwrap();
+    let mut queries = Queries::new(&shape);
+    for query in 0..shape.queries() {
+        let mut bits = [0; MEMBERS.div_ceil(8) as usize];
+        bits[..8].copy_from_slice(&rng.random::<[u8; 8]>());
+        queries.set(query, &bits).unwrap();
+    }
+    let mut records = vec![0; 64 * RECORD_BYTES];
+    rng.fill_bytes(&mut records);
+    let worked_out = parts(&shape, rng.random_range(1..4)).into_iter().map(|mut part| {
+        let mut answers = part.answers();
+        part.add(Kernel::Portable, 0, &records, &queries, &mut answers);
+        Arc::new(answers)
+    });
+    Item::Answers(Arc::new(RoundAnswers {
+        round: RoundNumber(round),
+        slots,
+        senders_present: rng.random_range(0..=MEMBERS),
+        root: rng.random(),
+        set: AnswerSet::new(worked_out.collect()),
+        roster,
+    }))
+}
+
 /// The bytes of an item for these users, one cell after the other.
 fn naive(item: &Item, users: &[UserId]) -> Vec<u8> {
     match item {
         Item::Frame(_, bytes) => bytes.to_vec(),
-        Item::Answers(_) => Vec::new(),
+        Item::Answers(answers) => {
+            let ids = answers.roster.ids();
+            let users: Vec<_> =
+                users.iter().filter_map(|user| ids.iter().position(|id| id == user)).collect();
+            if users.is_empty() {
+                return Vec::new();
+            }
+            let mut bytes = answers.head(users.len()).to_vec();
+            for query in users.iter().flat_map(|user| user * answers.slots..(user + 1) * answers.slots) {
+                let mut answer = [0; RECORD_BYTES];
+                answers.set.gather(query, 0, &mut answer);
+                bytes.extend(answer);
+            }
+            bytes
+        }
         Item::Tile(tile) => {
             let ids = tile.roster().ids();
             let users: Vec<_> =
@@ -96,7 +141,11 @@ fn the_stream_is_the_items_in_order_however_it_is_sent() {
             if round % 3 == 1 {
                 cursors.push((Cursor::new(log.clone(), some_users(&mut rng)), Vec::new(), Vec::new()));
             }
-            let item = if rng.random_bool(0.7) { tile(round, &mut rng) } else { frame(round, &mut rng) };
+            let item = match rng.random_range(0..4) {
+                0 => frame(round, &mut rng),
+                1 | 2 => answers(round, &mut rng),
+                _ => tile(round, &mut rng),
+            };
             for (cursor, _, expected) in &mut cursors {
                 expected.extend(naive(&item, &cursor.users));
             }
@@ -129,7 +178,9 @@ fn private_frames_come_between_items() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let log = Rc::new(RefCell::new(Log::default()));
         let mut cursor = Cursor::new(log.clone(), some_users(&mut rng));
-        let items: Vec<Item> = (1..6).map(|round| tile(round, &mut rng)).collect();
+        let items: Vec<Item> = (1..6)
+            .map(|round| if round % 2 == 0 { tile(round, &mut rng) } else { answers(round, &mut rng) })
+            .collect();
         let mut got = Vec::new();
         let private = Bytes::from_static(b"-- for this connection alone --");
         for item in &items {
@@ -229,6 +280,7 @@ fn a_connection_without_members_of_an_epoch_gets_no_tile_of_it_and_lags_for_nobo
         for round in 1..60 {
             let item = match rng.random_range(0..6) {
                 0 => frame(round, &mut rng),
+                1 => answers_of(roster(3), round, &mut rng),
                 epoch => tile_of(roster(epoch % 2 * 3), round, &mut rng),
             };
             expected.extend(naive(&item, &cursor.users));
@@ -261,4 +313,33 @@ fn tiles_for_others_alone_leave_the_log_without_a_byte_sent() {
     assert_eq!(cursor.fill(&mut [0; 100]), 0);
     assert!(!cursor.pending());
     assert_eq!(Arc::strong_count(&tile), 1);
+}
+
+#[test]
+fn answers_that_end_in_the_middle_are_counted_once_and_whole() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(6);
+    let log = Rc::new(RefCell::new(Log::default()));
+    let mut cursor = Cursor::new(log.clone(), [3, 5].map(UserId).into());
+    let item = answers(1, &mut rng);
+    let Item::Answers(sent) = &item else { unreachable!() };
+    let sent = sent.clone();
+    log.borrow_mut().push(item.clone());
+    let whole = naive(&item, &cursor.users);
+    assert_eq!(whole.len(), ANSWERS_HEAD_BYTES + 2 * sent.slots * RECORD_BYTES);
+    // Every place where a slab may end.
+    let mut slab = vec![0; whole.len()];
+    for end in 0..whole.len() {
+        assert_eq!(cursor.fill(&mut slab[..end]), end);
+        assert_eq!(cursor.fill(&mut slab[end..]), whole.len() - end);
+        assert!(slab == whole, "cut at {end}");
+        cursor.rewind();
+    }
+    cursor.fill(&mut slab);
+    cursor.sent(whole.len() - 1);
+    assert_eq!(log.borrow().answers_sent, 0);
+    cursor.sent(1);
+    assert_eq!((log.borrow().answers_sent, log.borrow().shares_sent), (2 * sent.slots as u64, 0));
+    assert!(!cursor.pending());
+    drop(item);
+    assert_eq!(Arc::strong_count(&sent), 1, "its buffers are free again");
 }

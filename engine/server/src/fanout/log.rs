@@ -1,4 +1,4 @@
-//! What a core has to send to every connection of a group, in order: sealed tiles and frames for all.
+//! What a core has to send to every connection of a group, in order: sealed tiles, answers, and frames for all.
 
 use crate::answer::RoundAnswers;
 use crate::tile::Tile;
@@ -50,6 +50,8 @@ pub(super) struct Log {
     connections: u32,
     /// Message cells that were sent whole, over all connections.
     pub(super) shares_sent: u64,
+    /// Answers that were sent whole, likewise.
+    pub(super) answers_sent: u64,
     /// The newest round that an item belongs to.
     newest: RoundNumber,
 }

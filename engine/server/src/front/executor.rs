@@ -3,7 +3,8 @@
 use super::net::{self, Ear, Joiner};
 use super::queue::{Adopted, FrontHandle, FrontMessage};
 use super::reader;
-use crate::config::Config;
+use crate::answer::{AnswerPool, Done, Setup, Work};
+use crate::config::{Config, Delivery};
 use crate::fanout::{CoreHandle, CoreMessage};
 use crate::group::{ConnectionId, Group, Output, Refusal};
 use crate::limits::{BACKLOG_MAX, FETCH_BYTES_PER_TURN, FLUSH_TIMEOUT_MS, TICK_MS};
@@ -37,6 +38,10 @@ pub struct Shared {
     pub fronts: Vec<Arc<FrontHandle>>,
     /// The front's counters.
     pub metrics: Arc<Metrics>,
+    /// The answer threads, if there are any.
+    pub answers: Option<Arc<AnswerPool>>,
+    /// By group whose delivery is `answer`: what it signs and verifies with.
+    pub setups: HashMap<GroupId, Arc<Setup>>,
     /// The link to the other server, if there is one.
     pub link: Option<Arc<LinkHandle>>,
     /// Where S2 keeps parts.
@@ -79,6 +84,8 @@ pub struct Executor {
     pub(super) greeting: HashMap<ConnectionId, Rc<TcpStream>>,
     /// By core: messages that found its queue full, in order.
     pub(super) backlog: Vec<VecDeque<CoreMessage>>,
+    /// By answer thread, and last those for any of them: works that found the queue full, in order.
+    pub(super) works: Vec<VecDeque<(GroupId, Work)>>,
     /// Emptied after each use; kept for its memory.
     pub(super) outputs: Vec<Output>,
     /// The link's session, while it is up.
@@ -120,15 +127,20 @@ impl Executor {
             .filter(|config| shared.owner(GroupId(config.id)) == Some(index))
             .map(|config| {
                 let id = GroupId(config.id);
-                let shape = shared.config.shape(config).with_unix_at_zero(shared.unix_at_zero);
+                let setup = shared.setups.get(&id).cloned();
+                let mut shape = shared.config.shape(config).with_unix_at_zero(shared.unix_at_zero);
+                if let Some(setup) = &setup {
+                    shape.settings_hash = setup.settings_hash(&shape.settings_hash);
+                }
                 let parts_box = shared
                     .boxes
                     .as_ref()
                     .map(|folder| Box::new(folder.group(id, shared.metrics.clone())) as Box<dyn PartsBox>);
-                (id, Group::new(shape, parts_box, None))
+                (id, Group::new(shape, parts_box, setup))
             })
             .collect();
         let backlog = shared.cores.iter().map(|_| VecDeque::new()).collect();
+        let lanes = shared.answers.as_ref().map_or(0, |pool| pool.threads() + 1);
         Executor {
             index,
             shared,
@@ -136,6 +148,7 @@ impl Executor {
             connections: HashMap::new(),
             greeting: HashMap::new(),
             backlog,
+            works: (0..lanes).map(|_| VecDeque::new()).collect(),
             outputs: Vec::new(),
             link: None,
             stop_deadline: None,
@@ -269,6 +282,8 @@ impl Executor {
     /// What is due. Returns whether the executor is done.
     fn tick(&mut self) -> bool {
         self.flush_backlog();
+        self.flush_works();
+        self.close_unanswered();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         // Those who fetch share what is made in a turn.
         let fetching = self.groups.values().filter(|group| group.has_fetches()).count();
@@ -348,6 +363,33 @@ impl Executor {
         }
     }
 
+    /// The answer threads have done something that this group wanted.
+    fn worked(&mut self, group: GroupId, done: Done) {
+        let worked = self.act(group, |group, now, _, out| group.worked(done, now, out));
+        if let Err(code) = worked
+            && let (Some(link), Some(session)) = (&self.shared.link, self.link)
+        {
+            link.send(ToLink::Refused(session, group, code));
+        }
+    }
+
+    /// Closes who waits for answers once an answer thread has failed: there will be none, and they hear of it.
+    fn close_unanswered(&mut self) {
+        if !self.shared.answers.as_ref().is_some_and(|pool| pool.has_failed()) {
+            return;
+        }
+        let waits = |connected: &Connected| {
+            !connected.closing && self.groups[&connected.group].shape().delivery == Delivery::Answer
+        };
+        let waiting: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, connected)| waits(connected)).map(|(id, _)| *id).collect();
+        for connection in waiting {
+            self.shared.metrics.refused(Code::ShuttingDown);
+            let last = Code::ShuttingDown.frame(u32::MAX, u32::MAX, 0);
+            self.close(connection, Some(Code::ShuttingDown), last);
+        }
+    }
+
     /// Every connection gets what its group still has for it, the reason, and the end.
     fn finish_connections(&mut self) {
         let open: Vec<(ConnectionId, usize)> = self
@@ -409,7 +451,7 @@ fn take(executor: &Handle, message: FrontMessage) {
         FrontMessage::LinkUp(session, theirs) => executor.borrow_mut().link_up(session, &theirs),
         FrontMessage::Peer(group, frame) => executor.borrow_mut().peer(group, frame),
         FrontMessage::LinkDown => executor.borrow_mut().link_down(),
-        FrontMessage::Worked(..) => {}
+        FrontMessage::Worked(group, done) => executor.borrow_mut().worked(group, done),
         FrontMessage::Stop => executor.borrow_mut().stop(),
     }
 }

@@ -5,7 +5,7 @@
 //! holds, so both come to the same set. Until then a slot that is not effective may be dialled again, which helps
 //! a sender whose dial reached one server only.
 
-use super::keys::SessionKeys;
+use super::keys::{Keys, SessionKeys};
 use super::store::Whose;
 use fixedbitset::FixedBitSet;
 use twincast_protocol::ids::{MemberIndex, SlotIndex};
@@ -32,7 +32,7 @@ pub(super) struct Dials {
     linked: bool,
     /// There are no session keys: dials are attendances.
     keyless: bool,
-    keys: SessionKeys,
+    keys: Keys,
     mine: Vec<Option<u64>>,
     theirs: Vec<Option<u64>>,
     effective: FixedBitSet,
@@ -47,12 +47,17 @@ pub(super) struct Dials {
 impl Dials {
     /// Of an epoch in which nobody has dialled.
     pub(super) fn new(members: usize, slots: usize, linked: bool) -> Dials {
+        let keys = Keys::Select(SessionKeys::new(members, slots));
+        Dials { keys, ..Dials::without_keys(members, slots, linked) }
+    }
+
+    fn without_keys(members: usize, slots: usize, linked: bool) -> Dials {
         Dials {
             members,
             slots,
             linked,
             keyless: false,
-            keys: SessionKeys::new(members, slots),
+            keys: Keys::Select(SessionKeys::none(members)),
             mine: vec![None; slots * members],
             theirs: if linked { vec![None; slots * members] } else { Vec::new() },
             effective: FixedBitSet::with_capacity(slots * members),
@@ -62,11 +67,22 @@ impl Dials {
         }
     }
 
+    /// Of an epoch whose session keys are queries.
+    pub(super) fn of_queries(
+        queries: &twincast_answer::Shape,
+        members: usize,
+        slots: usize,
+        linked: bool,
+    ) -> Dials {
+        let keys = Keys::of_queries(queries, slots);
+        Dials { keys, ..Dials::without_keys(members, slots, linked) }
+    }
+
     /// Of an epoch without session keys: members choose their halves with each submission, and to attend stands for
     /// the dial. Both servers settle who attends as they settle dials, so that neither opens without whom the other
     /// one has not met.
     pub(super) fn of_attendance(members: usize, linked: bool) -> Dials {
-        Dials { keys: SessionKeys::none(members), keyless: true, ..Dials::new(members, 1, linked) }
+        Dials { keyless: true, ..Dials::without_keys(members, 1, linked) }
     }
 
     /// A member of an epoch without session keys is there, before the epoch is settled.
@@ -147,7 +163,7 @@ impl Dials {
         self.unreported = self.mine.iter().enumerate().filter_map(held).collect();
     }
 
-    /// Dialling is over: makes select words of what is effective, and returns the dials that are void.
+    /// Dialling is over: makes select words or queries of what is effective, and returns the dials that are void.
     pub(super) fn close(&mut self) -> Vec<Dialling> {
         let void = self.void();
         for dial in void.iter().filter(|_| !self.keyless) {
@@ -209,7 +225,7 @@ impl Dials {
         word(senders, |sender| self.whole.contains(first + sender))
     }
 
-    pub(super) fn keys(&self) -> &SessionKeys {
+    pub(super) fn keys(&self) -> &Keys {
         &self.keys
     }
 

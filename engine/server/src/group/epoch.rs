@@ -1,9 +1,9 @@
 //! An epoch's state on one server: while it comes, and while it runs.
 
 use super::Shape;
+use super::delivery::EpochRounds;
 use super::dials::Dials;
 use super::parts::PartsPhase;
-use super::rounds::Rounds;
 use super::store::PartsStore;
 use crate::roster::Roster;
 use fixedbitset::FixedBitSet;
@@ -54,6 +54,8 @@ impl Coming {
         let members = roster.members();
         let dials = if shape.chooses_per_round() {
             Dials::of_attendance(members, shape.linked)
+        } else if let Some(queries) = shape.queries(members) {
+            Dials::of_queries(&queries, members, shape.slots, shape.linked)
         } else {
             Dials::new(members, shape.slots, shape.linked)
         };
@@ -93,7 +95,7 @@ pub(super) struct Running {
     /// submitted; and all slots dialled. Whoever missed a round until its time limit is not waited for until it
     /// submits again: one who is silent costs the others one round's time, and not that of every round.
     pub(super) waited_for: FixedBitSet,
-    pub(super) rounds: Rounds,
+    pub(super) rounds: EpochRounds,
     /// The round with which the next epoch is to begin, where this server decides.
     pub(super) planned: Option<RoundNumber>,
     /// When the last round was released.

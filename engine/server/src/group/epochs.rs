@@ -1,14 +1,15 @@
 //! When an epoch is announced, closed, opened or given up.
 
+use super::delivery::{Buffers, EpochRounds};
 use super::epoch::{Coming, Running, Stage};
 use super::greeting::{announcement, roster_frames};
 use super::membership::fit;
 use super::parts::{Given, PartsPhase};
 use super::peer::{Link, epoch_after};
-use super::rounds::{Circumstances, Rounds};
+use super::timing::Circumstances;
 use super::{Counted, Group, Output, connection_of};
+use crate::answer::Work;
 use crate::roster::Roster;
-use crate::tile::TilePool;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -362,7 +363,7 @@ impl Group {
         }
         if let Some(old) = self.running.take() {
             self.forget_parts(old.epoch());
-            self.pool = Some(old.rounds.into_pool());
+            self.buffers = Some(old.rounds.into_buffers(out));
         }
         let members_dialled = dials.members_dialled().count_ones(..) as u32;
         let open = EpochOpen::new(roster.epoch(), members_dialled, first);
@@ -370,8 +371,11 @@ impl Group {
         out.push(Output::All(RoundNumber::DIAL, open.frame()));
         let mut waited_for = attached;
         waited_for.intersect_with(dials.members_dialled());
-        let pool = self.pool.take().unwrap_or_else(|| TilePool::new(0, || unreachable!("no tile is made")));
-        let rounds = Rounds::new(&self.shape, &roster, first, pool, now);
+        let buffers = self.buffers.take().unwrap_or_else(|| Buffers::none(&self.shape));
+        let rounds = EpochRounds::new(&self.shape, &roster, first, buffers, now);
+        if let Some(queries) = dials.keys().queries() {
+            out.push(Output::Answer(Work::Open { roster: roster.clone(), queries }));
+        }
         let planned = RoundNumber(first.0.saturating_add(self.shape.epoch_rounds));
         let planned = (self.leads() && self.shape.epoch_rounds > 0).then_some(planned);
         self.running = Some(Running { roster, dials, store, waited_for, rounds, planned, ended_at: None });
@@ -424,7 +428,7 @@ impl Group {
         self.drop_coming(out);
         if let Some(old) = self.running.take() {
             self.forget_parts(old.epoch());
-            self.pool = Some(old.rounds.into_pool());
+            self.buffers = Some(old.rounds.into_buffers(out));
         }
         self.proposed = None;
         self.early = None;

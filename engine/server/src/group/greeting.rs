@@ -4,6 +4,7 @@ use super::dials::Dialling;
 use super::epoch::{Coming, Stage};
 use super::store::Whose;
 use super::{ConnectionId, Counted, Group, Output, connection_of};
+use crate::config::Delivery;
 use crate::roster::Roster;
 use twincast_protocol::context::Purpose;
 use twincast_protocol::format::Scheme;
@@ -58,7 +59,7 @@ impl Group {
             epoch: roster.epoch().0.into(),
             members: (roster.members() as u32).into(),
             slots: (shape.slots as u32).into(),
-            frame_bytes: (shape.format.frame_bytes() as u32).into(),
+            frame_bytes: (shape.frame_bytes() as u32).into(),
             share_bytes: (shape.cell_bytes() as u32).into(),
             confirm_tile_senders: tile_senders(shape.confirm, PartKind::Confirmation),
             key_tile_senders: tile_senders(shape.keys, PartKind::Key),
@@ -79,7 +80,7 @@ impl Group {
                 Scheme::Plain | Scheme::Algorithm4 => 0.into(),
             },
             open: u8::from(self.running.is_some()),
-            delivery: 0,
+            delivery: u8::from(shape.delivery == Delivery::Answer),
             linked: u8::from(shape.linked),
             reserved: 0,
         }

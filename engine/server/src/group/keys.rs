@@ -1,12 +1,95 @@
-//! The session keys of an epoch: rows while they are dialled, select words once dialling is over.
+//! The session keys of an epoch: rows while they are dialled, select words once dialling is over; or queries.
 
 use crate::limits::TILE_SENDERS;
 use crate::tile::SelectWords;
 use crate::transpose::select_words;
+use std::sync::Arc;
+use twincast_answer::Queries;
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::wire::Code;
 use zeroize::Zeroize;
+
+/// What the session keys of an epoch are for.
+pub(super) enum Keys {
+    /// They choose halves.
+    Select(SessionKeys),
+    /// They are queries over the records of each round.
+    Queries {
+        /// The `k`-th of member `u` is `u * slots + k`. The answer threads have them as well once dialling is over.
+        queries: Arc<Queries>,
+        slots: usize,
+    },
+}
+
+impl Keys {
+    pub(super) fn of_queries(shape: &twincast_answer::Shape, slots: usize) -> Keys {
+        Keys::Queries { queries: Arc::new(Queries::new(shape)), slots }
+    }
+
+    /// Keeps a session key, in place of what the slot had.
+    pub(super) fn put(&mut self, sender: usize, slot: usize, key: &[u8]) -> Result<(), Code> {
+        match self {
+            Keys::Select(keys) => keys.put(sender, slot, key),
+            Keys::Queries { queries, slots } => {
+                let key = checked(queries.shape().records(), key)?;
+                let queries = Arc::get_mut(queries).expect("queries that are dialled are nobody else's");
+                queries.set(sender * *slots + slot, key.as_bytes()).map_err(|_| Code::LengthWrong)
+            }
+        }
+    }
+
+    /// Wipes a session key: it is void.
+    pub(super) fn clear(&mut self, sender: usize, slot: usize) {
+        match self {
+            Keys::Select(keys) => keys.clear(sender, slot),
+            Keys::Queries { queries, slots } => {
+                let queries = Arc::get_mut(queries).expect("queries that are dialled are nobody else's");
+                queries.clear(sender * *slots + slot).expect("a dial is of a member and a slot");
+            }
+        }
+    }
+
+    /// Dialling is over.
+    pub(super) fn seal(&mut self) {
+        if let Keys::Select(keys) = self {
+            keys.seal();
+        }
+    }
+
+    /// The select words of a tile.
+    ///
+    /// # Panics
+    /// If these are queries.
+    pub(super) fn select(&self, slot: usize, tile: usize) -> SelectWords {
+        match self {
+            Keys::Select(keys) => keys.select(slot, tile),
+            Keys::Queries { .. } => unreachable!("queries select no halves"),
+        }
+    }
+
+    /// All queries, if these are queries.
+    pub(super) fn queries(&self) -> Option<Arc<Queries>> {
+        match self {
+            Keys::Select(_) => None,
+            Keys::Queries { queries, .. } => Some(queries.clone()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+/// A session key, checked once for every one that a server holds: length, and no bit beyond the last member.
+fn checked(members: usize, key: &[u8]) -> Result<SessionKey, Code> {
+    SessionKey::from_bytes(members as u32, key).map_err(|error| match error {
+        ProtocolError::SessionKeyPadding { .. } => Code::KeyPadding,
+        _ => Code::LengthWrong,
+    })
+}
 
 /// The session keys of all senders and slots.
 ///
@@ -34,11 +117,7 @@ impl SessionKeys {
 
     /// Keeps a session key, in place of what the slot had.
     pub(super) fn put(&mut self, sender: usize, slot: usize, key: &[u8]) -> Result<(), Code> {
-        // Checked here, once for every key that a server holds: length, and no bit beyond the last member.
-        let key = SessionKey::from_bytes(self.members as u32, key).map_err(|error| match error {
-            ProtocolError::SessionKeyPadding { .. } => Code::KeyPadding,
-            _ => Code::LengthWrong,
-        })?;
+        let key = checked(self.members, key)?;
         for (word, bytes) in self.row(sender, slot).iter_mut().zip(key.as_bytes().chunks(8)) {
             let mut padded = [0; 8];
             padded[..bytes.len()].copy_from_slice(bytes);

@@ -9,13 +9,17 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `dials` | which dials are effective |
-//! | `store`, `parts` | which parts are kept, pulled and delivered |
-//! | `rounds`, `words` | when a tile is sealed, and when it is released |
+//! | `store`, `parts`, `upload` | which parts are kept, pulled and delivered |
+//! | `timing` | when a round begins, is sealed, or is left out |
+//! | `rounds`, `words` | when a tile of shares is sealed, and when it is released |
+//! | `answer` | when a tile of records is agreed, and when a round is answered |
 //! | `membership` | who sits where, and what change of members is possible |
 //! | `epochs` | when an epoch is announced, closed, opened or given up |
 //! | `peer` | what the other server says |
 //! | `greeting`, `fetch` | what a connection is told, and what it asks for later |
 
+mod answer;
+mod delivery;
 mod dials;
 mod epoch;
 mod epochs;
@@ -31,18 +35,20 @@ mod shape;
 mod store;
 #[cfg(test)]
 mod tests;
+mod timing;
+mod upload;
 mod words;
 
 pub use output::{Blame, ConnectionId, Counted, Fault, Output, Refusal, SealedRound};
 pub use parts::Upload;
 pub use shape::Shape;
 
-use crate::answer::{Done, Setup};
+use crate::answer::Setup;
 use crate::config::Delivery;
 use crate::limits::{DIALS_PER_SLOT_MAX, MEMBER_DIALS_PER_SLOT_MAX};
 use crate::parts_box::PartsBox;
 use crate::roster::Roster;
-use crate::tile::TilePool;
+use delivery::{Buffers, Submission};
 use dials::Dialling;
 use epoch::{Coming, Running, Stage};
 use fetch::Fetches;
@@ -55,7 +61,7 @@ use store::{Kept, Whose};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, UserId};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::link::{Change, LinkGroup};
-use twincast_protocol::wire::{Code, Dial, EPOCH_ANY, Leave, PartsHead, Submit};
+use twincast_protocol::wire::{Code, Dial, EPOCH_ANY, Leave, Submit};
 use words::PeerWords;
 
 /// One group on one server.
@@ -70,8 +76,8 @@ pub struct Group {
     coming: Option<Coming>,
     /// Epochs that came so far, whatever their numbers.
     serial: u64,
-    /// Tiles of messages, while no epoch runs that has them.
-    pool: Option<TilePool>,
+    /// What rounds are kept in, while no epoch runs that has it.
+    buffers: Option<Buffers>,
     link: Link,
     words: PeerWords,
     /// What the last new link was told, which is what the other server compares with.
@@ -110,7 +116,7 @@ impl Group {
             running: None,
             coming: Some(Coming::new(&shape, 0, roster, change)),
             serial: 0,
-            pool: None,
+            buffers: None,
             link: if shape.linked { Link::Down { since: Duration::ZERO } } else { Link::Alone },
             words: PeerWords::default(),
             told: Cell::new(None),
@@ -172,8 +178,8 @@ impl Group {
     /// so once; where none of its users has a seat it is closed.
     ///
     /// # Errors
-    /// [`Code::UserUnknown`], [`Code::UsersTooMany`], [`Code::HelloEpochWrong`], [`Code::SettingsDiffer`] or
-    /// [`Code::ShuttingDown`].
+    /// [`Code::UserUnknown`], [`Code::KeyUnknown`], [`Code::UsersTooMany`], [`Code::HelloEpochWrong`],
+    /// [`Code::SettingsDiffer`] or [`Code::ShuttingDown`].
     pub fn attach(
         &mut self,
         connection: ConnectionId,
@@ -197,6 +203,11 @@ impl Group {
         }
         if let Some(user) = users.iter().find(|user| !join && !self.is_known(**user)) {
             return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::UserUnknown) });
+        }
+        if let Some(setup) = &self.setup
+            && let Some(user) = users.iter().find(|user| !setup.members.contains_key(user))
+        {
+            return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::KeyUnknown) });
         }
         let Places { seated, candidates, turned_away } = self.places(users, join);
         if seated.is_empty() && turned_away.is_some() {
@@ -312,90 +323,8 @@ impl Group {
         Ok(())
     }
 
-    /// S2: whether the parts that follow are wanted, and what they belong to.
-    ///
-    /// # Errors
-    /// What is wrong, as `engine/docs/WIRE.md` lists.
-    pub fn parts_begin(&mut self, connection: ConnectionId, head: &PartsHead) -> Result<Upload, Refusal> {
-        let refuse = |code| refuse_parts(head, code);
-        if self.shape.side != ServerSide::Two {
-            return Err(refuse(Code::PartsForm));
-        }
-        let whose = self.check_parts(connection, head).map_err(refuse)?;
-        let coming = self.coming.as_mut().expect("it was checked");
-        let live = matches!(&coming.stage, Stage::Parts(phase) if phase.wants(whose));
-        if live {
-            // Kept for those who come later, if there is room.
-            let _ = coming.store.reserve(whose, &mut self.kept);
-        } else if !coming.store.is_boxed(whose) {
-            return Err(refuse(Code::NotGranted));
-        }
-        let bytes = coming.roster.members() * whose.kind.bytes();
-        Ok(Upload { bytes, whose, serial: coming.serial, dial_id: coming.dials.dial_id(whose) })
-    }
-
-    /// S2: bytes `at ..` of parts that [`Group::parts_begin`] took. Bytes for a tile that was sealed meanwhile are
-    /// dropped, and those for an epoch that was given up or a dial that was replaced.
-    pub fn parts_bytes(&mut self, upload: &Upload, at: usize, bytes: &[u8]) {
-        let Some(coming) = coming_for(&mut self.coming, upload) else { return };
-        let whose = upload.whose;
-        let end = at.checked_add(bytes.len());
-        if coming.store.is_given(whose) || end.is_none_or(|end| end > upload.bytes) {
-            return;
-        }
-        if let Stage::Parts(phase) = &mut coming.stage {
-            phase.put_bytes(whose, at, bytes);
-        }
-        coming.store.write(whose, at, bytes, &mut self.kept);
-    }
-
-    /// S2: all parts are in.
-    pub fn parts_end(&mut self, upload: &Upload, now: Duration, out: &mut Vec<Output>) {
-        let whose = upload.whose;
-        if let Some(coming) = coming_for(&mut self.coming, upload)
-            && !coming.store.is_given(whose)
-        {
-            coming.store.set_given(whose);
-            if let Stage::Parts(phase) = &mut coming.stage
-                && !phase.complete(whose, &mut coming.store, &mut self.kept)
-            {
-                out.push(Output::Count(Counted::BoxFailed, 1));
-            }
-        }
-        self.advance(now, out);
-    }
-
-    /// S1: the seed that stands for all parts of a sender.
-    ///
-    /// # Errors
-    /// What is wrong, as `engine/docs/WIRE.md` lists.
-    pub fn parts_seed(
-        &mut self,
-        connection: ConnectionId,
-        head: &PartsHead,
-        seed: &[u8; 32],
-        now: Duration,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Refusal> {
-        let refuse = |code| refuse_parts(head, code);
-        if self.shape.side != ServerSide::One {
-            return Err(refuse(Code::PartsForm));
-        }
-        let whose = self.check_parts(connection, head).map_err(refuse)?;
-        let coming = self.coming.as_mut().expect("it was checked");
-        let live = matches!(&coming.stage, Stage::Parts(phase) if phase.wants(whose));
-        if whose.kind == PartKind::KeyReply && !live {
-            return Err(refuse(Code::NotGranted));
-        }
-        coming.store.put_seed(whose, seed);
-        if let Stage::Parts(phase) = &mut coming.stage {
-            phase.complete(whose, &mut coming.store, &mut self.kept);
-        }
-        self.advance(now, out);
-        Ok(())
-    }
-
-    /// A SUBMIT: the shares of one member for one round, behind its choice words where the scheme has those, as
+    /// A SUBMIT: the shares of one member for one round, behind its choice words where the scheme has those, or its
+    /// record, as
     /// [`Shape::submit_body_bytes`] says. `lagging_users` of the group are more than two whole rounds behind.
     ///
     /// # Errors
@@ -432,7 +361,8 @@ impl Group {
         if choices.as_chunks::<2>().0.iter().any(|word| usize::from(u16::from_le_bytes(*word)) >= halves) {
             return Err(refuse(Code::ChoiceOutOfRange));
         }
-        let placed = running.rounds.place(RoundNumber(round), sender as usize, choices, shares, now);
+        let submission = Submission { sender: sender as usize, choices, shares };
+        let placed = running.rounds.place(RoundNumber(round), &submission, now);
         // Also one that comes too late: its sender is there again.
         if let Ok(()) | Err(Code::RoundSkipped | Code::RoundSealed) = placed {
             running.waited_for.insert(sender as usize);
@@ -441,14 +371,6 @@ impl Group {
         self.alarms += u64::from(submit.alarm.get() != 0);
         self.lagging_users = lagging_users;
         self.advance(now, out);
-        Ok(())
-    }
-
-    /// The answer threads have done something that this group wanted.
-    ///
-    /// # Errors
-    /// What the other server said that it must not: the link is to be closed, and a new one to be made.
-    pub fn worked(&mut self, _done: Done, _now: Duration, _out: &mut Vec<Output>) -> Result<(), Code> {
         Ok(())
     }
 
@@ -549,34 +471,6 @@ impl Group {
         }
         Places { seated, candidates, turned_away }
     }
-
-    /// Whether parts of the connection can be taken now, in whatever form.
-    fn check_parts(&self, connection: ConnectionId, head: &PartsHead) -> Result<Whose, Code> {
-        let coming = self.coming.as_ref().filter(|coming| coming.epoch().0 == head.epoch.get());
-        let Some(coming) = coming else {
-            let runs = self.running.as_ref().is_some_and(|running| running.epoch().0 == head.epoch.get());
-            return Err(if runs { Code::NotGranted } else { Code::EpochWrong });
-        };
-        let kind = part_kind(head).ok_or(Code::PartsForm)?;
-        check_sender(&self.seats, &coming.roster, connection, head.sender.get())?;
-        let (slot, sender) = (head.slot.get() as usize, head.sender.get() as usize);
-        if slot >= self.shape.slots {
-            return Err(Code::SlotOutOfRange);
-        }
-        let whose = Whose { kind, slot, sender };
-        if !coming.store.has(kind, slot) {
-            return Err(Code::NotGranted);
-        }
-        let dialled = match kind {
-            PartKind::Confirmation => coming.dials.effective(sender, slot).is_some(),
-            PartKind::Key | PartKind::KeyReply => coming.dials.is_dialled(sender),
-        };
-        let past = matches!(&coming.stage, Stage::Parts(phase) if phase.is_past(whose));
-        if !dialled || past || coming.store.is_given(whose) {
-            return Err(Code::NotGranted);
-        }
-        Ok(whose)
-    }
 }
 
 /// What becomes of a connection's users.
@@ -587,22 +481,6 @@ struct Places {
     candidates: Vec<UserId>,
     /// One of those who find no room.
     turned_away: Option<UserId>,
-}
-
-/// The epoch that comes, if it is the one in which an upload was begun, and the dial is still there that it belongs
-/// to.
-fn coming_for<'a>(coming: &'a mut Option<Coming>, upload: &Upload) -> Option<&'a mut Coming> {
-    coming.as_mut().filter(|coming| {
-        coming.serial == upload.serial && coming.dials.dial_id(upload.whose) == upload.dial_id
-    })
-}
-
-fn part_kind(head: &PartsHead) -> Option<PartKind> {
-    u8::try_from(head.purpose.get()).ok().and_then(PartKind::from_number)
-}
-
-fn refuse_parts(head: &PartsHead, code: Code) -> Refusal {
-    Refusal { code, sender: head.sender.get(), slot: head.slot.get(), round: 0 }
 }
 
 /// Whether the connection attached the member with this index.

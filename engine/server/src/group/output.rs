@@ -93,6 +93,8 @@ pub enum Counted {
     Joined,
     /// Members who left at an announcement.
     Left,
+    /// Rounds that were left out because the two servers did not agree on their records.
+    RoundsUnagreed,
     /// Senders whose parts S2's box had no room for.
     BoxFull,
     /// Senders whose parts the box could not write or read.

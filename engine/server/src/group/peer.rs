@@ -6,6 +6,7 @@
 
 use super::epoch::Stage;
 use super::{Group, Output, Shape};
+use crate::config::Delivery;
 use crate::limits::{MEMBERS_MIN, ROUNDS_APART_MAX};
 use std::time::Duration;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
@@ -154,9 +155,10 @@ impl Group {
             LinkFrame::Held(_, epoch, dials) => self.held(epoch, &dials, now, out)?,
             LinkFrame::Close(_, epoch) => self.closed(epoch, now, out)?,
             LinkFrame::Present(present) => self.present(&present)?,
-            LinkFrame::TileHash(..) | LinkFrame::Digests(..) | LinkFrame::Shown(..) | LinkFrame::Absences(..) => {
-                return Err(Code::KindUnknown);
-            }
+            LinkFrame::TileHash(tile, _)
+            | LinkFrame::Digests(tile, _)
+            | LinkFrame::Shown(tile, _)
+            | LinkFrame::Absences(tile, _) => self.peer_tile(&tile, frame, now, out)?,
             LinkFrame::Hello(..) | LinkFrame::Propose(_) | LinkFrame::Agree(_) => {
                 return Err(Code::KindUnknown);
             }
@@ -406,9 +408,31 @@ impl Group {
         if epoch < newest { Ok(()) } else { Err(Code::EpochMismatch) }
     }
 
-    /// Who is present in a tile at the other server.
+    /// Who is present in a tile at the other server, or that a round is left out there.
     fn present(&mut self, present: &Present) -> Result<(), Code> {
         let (epoch, round) = (Epoch(present.epoch.get()), RoundNumber(present.round.get()));
+        let skipped = present.skipped.get() == 1;
+        if !skipped && self.shape.delivery == Delivery::Answer {
+            return Err(Code::KindUnknown);
+        }
+        let tile = present.tile.get();
+        let Some((first, _)) = self.place_of(epoch, round, tile as usize)? else { return Ok(()) };
+        if skipped {
+            self.words.put_skipped(first, round);
+        } else {
+            self.words.put(first, round, tile, present.present.get());
+        }
+        Ok(())
+    }
+
+    /// The oldest round that a frame about a tile of a round may be about, and the members of its epoch. None: it is
+    /// about a round that is over, or that will not be.
+    pub(super) fn place_of(
+        &self,
+        epoch: Epoch,
+        round: RoundNumber,
+        tile: usize,
+    ) -> Result<Option<(RoundNumber, usize)>, Code> {
         if round.0 > ROUND_MAX {
             return Err(Code::RoundTooFar);
         }
@@ -417,21 +441,14 @@ impl Group {
         let (roster, first) = match (running, coming) {
             (Some(running), _) => (&running.roster, running.rounds.open()),
             (None, Some(coming)) => (&coming.roster, coming.first),
-            (None, None) => return if epoch < self.newest() { Ok(()) } else { Err(Code::EpochMismatch) },
+            (None, None) => return if epoch < self.newest() { Ok(None) } else { Err(Code::EpochMismatch) },
         };
-        if present.tile.get() as usize >= self.shape.tiles(roster.members()) {
+        if tile >= self.shape.tiles(roster.members()) {
             return Err(Code::LengthWrong);
         }
         let after = coming.is_none().then(|| self.coming.as_ref().map(|coming| coming.first)).flatten();
-        if round < first || after.is_some_and(|end| round >= end) {
-            return Ok(());
-        }
-        if present.skipped.get() == 1 {
-            self.words.put_skipped(first, round);
-        } else {
-            self.words.put(first, round, present.tile.get(), present.present.get());
-        }
-        Ok(())
+        let is_over = round < first || after.is_some_and(|end| round >= end);
+        Ok((!is_over).then_some((first, roster.members())))
     }
 
     /// A frame about an epoch that does not come here: it is an old one, or was given up, or the two are apart.

@@ -1,15 +1,18 @@
 //! What of a group never changes while it lives, and the sizes that follow from it.
 
+use super::answer::ROUNDS_OF_ROWS;
 use crate::config::{Delivery, GroupConfig, RoundMode, SchemeName};
 use crate::limits::{
     BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED,
     FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, ROUNDS_BUFFERED, TILE_SENDERS,
 };
 use std::time::Duration;
+use twincast_protocol::answer;
 use twincast_protocol::format::{Scheme, ShareFormat};
+use twincast_protocol::identity;
 use twincast_protocol::ids::{GroupId, ServerSide};
 use twincast_protocol::parts::PartKind;
-use twincast_protocol::wire::{BODY_BYTES_MAX, Deliver, Dial, Submit};
+use twincast_protocol::wire::{Answers, BODY_BYTES_MAX, Deliver, Dial, Submit};
 
 /// What of a group never changes while it lives.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,8 @@ pub struct Shape {
     pub linked: bool,
     /// How long the other server's word is waited for.
     pub peer_timeout: Duration,
+    /// Delivery `answer`: threads that work on the answers, each of which has a part of them.
+    pub answer_threads: usize,
     /// What both servers must have the same.
     pub settings_hash: [u8; 32],
 }
@@ -69,8 +74,10 @@ impl Shape {
             slots: config.slots as usize,
             format: config.format().expect("the configuration was checked"),
             delivery: config.delivery,
-            confirm: config.confirm && config.scheme != SchemeName::OneToMany,
-            keys: config.keys,
+            confirm: config.confirm
+                && config.scheme != SchemeName::OneToMany
+                && config.delivery == Delivery::Broadcast,
+            keys: config.keys && config.delivery == Delivery::Broadcast,
             round_mode: config.round_mode,
             interval: Duration::from_millis(config.interval_ms),
             unix_at_zero: Duration::ZERO,
@@ -80,8 +87,15 @@ impl Shape {
             dial_timeout: Duration::from_millis(config.dial_timeout_ms),
             linked: false,
             peer_timeout: Duration::ZERO,
+            answer_threads: 1,
             settings_hash: config.hash(),
         }
+    }
+
+    /// The same, at a server with so many answer threads.
+    #[must_use]
+    pub fn with_answer_threads(self, answer_threads: usize) -> Shape {
+        Shape { answer_threads, ..self }
     }
 
     /// The same, linked to the other server, whose word is waited for so long.
@@ -102,16 +116,42 @@ impl Shape {
         matches!(self.format.scheme(), Scheme::OneToMany { .. })
     }
 
-    /// Bytes of a cell from this server.
+    /// Bytes of a frame.
     #[must_use]
-    pub fn cell_bytes(&self) -> usize {
-        self.format.cell_bytes(self.side)
+    pub fn frame_bytes(&self) -> usize {
+        match self.delivery {
+            Delivery::Broadcast => self.format.frame_bytes(),
+            Delivery::Answer => answer::FRAME_BYTES,
+        }
     }
 
-    /// Bytes that a sender gives this server for one slot of a round.
+    /// Bytes of a cell from this server, or of an answer.
+    #[must_use]
+    pub fn cell_bytes(&self) -> usize {
+        match self.delivery {
+            Delivery::Broadcast => self.format.cell_bytes(self.side),
+            Delivery::Answer => answer::RECORD_BYTES,
+        }
+    }
+
+    /// Bytes that a sender gives this server for one slot of a round, or for a whole one where it gives a record.
     #[must_use]
     pub fn row_bytes(&self) -> usize {
-        self.format.row_bytes(self.side)
+        match self.delivery {
+            Delivery::Broadcast => self.format.row_bytes(self.side),
+            Delivery::Answer => answer::RECORD_BYTES,
+        }
+    }
+
+    /// The queries of an epoch of `members`, where members ask for records.
+    ///
+    /// # Panics
+    /// If there are more than a group may have.
+    #[must_use]
+    pub fn queries(&self, members: usize) -> Option<twincast_answer::Shape> {
+        let shape = || twincast_answer::Shape::new(members, members * self.slots, answer::RECORD_BYTES);
+        (self.delivery == Delivery::Answer)
+            .then(|| shape().expect("members and slots are within their limits"))
     }
 
     /// Tiles of messages in a round, of one slot, among `members`.
@@ -143,6 +183,9 @@ impl Shape {
     pub fn memory_bytes(&self) -> u64 {
         let (n, slots) = (self.members_max as u64, self.slots as u64);
         let epochs = self.epochs_at_a_time();
+        if let Some(queries) = self.queries(self.members_max) {
+            return self.answer_memory_bytes(&queries);
+        }
         // Rows and select words are both there while the one is made of the other, in one epoch at a time.
         let key = if self.chooses_per_round() { 0 } else { n * n.div_ceil(64) * 8 * slots };
         let keys = (epochs + 1) * key;
@@ -158,6 +201,22 @@ impl Shape {
         let bytes = self.part_runs().iter().map(|(kind, _)| kind.bytes() as u64).max();
         let fetched = bytes.map_or(0, |bytes| self.fetched_bytes_max_of_group() as u64 + n * bytes);
         keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts + fetched
+    }
+
+    /// The same where members ask for records: the queries of two epochs; what both servers said of their dials; the
+    /// rows of the rounds, and their answers; for each sender of the open round and the next one a digest, and of the
+    /// open one what else the two servers say of it where they differ: both their records, a digest, and their
+    /// signatures that it is absent, here and on their way to a thread.
+    fn answer_memory_bytes(&self, queries: &twincast_answer::Shape) -> u64 {
+        let (n, slots, epochs) = (self.members_max as u64, self.slots as u64, self.epochs_at_a_time());
+        let dials = epochs * n * slots * 2 * size_of::<Option<u64>>() as u64;
+        let table = (queries.tiles() * TILE_SENDERS * answer::RECORD_BYTES) as u64;
+        let said = 2 * 32 + 2 * answer::RECORD_BYTES as u64 + 32 + 4 * identity::SIGNATURE_BYTES as u64;
+        epochs * queries.query_memory_bytes()
+            + dials
+            + ROUNDS_OF_ROWS as u64 * table
+            + ROUNDS_BUFFERED as u64 * queries.answer_memory_bytes()
+            + n * said
     }
 
     /// Bytes of answers to FETCH that are made and not sent to a connection that plays so many members.
@@ -189,9 +248,13 @@ impl Shape {
         if senders == 0 { 0 } else { BOX_FILE_HEAD_BYTES + n * senders }
     }
 
-    /// Members that one connection may play at the most: the cells of any tile for them fit into one frame.
+    /// Members that one connection may play at the most: the cells of any tile for them fit into one frame, or all
+    /// answers of a round.
     #[must_use]
     pub fn users_per_connection_max(&self) -> usize {
+        if self.delivery == Delivery::Answer {
+            return (BODY_BYTES_MAX as usize - size_of::<Answers>()) / (self.slots * answer::RECORD_BYTES);
+        }
         let parts = self.part_runs().iter().map(|(kind, _)| kind.bytes()).max().unwrap_or(0);
         (BODY_BYTES_MAX as usize - size_of::<Deliver>()) / (TILE_SENDERS * self.cell_bytes().max(parts))
     }
@@ -205,7 +268,8 @@ impl Shape {
     /// The one valid length of a SUBMIT's body in an epoch of `members`.
     #[must_use]
     pub fn submit_body_bytes(&self, members: usize) -> usize {
-        size_of::<Submit>() + self.choice_bytes(members) + self.slots * self.row_bytes()
+        let rows = if self.delivery == Delivery::Answer { 1 } else { self.slots };
+        size_of::<Submit>() + self.choice_bytes(members) + rows * self.row_bytes()
     }
 
     /// Bytes of a submission's choice words in an epoch of `members`; none where halves are dialled.

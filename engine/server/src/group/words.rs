@@ -2,7 +2,10 @@
 
 use crate::limits::PEER_ROUNDS_AHEAD_MAX;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use twincast_protocol::answer::table::Digest;
 use twincast_protocol::ids::RoundNumber;
+use twincast_protocol::wire::Code;
 
 /// The other server's words, for the open round and a few after it.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ struct RoundWords {
     skipped: bool,
     /// By tile.
     words: BTreeMap<u32, u64>,
+    /// By tile, where records are delivered: the hash of those that it has.
+    hashes: BTreeMap<u32, Digest>,
 }
 
 impl PeerWords {
@@ -26,6 +31,38 @@ impl PeerWords {
         if let Some(words) = self.round(open, round) {
             words.words.insert(tile, word);
         }
+    }
+
+    /// Whose records of a tile the other server has, and their hash. Returns whether that is new.
+    ///
+    /// # Errors
+    /// [`Code::EpochMismatch`]: it said something else before.
+    pub(super) fn put_hash(
+        &mut self,
+        open: RoundNumber,
+        round: RoundNumber,
+        tile: u32,
+        (word, hash): (u64, Digest),
+    ) -> Result<bool, Code> {
+        let Some(words) = self.round(open, round) else { return Ok(false) };
+        match words.hashes.entry(tile) {
+            Entry::Vacant(place) => {
+                place.insert(hash);
+                words.words.insert(tile, word);
+                Ok(true)
+            }
+            Entry::Occupied(known) if *known.get() == hash && words.words.get(&tile) == Some(&word) => {
+                Ok(false)
+            }
+            Entry::Occupied(_) => Err(Code::EpochMismatch),
+        }
+    }
+
+    /// Whose records of a tile the other server has, and their hash, if it has said so.
+    pub(super) fn hash(&self, round: RoundNumber, tile: usize) -> Option<(u64, Digest)> {
+        let words = self.rounds.get(&round.0)?;
+        let tile = tile as u32;
+        Some((*words.words.get(&tile)?, *words.hashes.get(&tile)?))
     }
 
     /// The other server left a round out.

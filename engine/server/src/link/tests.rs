@@ -43,7 +43,8 @@ fn end(side: ServerSide, listen: Option<SocketAddr>, connect: Option<SocketAddr>
         owners: (0..4).map(|group| (GroupId(group), group as usize % 2)).collect(),
         metrics: metrics.clone(),
     };
-    let config = LinkConfig { listen, peer: listen.map(|address| address.ip()), connect, peer_timeout_ms: 1 };
+    let peer = listen.map(|address| address.ip());
+    let config = LinkConfig { listen, peer, connect, peer_verifying_key: None, peer_timeout_ms: 1 };
     let link = Some(Link::start(&config, parts).unwrap());
     End { link, handle, fronts, metrics, _ears: ears }
 }

@@ -10,12 +10,14 @@ pub(crate) mod model;
 pub(crate) mod pair;
 pub(crate) mod party;
 mod process;
+pub(crate) mod readers;
 
 pub(crate) use client::{Client, End};
 pub(crate) use model::Model;
 pub(crate) use pair::Pair;
 pub(crate) use party::{Party, Seat};
 pub(crate) use process::{Process, run_to_end};
+pub(crate) use readers::Readers;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use twincast_server::Server;
-use twincast_server::config::{Config, Cores, CoresNamed, FanOut, Front, GroupConfig, Limits};
+use twincast_server::config::{AnswerConfig, Config, Cores, CoresNamed, FanOut, Front, GroupConfig, Limits};
 
 /// How long a test waits for what has to come before it fails. Nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,9 +53,11 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         metrics_listen: None,
         insecure_baseline: false,
+        signing_key: None,
         link: None,
         parts_box: None,
         front: Front { cores: cores.clone(), ..Front::default() },
+        answer: AnswerConfig { cores: cores.clone(), ..AnswerConfig::default() },
         fan_out: FanOut { cores, slab_bytes: 64 << 10, slabs: 8, ..FanOut::default() },
         limits: Limits {
             connections_max: 512,
@@ -99,18 +103,26 @@ impl Drop for Permit {
     }
 }
 
+fn start(config: Config) -> Server {
+    let started = match readers::identities(&config) {
+        Some(identities) => Server::start_with(config, identities),
+        None => Server::start(config),
+    };
+    started.expect("the configuration is good")
+}
+
 /// A server in this process. Let its clients go out of scope first: it waits a moment for those that stay.
 pub(crate) struct TestServer(Option<Server>, Option<Permit>);
 
 impl TestServer {
     pub(crate) fn start(config: Config) -> TestServer {
         let permit = Permit::wait();
-        TestServer(Some(Server::start(config).expect("the configuration is good")), Some(permit))
+        TestServer(Some(start(config)), Some(permit))
     }
 
     /// The same, for who has leave already.
     pub(crate) fn start_permitted(config: Config) -> TestServer {
-        TestServer(Some(Server::start(config).expect("the configuration is good")), None)
+        TestServer(Some(start(config)), None)
     }
 
     /// Waits until it has so many connections.

@@ -73,12 +73,12 @@ impl Servers {
 pub(crate) fn s2_end() -> LinkConfig {
     let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let peer = listen.map(|address| address.ip());
-    LinkConfig { listen, peer, connect: None, peer_timeout_ms: PEER_TIMEOUT_MS }
+    LinkConfig { listen, peer, connect: None, peer_verifying_key: None, peer_timeout_ms: PEER_TIMEOUT_MS }
 }
 
 /// Where S1 connects.
 pub(crate) fn s1_end(address: SocketAddr) -> LinkConfig {
-    LinkConfig { listen: None, peer: None, connect: Some(address), peer_timeout_ms: PEER_TIMEOUT_MS }
+    LinkConfig { listen: None, peer: None, connect: Some(address), ..s2_end() }
 }
 
 /// The members at S1 and at S2.

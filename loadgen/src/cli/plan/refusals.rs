@@ -1,5 +1,7 @@
 //! Flags that do not go together: which, why, and what to give instead.
 
+mod delivery;
+
 use super::PlanArgs;
 use crate::fault::{FaultKind, LATE_FACTOR};
 use crate::limits::{ANNOUNCE_ROUNDS_MIN, CHURN_ROUNDS, SLOTS_MAX};
@@ -12,6 +14,7 @@ impl PlanArgs {
     /// Refuses flags that do not go together.
     pub(super) fn refuse(&self) -> Result<(), String> {
         self.refuse_baseline()?;
+        self.refuse_delivery()?;
         self.refuse_hosts()?;
         self.refuse_recipients()?;
         self.refuse_many()?;

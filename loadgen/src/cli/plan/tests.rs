@@ -83,6 +83,17 @@ fn many_messages_go_in_slots_or_in_subgroups() {
 }
 
 #[test]
+fn answer_delivery_has_frames_of_its_own_and_nothing_to_confirm() {
+    let plan = plan("--delivery answer --group 100000 --slots 3 --peers subset:7 --answer-threads 4 --frame-bytes 272");
+    assert_eq!((plan.delivery, plan.slots, plan.answer_threads), (Delivery::Answer, 3, 4));
+    assert_eq!((plan.frame_bytes, plan.message_bytes, plan.confirm, plan.linked), (272, 256, false, true));
+    assert_eq!((plan.users_per_connection, plan.messages_each()), (512, 1));
+    // A host keeps two rounds of a connection's answers, so that one server never waits for the other for want of room.
+    assert!(plan.host_skew_bytes >= 2 * (72 + 512 * 3 * 352), "{}", plan.host_skew_bytes);
+    assert_eq!(super::tests::plan("").delivery, Delivery::Broadcast);
+}
+
+#[test]
 fn defaults_follow_the_other_flags() {
     assert_eq!(plan("--rounds 1").warmup, 0);
     assert_eq!(plan("--rounds 1 --warmup 3").warmup, 3);
@@ -94,8 +105,10 @@ fn defaults_follow_the_other_flags() {
 #[test]
 fn a_value_out_of_bounds_names_flag_bound_and_remedy() {
     for (line, flag, remedy) in [
-        ("--group 1", "--group", "from 2 to 65,536"),
-        ("--group 70000", "--group", "from 2 to 65,536"),
+        ("--group 1", "--group", "from 2 to 262,144"),
+        ("--group 262145", "--group", "from 2 to 262,144"),
+        ("--delivery pull", "--delivery", "give broadcast or answer"),
+        ("--answer-threads 0", "--answer-threads", "from 1 to 256"),
         ("--groups 0", "--groups", "from 1 to 1,024"),
         ("--hosts 0", "--hosts", "from 1 to 64"),
         ("--rounds 0", "--rounds", "from 1 to 1,000,000"),
@@ -164,9 +177,26 @@ fn flags_that_do_not_go_together_are_refused_with_the_remedy() {
         ("--rate 2 --epoch-rounds 6 --churn 3", "--churn and --rate", "leave one of the two out"),
         ("--fault flip@1 --verify count", "do not go together", "leave --verify out"),
         ("--fault kill-host@1 --hosts 1", "needs a host that is left", "at least --hosts 2"),
+        ("--group 65537", "65,536 members", "--delivery answer"),
+        ("--answer-threads 2", "belongs to --delivery answer", "leave it out"),
+        ("ANSWER PAPER", "--profile paper-xor do not go together", "give compact"),
+        ("ANSWER --peers subgroup:25%", "whoever asks", "give subset:K"),
+        ("ANSWER --peers many:3", "one record a round", "give --slots K"),
+        ("ANSWER --peers subset:0", "asks for somebody", "at least subset:1"),
+        ("ANSWER --group 3 --peers subset:4", "subset:4 is more", "at most subset:3"),
+        ("ANSWER --frame-bytes 288", "has 272 bytes", "leave --frame-bytes out"),
+        ("ANSWER --verify count", "every answer is verified", "leave --verify out"),
+        ("ANSWER --verify sample:0.5", "every answer is verified", "leave --verify out"),
+        ("ANSWER --no-confirm", "nothing to confirm", "leave --no-confirm out"),
+        ("ANSWER --keys", "keys that the run gives", "leave --keys out"),
+        ("ANSWER --keys-kappa 3", "keys that the run gives", "leave --keys-kappa out"),
+        ("ANSWER --no-link", "over their link", "leave --no-link out"),
+        ("ANSWER --box 8", "no confirmations", "leave --box out"),
+        ("ANSWER --fault flip@2", "told of shares", "leave --fault out"),
+        ("ANSWER --noise 1..2", "belong to --peers many:K", "leave them out"),
         ("--fault delay:5000@1", "too near to the time limit", "less than 3750 or at least 12500"),
     ] {
-        let line = line.replace("PAPER", PAPER);
+        let line = line.replace("PAPER", PAPER).replace("ANSWER", "--delivery answer");
         let sentence = args(&line).unwrap().plan.plan().expect_err(&line);
         assert!(sentence.contains(why) && sentence.contains(remedy), "{line}: {sentence}");
     }
@@ -193,6 +223,8 @@ fn help_teaches_every_flag() {
         "--spread",
         "--round-timeout",
         "--fault",
+        "--delivery",
+        "--answer-threads",
     ];
     for word in
         flags.into_iter().chain(["subgroup:P%", "many:K", "THREAT_MODEL.md", "kill-host", "half-submit"])

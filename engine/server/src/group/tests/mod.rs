@@ -1,5 +1,9 @@
 //! Tests of the group, by what they are about; here is what they share.
 
+mod answer;
+mod answer_faults;
+mod answer_rounds;
+mod answer_simulation;
 mod epochs;
 mod fetch;
 mod linked;
@@ -21,7 +25,9 @@ use std::collections::HashMap;
 use std::io;
 use twincast_protocol::context::Purpose;
 use twincast_protocol::ids::{GroupId, SlotIndex};
-use twincast_protocol::wire::{Announce, Body, ErrorFrame, Fetch, Grant, HEADER_BYTES, Header, Kind};
+use twincast_protocol::wire::{
+    Announce, Body, ErrorFrame, Fetch, Grant, HEADER_BYTES, Header, Kind, PartsHead,
+};
 
 const N: u32 = 130;
 const A: ConnectionId = ConnectionId(1);

@@ -1,6 +1,7 @@
 //! Confirmations, keys and replies: granted, kept, delivered, fetched.
 
 use super::*;
+use crate::group::upload::part_kind;
 use twincast_protocol::parts::expand_parts;
 use twincast_protocol::wire::{DELIVER_HEAD_BYTES, Deliver};
 

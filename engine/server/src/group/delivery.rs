@@ -1,0 +1,169 @@
+//! The two ways out of a running epoch, behind one surface.
+
+use super::answer::{AnswerRounds, RowsPool};
+use super::rounds::Rounds;
+use super::timing::{Circumstances, Timing};
+use super::{Output, Shape};
+use crate::config::Delivery;
+use crate::roster::Roster;
+use crate::tile::TilePool;
+use fixedbitset::FixedBitSet;
+use std::sync::Arc;
+use std::time::Duration;
+use twincast_protocol::ids::RoundNumber;
+use twincast_protocol::wire::Code;
+
+/// The rounds of an epoch.
+#[derive(Debug)]
+pub(super) enum EpochRounds {
+    /// Every member gets a cell of every sender.
+    Shares(Rounds),
+    /// Every member gets a record for each of its queries.
+    Answers(AnswerRounds),
+}
+
+/// What rounds keep what they are given in. It outlives their epoch.
+#[derive(Debug)]
+pub(super) enum Buffers {
+    Tiles(TilePool),
+    Rows(RowsPool),
+}
+
+impl Buffers {
+    /// None yet.
+    pub(super) fn none(shape: &Shape) -> Buffers {
+        match shape.delivery {
+            Delivery::Broadcast => Buffers::Tiles(TilePool::new(0, || unreachable!("no tile is made"))),
+            Delivery::Answer => Buffers::Rows(RowsPool::default()),
+        }
+    }
+}
+
+/// What one member submits for a round.
+pub(super) struct Submission<'a> {
+    pub(super) sender: usize,
+    /// Choice words, if there are any.
+    pub(super) choices: &'a [u8],
+    /// `[slot][half][cell_bytes]`, or a record.
+    pub(super) shares: &'a [u8],
+}
+
+impl EpochRounds {
+    /// The rounds of an epoch from `first` on.
+    pub(super) fn new(
+        shape: &Shape,
+        roster: &Arc<Roster>,
+        first: RoundNumber,
+        buffers: Buffers,
+        now: Duration,
+    ) -> EpochRounds {
+        match buffers {
+            Buffers::Tiles(pool) => EpochRounds::Shares(Rounds::new(shape, roster, first, pool, now)),
+            Buffers::Rows(pool) => EpochRounds::Answers(AnswerRounds::new(shape, roster, first, pool, now)),
+        }
+    }
+
+    fn timing(&mut self) -> &mut Timing {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.timing(),
+            EpochRounds::Answers(rounds) => rounds.timing(),
+        }
+    }
+
+    /// The open round.
+    pub(super) fn open(&self) -> RoundNumber {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.open(),
+            EpochRounds::Answers(rounds) => rounds.open(),
+        }
+    }
+
+    /// Whether the open round has submissions.
+    pub(super) fn begun(&self) -> bool {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.begun(),
+            EpochRounds::Answers(rounds) => rounds.begun(),
+        }
+    }
+
+    /// Since when the open round is sealed and waits for the other server.
+    #[cfg(test)]
+    pub(super) fn waits_since(&self) -> Option<Duration> {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.waits_since(),
+            EpochRounds::Answers(rounds) => rounds.waits_since(),
+        }
+    }
+
+    /// Rounds from this one on are not this epoch's.
+    pub(super) fn set_end(&mut self, end: Option<RoundNumber>) {
+        self.timing().set_end(end);
+    }
+
+    /// Whether the epoch's last round is over.
+    pub(super) fn at_end(&self) -> bool {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.at_end(),
+            EpochRounds::Answers(rounds) => rounds.at_end(),
+        }
+    }
+
+    /// Leaves out the rounds before this one.
+    pub(super) fn catch_up(&mut self, round: RoundNumber) {
+        self.timing().catch_up(round);
+    }
+
+    /// The round that is to be open soon, without anybody's doing.
+    pub(super) fn soon_open(&self) -> RoundNumber {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.soon_open(),
+            EpochRounds::Answers(rounds) => rounds.soon_open(),
+        }
+    }
+
+    /// Members who missed a round and are not to be waited for until they submit again.
+    pub(super) fn take_given_up(&mut self) -> Option<FixedBitSet> {
+        self.timing().take_given_up()
+    }
+
+    /// The epoch is over: its buffers serve the next one.
+    pub(super) fn into_buffers(self, out: &mut Vec<Output>) -> Buffers {
+        match self {
+            EpochRounds::Shares(rounds) => Buffers::Tiles(rounds.into_pool()),
+            EpochRounds::Answers(rounds) => Buffers::Rows(rounds.into_pool(out)),
+        }
+    }
+
+    /// Takes what one member submits for one round.
+    pub(super) fn place(
+        &mut self,
+        number: RoundNumber,
+        submission: &Submission<'_>,
+        now: Duration,
+    ) -> Result<(), Code> {
+        let Submission { sender, choices, shares } = *submission;
+        match self {
+            EpochRounds::Shares(rounds) => rounds.place(number, sender, choices, shares, now),
+            EpochRounds::Answers(rounds) => {
+                let record = shares.try_into().map_err(|_| Code::LengthWrong)?;
+                rounds.place(number, sender, record, now)
+            }
+        }
+    }
+
+    /// Does what is due. Returns whether a round ended: there may be more to do for the one after it.
+    pub(super) fn advance(&mut self, with: &Circumstances<'_>, out: &mut Vec<Output>) -> bool {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.advance(with, out),
+            EpochRounds::Answers(rounds) => rounds.advance(with, out),
+        }
+    }
+
+    /// Says again what was said of the open round: it went over another link.
+    pub(super) fn tell_again(&self, out: &mut Vec<Output>) {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.tell_again(out),
+            EpochRounds::Answers(rounds) => rounds.tell_again(out),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Answer delivery, the real binary with its real children: every query answered and verified, every byte as the cost
+//! model says, while epochs, users and rounds come and go.
+
+use super::common::{good_run, loadgen, number, told};
+use serde_json::Value;
+use twincast_loadgen::cost::model;
+use twincast_loadgen::plan::Plan;
+
+/// Members: two tiles of 64 and two more.
+const GROUP: u64 = 130;
+
+fn run(arguments: &str) -> Value {
+    good_run(&format!("--delivery answer --group {GROUP} --hosts 3 --no-roof {arguments}"))
+}
+
+/// Every query of every round gave what it asked for, and the bytes are the model's.
+fn adds_up(result: &Value, name: &str) {
+    let of_plan = |key: &str| number(result, &format!("/plan/{key}"));
+    let answers = of_plan("rounds") * of_plan("slots") * of_plan("groups") * GROUP;
+    for count in ["messages_sent", "accepted", "shares_verified"] {
+        assert_eq!(number(result, &format!("/totals/{count}")), answers, "{count} of {name}");
+    }
+    for count in ["ignored", "lost", "misdelivered", "altered", "extra", "tampered", "incomplete", "absent"] {
+        assert_eq!(number(result, &format!("/totals/{count}")), 0, "{count} of {name}");
+    }
+    let parts = result["bytes"].as_array().unwrap();
+    assert_eq!(parts.len(), 8, "{name}");
+    for row in parts {
+        assert_eq!(row["model"], row["measured"], "{name}: {row}");
+    }
+    assert_eq!(number(result, "/answer/payload_bytes"), 2 * answers * 352, "{name}");
+    for server in [0, 1] {
+        assert!(number(result, &format!("/servers/{server}/link_bytes")) > 0, "{name}: they must agree");
+    }
+}
+
+#[test]
+fn everybody_reads_whom_they_ask_for_with_every_query() {
+    for flags in [
+        "--peers self",
+        "--peers random",
+        "--peers subset:7",
+        "--slots 2 --peers self",
+        "--slots 2 --peers random",
+        "--slots 2 --peers subset:130",
+    ] {
+        adds_up(&run(&format!("--rounds 2 {flags}")), flags);
+    }
+}
+
+#[test]
+fn groups_and_connections_of_one_user_get_exactly_their_own() {
+    let alone = run("--rounds 2 --users-per-connection 1");
+    adds_up(&alone, "one user a connection");
+    let ratio = alone["answer"]["clients_ratio"].as_f64().unwrap();
+    assert!(ratio > 1.2 && ratio <= 1.25, "{ratio}");
+    let groups = run("--rounds 2 --groups 2 --slots 3 --users-per-connection 10 --answer-threads 2");
+    adds_up(&groups, "two groups");
+    let ratio = groups["answer"]["clients_ratio"].as_f64().unwrap();
+    assert!(ratio <= 1.1, "{ratio}");
+    assert!(groups["answer"]["frames_ratio"].as_f64().unwrap() <= ratio);
+}
+
+#[test]
+fn rounds_keep_a_schedule_or_go_ahead() {
+    let paced = run("--rounds 6 --rate 10");
+    adds_up(&paced, "open loop");
+    assert!(paced["load"]["achieved_rate"].as_f64().unwrap() <= 10.0);
+    adds_up(&run("--rounds 6 --ahead 1"), "a round ahead");
+}
+
+/// Queries are dialled anew for each epoch, while rounds go on, and each epoch is as dear as the model says.
+#[test]
+fn epochs_change_while_rounds_go_on() {
+    for flags in ["", "--ahead 1 --slots 2 --groups 2"] {
+        let result = run(&format!("--rounds 8 --epoch-rounds 3 {flags}"));
+        adds_up(&result, flags);
+        let plan: Plan = serde_json::from_value(result["plan"].clone()).unwrap();
+        let epochs = result["epochs"].as_array().unwrap();
+        assert!(epochs.len() >= 3, "{epochs:?}");
+        for (index, epoch) in epochs.iter().enumerate() {
+            let model = model(&plan, index as u32).unwrap();
+            for (part, must, counted) in [
+                ("members", model.members, &epoch["members"]),
+                ("dial", model.dial, &epoch["dial"]["bytes"]),
+                ("confirm", model.confirm, &epoch["confirm"]["bytes"]),
+                ("keys", model.keys, &epoch["keys"]["bytes"]),
+            ] {
+                assert_eq!(serde_json::to_value(must).unwrap(), *counted, "{part} of epoch {index}, {flags}");
+            }
+        }
+    }
+}
+
+#[test]
+fn users_come_and_go_and_nothing_is_lost() {
+    for flags in ["--churn 1", "--churn 13 --slots 2", "--churn 65 --users-per-connection 10"] {
+        let result = run(&format!("--rounds 13 --warmup 1 --epoch-rounds 5 {flags}"));
+        let slots = number(&result, "/plan/slots");
+        for count in ["messages_sent", "accepted"] {
+            assert_eq!(number(&result, &format!("/totals/{count}")), 13 * GROUP * slots, "{flags}");
+        }
+        assert!(result["epochs"].as_array().unwrap().len() >= 3, "{flags}");
+    }
+}
+
+/// No key of a run is in what it leaves behind, and a machine without room is told so before anything is started.
+#[test]
+fn keys_are_kept_nowhere_and_what_does_not_fit_is_refused() {
+    let result = run("--rounds 1").to_string();
+    for word in ["secret", "seed\":\"", "signing", "verifying"] {
+        assert!(!result.contains(word), "{word}: {result}");
+    }
+    let output = loadgen("local --delivery answer --group 262144 --slots 64").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("of memory") && said.contains("a smaller --group"), "{said}");
+}
