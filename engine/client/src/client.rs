@@ -302,7 +302,9 @@ impl Client {
     /// a dial in effect are left out, and users without an [`author`](Outbox::author) where that is asked for.
     ///
     /// The round, or none: the epoch is not open, the client is a round ahead already, or the round is the next
-    /// epoch's.
+    /// epoch's. In a group whose delivery is `answer` a new client that comes while rounds are open begins with the
+    /// second round after the open one, since an earlier client of its users may have signed records until there; in
+    /// lockstep that takes others who submit meanwhile.
     pub fn submit(&mut self) -> Option<RoundNumber> {
         let round = self.next_submission.max(self.round.number?);
         if round > self.round.number?.next() {
