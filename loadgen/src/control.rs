@@ -405,7 +405,7 @@ pub struct ServerReport {
     pub at_s: f64,
     /// Bytes that the kernel took for clients.
     pub egress_bytes: u64,
-    /// Message cells among them.
+    /// Message cells, or answers, among them.
     pub egress_shares: u64,
     /// Bytes that it sent to the other server.
     pub link_bytes: u64,

@@ -17,8 +17,8 @@ use twincast_protocol::format::{Scheme, ShareFormat};
 use twincast_protocol::ids::ServerSide;
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::{
-    ANSWERS_HEAD_BYTES, Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello, PartsHead,
-    ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
+    ANSWERS_HEAD_BYTES, Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello,
+    PartsHead, ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
 };
 use twincast_server::limits::CONFIRM_TILE_BYTES;
 
@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn answers_are_counted_by_hand() {
-        let plan = Plan { group: 10, hosts: 2, users_per_connection: 3, slots: 2, groups: 3, ..answer_plan() };
+        let plan =
+            Plan { group: 10, hosts: 2, users_per_connection: 3, slots: 2, groups: 3, ..answer_plan() };
         let model = model(&plan, 0).unwrap();
         // Four connections for each group, of three or two users.
         assert_eq!(model.attach, Flow { up: [3 * (4 * 24 + 40); 2], down: [12 * 104; 2] });
@@ -285,7 +286,9 @@ mod tests {
     /// Section 10's table, and what may come on top of it.
     #[test]
     fn a_round_of_answers_costs_what_the_protocol_says() {
-        for (group, users_per_connection, over) in [(10_000, 10, 0.1), (10_000, 1, 0.25), (100_000, 512, 0.02)] {
+        for (group, users_per_connection, over) in
+            [(10_000, 10, 0.1), (10_000, 1, 0.25), (100_000, 512, 0.02)]
+        {
             let plan = Plan { group, users_per_connection, ..answer_plan() };
             let (answers, round) = (u64::from(group) * 352, model(&plan, 0).unwrap().round);
             let more = round.down[0] - answers;

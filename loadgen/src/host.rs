@@ -160,14 +160,12 @@ struct Host<W> {
 }
 
 impl Run {
-    fn new(
-        plan: Plan,
-        host: u32,
-        servers: [SocketAddr; 2],
-        keys: Option<HostKeys>,
-    ) -> Result<Run, String> {
+    fn new(plan: Plan, host: u32, servers: [SocketAddr; 2], keys: Option<HostKeys>) -> Result<Run, String> {
         if plan.answers() != keys.is_some() {
-            return Err(format!("keys belong to answer delivery, and the plan has delivery {}", plan.delivery));
+            return Err(format!(
+                "keys belong to answer delivery, and the plan has delivery {}",
+                plan.delivery
+            ));
         }
         let group = |group| Group {
             workload: Rc::new(Workload::new(&plan, group)),

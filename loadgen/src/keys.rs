@@ -1,6 +1,6 @@
 //! What members of groups in answer delivery sign and seal with: drawn afresh for each run, and kept nowhere.
 //!
-//! The coordinator draws a secret for the members and one for each server ([`RunKeys`]). Hosts get the members' secret,
+//! The coordinator draws a secret for the members and one for each server. Hosts get the members' secret,
 //! of which they derive what each of their users sends and reads with; a server gets its own signing key, and only
 //! verifying keys of everybody else. None of it is in a plan, a result or a log. It travels to the processes with their
 //! first order; over an agent's connection in clear, as all orders do: what it protects is made up.
@@ -228,7 +228,10 @@ impl PublicKeys {
     fn all(&self) -> Result<Vec<VerifyingKey>, String> {
         let (keys, rest) = self.0.as_chunks::<KEY_BYTES>();
         if !rest.is_empty() {
-            return Err(format!("verifying keys have {KEY_BYTES} bytes each, and these have {}", self.0.len()));
+            return Err(format!(
+                "verifying keys have {KEY_BYTES} bytes each, and these have {}",
+                self.0.len()
+            ));
         }
         let key = |(user, bytes)| {
             VerifyingKey::from_bytes(bytes).map_err(|error| format!("verifying key {user}: {error}"))

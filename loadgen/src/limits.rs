@@ -9,7 +9,7 @@ pub const GROUP_MIN: u32 = 2;
 /// As many as a server takes in broadcast delivery.
 pub const GROUP_MAX: u32 = 65_536;
 /// As many as a server takes in answer delivery.
-pub const ANSWER_GROUP_MAX: u32 = 262_144;
+pub const ANSWER_GROUP_MAX: u32 = twincast_server::limits::ANSWER_MEMBERS_MAX;
 /// Threads of a server that work out answers.
 pub const ANSWER_THREADS_MAX: u32 = 256;
 /// Independent groups of a run.

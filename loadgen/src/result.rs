@@ -212,7 +212,7 @@ pub struct Stages {
 pub struct ServerResult {
     /// Bytes that its kernel took for clients.
     pub egress_bytes: u64,
-    /// Message cells among them.
+    /// Message cells, or answers, among them.
     pub egress_shares: u64,
     /// Egress bits per second with a round in flight.
     pub bits_per_s: f64,

@@ -245,7 +245,8 @@ impl Counted {
         ServerReport {
             at_s: self.start.elapsed().as_secs_f64(),
             egress_bytes: counters.egress_bytes,
-            egress_shares: counters.egress_shares,
+            // A server of a run has one of the two.
+            egress_shares: counters.egress_shares + counters.egress_answers,
             link_bytes: self.server.metrics().link_bytes_out.load(Ordering::Relaxed),
             cpu_seconds: cpu_seconds(),
             peak_rss_bytes: peak_rss_bytes(),

@@ -35,7 +35,7 @@ pub(crate) fn time(seconds: f64) -> String {
         7_200.0.. => format!("{:.1} h", seconds / 3_600.0),
         120.0.. => format!("{:.1} min", seconds / 60.0),
         10.0.. => format!("{seconds:.1} s"),
-        1.0.. => format!("{seconds:.2} s"),
+        0.9995.. => format!("{seconds:.2} s"),
         1e-2.. => format!("{:.0} ms", seconds * 1e3),
         1e-3.. => format!("{:.1} ms", seconds * 1e3),
         _ => format!("{:.1} us", seconds * 1e6),
@@ -62,6 +62,6 @@ mod tests {
             ["2.0 us", "2.5 ms", "250 ms", "1.50 s", "45.0 s"]
         );
         assert_eq!([300.0, 7_200.0, 259_200.0].map(time), ["5.0 min", "2.0 h", "3.0 days"]);
-        assert_eq!(time_or_dash(None), "-");
+        assert_eq!((time_or_dash(None), time(0.9996)), ("-".into(), "1.00 s".into()));
     }
 }

@@ -168,7 +168,8 @@ fn a_server_of_a_test_build_gives_the_wrong_half() {
     use twincast_server::config::{FaultConfig, SwapHalf};
     let group = group(1, 70);
     let mut config = config(vec![group.clone()]);
-    config.fault = FaultConfig { swap_half: Some(SwapHalf { round: 2, sender: 66, user: 5 }) };
+    config.fault =
+        FaultConfig { swap_half: Some(SwapHalf { round: 2, sender: 66, user: 5 }), ..FaultConfig::default() };
     let server = TestServer::start(config);
     let mut party = Party::open(server.address(), &group, [(0..5).collect(), vec![5], (6..70).collect()], 1);
     party.play(1);

@@ -9,9 +9,7 @@ use rand::RngExt as _;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
-use twincast_client::{
-    Author, Deal, Event, GroupSettings, Known, Messages, Observer, Outbox, Tile, User,
-};
+use twincast_client::{Author, Deal, Event, GroupSettings, Known, Messages, Observer, Outbox, Tile, User};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::receive::{Verdict, Verdicts};
 
@@ -179,6 +177,12 @@ impl Player {
             return Err(format!(
                 "both servers say that group {} has the share format {:?}, and the plan has {format:?}",
                 self.group, settings.format
+            ));
+        }
+        if (settings.delivery == twincast_client::Delivery::Answer) != plan.answers() {
+            return Err(format!(
+                "both servers say that the delivery of group {} is {:?}, and the plan has {}",
+                self.group, settings.delivery, plan.delivery
             ));
         }
         let exchanges = settings.key_tile_senders != 0;

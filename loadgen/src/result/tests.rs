@@ -152,7 +152,13 @@ pub(crate) fn broken() -> RunResult {
 /// The same run in answer delivery: two queries each, as many bytes as the model says.
 pub(crate) fn answered() -> RunResult {
     let mut measured = measured();
-    let plan = Plan { delivery: crate::plan::Delivery::Answer, slots: 2, keys: false, keys_kappa: 0, ..answer_plan() };
+    let plan = Plan {
+        delivery: crate::plan::Delivery::Answer,
+        slots: 2,
+        keys: false,
+        keys_kappa: 0,
+        ..answer_plan()
+    };
     let Plan { group, hosts, rounds, users_per_connection, .. } = measured.plan;
     measured.plan = Plan { group, hosts, rounds, users_per_connection, ..plan };
     let model = model(&measured.plan, 0).unwrap();
@@ -185,8 +191,13 @@ fn a_good_run_of_answers_adds_up_and_tells_what_they_took() {
     assert_eq!(result.cost.message_bytes_in, Some(2.0 * (8.0 + 16.0 + 352.0)));
     assert_eq!((result.format.share_bytes, result.format.row_bytes), (352, [352; 2]));
     let report = crate::report::render(&result);
-    for part in ["2 queries", "answer delivery, records of 352", "every answer verified", "Answers are", "verify, an answer"]
-    {
+    for part in [
+        "2 queries",
+        "answer delivery, records of 352",
+        "every answer verified",
+        "Answers are",
+        "verify, an answer",
+    ] {
         assert!(report.contains(part), "{part}: {report}");
     }
     assert!(!report.contains("hares"), "{report}");

@@ -29,6 +29,22 @@ fn a_run_over_agents_counts_what_a_local_one_counts_and_the_agents_serve_the_nex
     assert_eq!(local["clocks"].as_array().unwrap().len(), 0);
 }
 
+/// Keys reach servers and hosts wherever they are.
+#[test]
+fn answers_are_read_over_agents_as_they_are_on_one_machine() {
+    let folder = Folder::new();
+    let agents = Agents::start(&folder);
+    let run = "group = 70\nrounds = 2\nslots = 2\ndelivery = \"answer\"";
+    let output = agents.run(&folder, run).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let text = std::fs::read(folder.path().join("result.json")).unwrap();
+    let result: Value = serde_json::from_slice(&text).unwrap();
+    for count in ["messages_sent", "accepted", "shares_verified"] {
+        assert_eq!(result["totals"][count], 2 * 2 * 70, "{count}");
+    }
+    assert!(result["bytes"].as_array().unwrap().iter().all(|row| row["model"] == row["measured"]));
+}
+
 #[test]
 fn a_plan_can_be_read_without_connecting_to_anybody() {
     let folder = Folder::new();

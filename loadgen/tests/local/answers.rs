@@ -30,6 +30,7 @@ fn adds_up(result: &Value, name: &str) {
     }
     assert_eq!(number(result, "/answer/payload_bytes"), 2 * answers * 352, "{name}");
     for server in [0, 1] {
+        assert_eq!(number(result, &format!("/servers/{server}/egress_shares")), answers, "{name}");
         assert!(number(result, &format!("/servers/{server}/link_bytes")) > 0, "{name}: they must agree");
     }
 }

@@ -366,7 +366,7 @@ mod tests {
             change(&mut config);
             config.hash()
         };
-        let changes: [fn(&mut GroupConfig); 17] = [
+        let changes: [fn(&mut GroupConfig); 18] = [
             |_| {},
             |config| config.id = 4,
             |config| config.members = 12,
@@ -378,6 +378,7 @@ mod tests {
             |config| config.slots = 2,
             |config| config.confirm = false,
             |config| config.keys = true,
+            |config| config.delivery = Delivery::Answer,
             |config| config.round_mode = RoundMode::Timed,
             |config| config.interval_ms = 1,
             |config| config.epoch_rounds = 9,
@@ -386,6 +387,6 @@ mod tests {
             |config| config.dial_timeout_ms = 9,
         ];
         let hashes: std::collections::HashSet<_> = changes.into_iter().map(hash).collect();
-        assert_eq!(hashes.len(), 17);
+        assert_eq!(hashes.len(), 18);
     }
 }

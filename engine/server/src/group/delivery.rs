@@ -17,9 +17,9 @@ use twincast_protocol::wire::Code;
 #[derive(Debug)]
 pub(super) enum EpochRounds {
     /// Every member gets a cell of every sender.
-    Shares(Rounds),
+    Shares(Box<Rounds>),
     /// Every member gets a record for each of its queries.
-    Answers(AnswerRounds),
+    Answers(Box<AnswerRounds>),
 }
 
 /// What rounds keep what they are given in. It outlives their epoch.
@@ -58,8 +58,12 @@ impl EpochRounds {
         now: Duration,
     ) -> EpochRounds {
         match buffers {
-            Buffers::Tiles(pool) => EpochRounds::Shares(Rounds::new(shape, roster, first, pool, now)),
-            Buffers::Rows(pool) => EpochRounds::Answers(AnswerRounds::new(shape, roster, first, pool, now)),
+            Buffers::Tiles(pool) => {
+                EpochRounds::Shares(Box::new(Rounds::new(shape, roster, first, pool, now)))
+            }
+            Buffers::Rows(pool) => {
+                EpochRounds::Answers(Box::new(AnswerRounds::new(shape, roster, first, pool, now)))
+            }
         }
     }
 

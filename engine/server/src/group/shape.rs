@@ -284,3 +284,54 @@ impl Shape {
         members * kind.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(members: u32, slots: u32) -> Shape {
+        let config = GroupConfig {
+            slots,
+            frame_bytes: 272,
+            delivery: Delivery::Answer,
+            epoch_rounds: 5,
+            ..GroupConfig::new(7, members)
+        };
+        Shape::new(&config, ServerSide::Two).with_link(Duration::from_secs(1))
+    }
+
+    #[test]
+    fn a_group_that_answers_says_what_it_takes() {
+        // Tiles of the table, and columns of 32 bytes of a record.
+        for (members, slots, tiles, columns) in [(130, 2, 3, 11), (10_000, 1, 157, 11), (50_000, 1, 782, 11)]
+        {
+            let shape = shape(members, slots);
+            let (n, k) = (u64::from(members), u64::from(slots));
+            let queries = 2 * tiles * n * k * 8;
+            let dials = 2 * n * k * 2 * 16;
+            let rows = 3 * tiles * 64 * 352;
+            let answers = 7 * n * k * columns * 32;
+            let said = n * (2 * 32 + 2 * 352 + 32 + 4 * 64);
+            assert_eq!(shape.memory_bytes(), queries + dials + rows + answers + said, "{members}");
+        }
+        // Where queries fill whole pages, a line more a tile.
+        let (odd, even) = (shape(1023, 1), shape(1024, 1));
+        let [odd, even] = [odd, even].map(|shape| shape.queries(shape.members).unwrap().query_memory_bytes());
+        assert_eq!((odd, even), (16 * 1023 * 8, 16 * (1024 + 8) * 8));
+    }
+
+    #[test]
+    fn a_submission_is_one_record_and_a_frame_has_all_answers() {
+        let shape = shape(130, 2);
+        assert_eq!((shape.submit_body_bytes(130), shape.row_bytes(), shape.cell_bytes()), (368, 352, 352));
+        assert_eq!(
+            (shape.frame_bytes(), shape.confirm, shape.keys, shape.choice_bytes(130)),
+            (272, false, false, 0)
+        );
+        let users = shape.users_per_connection_max();
+        let bytes = |users: usize| size_of::<Answers>() + users * 2 * 352;
+        assert!(bytes(users) <= BODY_BYTES_MAX as usize && bytes(users + 1) > BODY_BYTES_MAX as usize);
+        let queries = shape.queries(130).unwrap();
+        assert_eq!((queries.records(), queries.queries(), queries.record_bytes()), (130, 260, 352));
+    }
+}

@@ -84,7 +84,9 @@ fn many_messages_go_in_slots_or_in_subgroups() {
 
 #[test]
 fn answer_delivery_has_frames_of_its_own_and_nothing_to_confirm() {
-    let plan = plan("--delivery answer --group 100000 --slots 3 --peers subset:7 --answer-threads 4 --frame-bytes 272");
+    let plan = plan(
+        "--delivery answer --group 100000 --slots 3 --peers subset:7 --answer-threads 4 --frame-bytes 272",
+    );
     assert_eq!((plan.delivery, plan.slots, plan.answer_threads), (Delivery::Answer, 3, 4));
     assert_eq!((plan.frame_bytes, plan.message_bytes, plan.confirm, plan.linked), (272, 256, false, true));
     assert_eq!((plan.users_per_connection, plan.messages_each()), (512, 1));

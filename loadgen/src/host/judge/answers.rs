@@ -82,7 +82,8 @@ impl Judge {
         if self.complaints.len() < COMPLAINTS_MAX {
             let whose = sender.map_or_else(|| "nobody".to_owned(), |sender| format!("user {sender}"));
             let prefix = &self.prefix;
-            self.complaints.push(format!("{prefix}round {round}: user {} {what} (query {slot}, of {whose})", user.id));
+            self.complaints
+                .push(format!("{prefix}round {round}: user {} {what} (query {slot}, of {whose})", user.id));
         }
     }
 }

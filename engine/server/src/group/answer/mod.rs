@@ -25,10 +25,10 @@ use super::timing::{Circumstances, Timing};
 use super::{Blame, Counted, Fault, Output, SealedRound, Shape};
 use crate::answer::{RoundAnswers, Work};
 use crate::config::RoundMode;
-use crate::limits::{ROUNDS_BUFFERED, TILE_SENDERS};
+use crate::limits::TILE_SENDERS;
 use crate::roster::Roster;
 use round::Round;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tile::Of;
 use twincast_protocol::answer::RECORD_BYTES;
@@ -46,8 +46,6 @@ pub(super) struct AnswerRounds {
     timing: Timing,
     /// The link was up when it was last looked at.
     link_up: bool,
-    /// Answers that somebody may not have read.
-    held: Vec<Weak<RoundAnswers>>,
 }
 
 impl AnswerRounds {
@@ -69,9 +67,8 @@ impl AnswerRounds {
             // of that round must not be taken for this one's.
             timing.catch_up(used_to.next());
         }
-        let held = Vec::with_capacity(ROUNDS_BUFFERED);
         let roster = roster.clone();
-        AnswerRounds { shape: *shape, roster, pool, open, next, timing, link_up: true, held }
+        AnswerRounds { shape: *shape, roster, pool, open, next, timing, link_up: true }
     }
 
     pub(super) fn timing(&mut self) -> &mut Timing {
@@ -206,8 +203,7 @@ impl AnswerRounds {
         for round in [&mut self.open, &mut self.next] {
             round.find_rows(self.roster.members(), &mut self.pool);
         }
-        self.held.retain(|answers| answers.strong_count() > 0);
-        if self.held.len() < ROUNDS_BUFFERED {
+        if self.pool.has_room() {
             self.open.give_room();
         }
     }
@@ -258,7 +254,7 @@ impl AnswerRounds {
             root: self.open.root(),
             set,
         });
-        self.held.push(Arc::downgrade(&answers));
+        self.pool.hold(&answers);
         out.push(Output::Answers(answers));
         self.blame_not_shown(out);
         self.turn(now);

@@ -1,9 +1,9 @@
-//! Rows of tiles, used again round after round.
+//! Rows of tiles, used again round after round, and how many answers wait for readers.
 
-use crate::answer::Rows;
-use crate::limits::TILE_SENDERS;
+use crate::answer::{RoundAnswers, Rows};
+use crate::limits::{ROUNDS_BUFFERED, TILE_SENDERS};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::ids::RoundNumber;
 
@@ -11,7 +11,7 @@ use twincast_protocol::ids::RoundNumber;
 /// answer threads still have some.
 pub(in super::super) const ROUNDS_OF_ROWS: usize = 3;
 
-/// Rows that no round has.
+/// Rows that no round has. It outlives the epochs.
 #[derive(Debug, Default)]
 pub(in super::super) struct RowsPool {
     /// Oldest first: rows come free in about the order in which they were given back.
@@ -19,7 +19,9 @@ pub(in super::super) struct RowsPool {
     /// How many there are, those that are taken counted.
     made: usize,
     /// The newest round of any epoch that the answer threads were given something of.
-    pub(super) used_to: Option<RoundNumber>,
+    pub(in super::super) used_to: Option<RoundNumber>,
+    /// Answers that somebody may not have read: their buffers are not free.
+    held: Vec<Weak<RoundAnswers>>,
 }
 
 impl RowsPool {
@@ -53,6 +55,17 @@ impl RowsPool {
             taken.push(rows);
         }
         Some(taken)
+    }
+
+    /// Answers go to their readers.
+    pub(super) fn hold(&mut self, answers: &Arc<RoundAnswers>) {
+        self.held.push(Arc::downgrade(answers));
+    }
+
+    /// Whether there is room for the answers of one more round.
+    pub(super) fn has_room(&mut self) -> bool {
+        self.held.retain(|answers| answers.strong_count() > 0);
+        self.held.len() < ROUNDS_BUFFERED
     }
 
     /// Gives rows back; they can be taken again once all other holders have dropped them.

@@ -276,7 +276,7 @@ impl Tile {
         signatures: Vec<[u8; SIGNATURE_BYTES]>,
         out: &mut Vec<Output>,
     ) -> Result<bool, Code> {
-        if self.stage < Stage::Absent || senders != self.absent() || senders == 0 {
+        if self.stage < Stage::Absent || senders != self.absent() {
             return Err(Code::EpochMismatch);
         }
         if self.stage > Stage::Absent || self.absences[1].is_some() {

@@ -247,6 +247,7 @@ fn frames_that_make_no_sense_close_the_link_and_change_nothing() {
         (LinkFrame::Digests(about(2, 0, 0), vec![]), Code::EpochMismatch),
         (LinkFrame::Shown(about(1, 0, 1), vec![[0; RECORD_BYTES]]), Code::EpochMismatch),
         (LinkFrame::Absences(about(1, 0, 1), vec![[0; 64]]), Code::EpochMismatch),
+        (LinkFrame::Absences(about(1, 0, ALL), vec![[0; 64]; 10]), Code::EpochMismatch),
     ];
     for (frame, code) in nonsense {
         assert_eq!(alone.hear(frame.clone()), Err(code), "{frame:?}");
@@ -353,6 +354,88 @@ fn a_peer_that_is_silent_costs_a_round_and_is_waited_for_as_long_as_it_may_wait(
     assert_eq!(side.group.open_round(), RoundNumber(2));
     assert!(side.kinds_for_all().contains(&Kind::RoundSkipped));
     assert!(!side.out.iter().any(|output| matches!(output, Output::Answers(_))), "never without its word");
+}
+
+/// A frame about records that may mean something.
+fn some_frame(rng: &mut Xoshiro256PlusPlus, open: u64, records: &[[u8; RECORD_BYTES]]) -> LinkFrame {
+    let senders = match rng.random_range(0..8) {
+        0 => 0,
+        1 => rng.random(),
+        2 => 1 << rng.random_range(0..FEW),
+        3 => ALL & rng.random::<u64>(),
+        _ => ALL,
+    };
+    let far = [0, 0, 0, 0, 0, 1, 2, 9, 1 << 40, u64::MAX][rng.random_range(0..10)];
+    let about = RecordTile {
+        group: 7.into(),
+        epoch: u32::from(rng.random_bool(0.02)).into(),
+        round: open.saturating_add(far).saturating_sub(u64::from(rng.random_bool(0.1))).into(),
+        senders: senders.into(),
+        tile: u32::from(rng.random_bool(0.05)).into(),
+        reserved: 0.into(),
+    };
+    let mut digests: Vec<Digest> = records.iter().map(digest).collect();
+    if rng.random_bool(0.5) {
+        digests[3] = [9; 32];
+    }
+    let count = senders.count_ones() as usize;
+    match rng.random_range(0..5) {
+        0 => LinkFrame::TileHash(about, tree_hash(&digests)),
+        1 => LinkFrame::Digests(about, digests.into_iter().cycle().take(count).collect()),
+        2 => LinkFrame::Shown(about, records.iter().copied().cycle().take(count).collect()),
+        3 => LinkFrame::Absences(about, vec![[7; 64]; count]),
+        _ => LinkFrame::Present(Present {
+            group: 7.into(),
+            epoch: 0.into(),
+            round: about.round,
+            present: 0.into(),
+            tile: about.tile,
+            skipped: u32::from(rng.random_bool(0.1)).into(),
+        }),
+    }
+}
+
+#[test]
+fn nothing_that_a_server_says_of_records_panics_and_rounds_end() {
+    let (mut ended, mut taken, mut refused, mut blamed) = (0, 0, 0, 0);
+    for seed in 0..20 {
+        println!("seed {seed}");
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut alone = Alone::new();
+        let mut records = alone.records.clone();
+        let mut of_round = 1;
+        for step in 0..1500 {
+            let open = alone.answering.pair.rounds()[0];
+            if of_round != open {
+                of_round = open;
+                records = (0..FEW).map(|sender| alone.answering.record(sender, open, b"")).collect();
+            }
+            let sender = rng.random_range(0..FEW);
+            let _ = alone.answering.give(0, sender, open, &records[sender as usize]);
+            match alone.answering.hear(0, some_frame(&mut rng, open, &records)) {
+                Ok(()) => taken += 1,
+                Err(_) => refused += 1,
+            }
+            let at = rng.random_range(0..4);
+            alone.answering.work_at(0, at);
+            if !alone.answering.pair.up {
+                // A wrong signature closed it.
+                alone.answering.pair.connect();
+            }
+            alone.answering.pair.sides[0].tick(millis(10 * step));
+            alone.answering.collect();
+            alone.answering.pair.queues[1].clear();
+        }
+        ended += alone.answering.pair.rounds()[0] - 1;
+        blamed += alone.answering.blamed[0].len();
+        for (index, blame) in alone.answering.blamed[0].iter().enumerate() {
+            assert!(!alone.answering.blamed[0][..index].contains(blame), "named once: {blame:?}");
+        }
+    }
+    assert!(
+        ended > 100 && taken > 1_000 && refused > 1_000 && blamed > 10,
+        "{ended}, {taken}, {refused}, {blamed}"
+    );
 }
 
 /// A round with an absent sender and one that signs two records, in as small steps as there are; after so many of

@@ -314,3 +314,16 @@ fn a_server_that_stops_finishes_its_round_and_begins_none() {
     let record = answering.record(0, 2, b"");
     assert_eq!(answering.give(1, 0, 2, &record), Err(Code::ShuttingDown));
 }
+
+#[test]
+fn a_round_whose_number_was_used_in_an_epoch_that_was_given_up_is_left_out() {
+    use crate::group::answer::{AnswerRounds, RowsPool};
+    let shape = Shape::new(&answer_config(10, 1), ServerSide::One).with_link(millis(300));
+    let roster = Roster::initial(shape.group, Epoch(3), 10);
+    for (used_to, soon) in [(None, 5), (Some(4), 5), (Some(5), 6), (Some(6), 7)] {
+        let mut pool = RowsPool::default();
+        pool.used_to = used_to.map(RoundNumber);
+        let rounds = AnswerRounds::new(&shape, &roster, RoundNumber(5), pool, Duration::ZERO);
+        assert_eq!((rounds.open(), rounds.soon_open()), (RoundNumber(5), RoundNumber(soon)));
+    }
+}

@@ -13,7 +13,9 @@ impl PlanArgs {
 
     fn refuse_for_broadcast(&self) -> Result<(), String> {
         if self.answer_threads.is_some() {
-            return Err("--answer-threads belongs to --delivery answer; give that too, or leave it out".into());
+            return Err(
+                "--answer-threads belongs to --delivery answer; give that too, or leave it out".into()
+            );
         }
         if self.group > GROUP_MAX {
             return Err(format!(
@@ -38,7 +40,11 @@ impl PlanArgs {
         match self.peers {
             Peers::Own | Peers::Random | Peers::Subset(1..) => {}
             Peers::Subset(0) => {
-                return refused("--peers subset:0", "every query asks for somebody", "give at least subset:1");
+                return refused(
+                    "--peers subset:0",
+                    "every query asks for somebody",
+                    "give at least subset:1",
+                );
             }
             Peers::Subgroup(_) => {
                 let why = "a record is read by whoever asks for it";
@@ -46,7 +52,11 @@ impl PlanArgs {
             }
             Peers::Many(_) => {
                 let why = "a member sends one record a round, whoever reads it";
-                return refused("--peers many:K", why, &format!("give --slots K for K queries of each reader, up to {SLOTS_MAX}"));
+                return refused(
+                    "--peers many:K",
+                    why,
+                    &format!("give --slots K for K queries of each reader, up to {SLOTS_MAX}"),
+                );
             }
         }
         if self.frame_bytes.is_some_and(|bytes| bytes != ANSWER_FRAME_BYTES) {
@@ -57,12 +67,24 @@ impl PlanArgs {
             return leave("--verify", "every answer is verified");
         }
         let whys = [
-            ("--no-confirm", self.no_confirm, "there is nothing to confirm: readers dial, and know whom they ask for"),
+            (
+                "--no-confirm",
+                self.no_confirm,
+                "there is nothing to confirm: readers dial, and know whom they ask for",
+            ),
             ("--keys", self.keys, "records are sealed with keys that the run gives its users"),
-            ("--keys-kappa", self.keys_kappa.is_some(), "records are sealed with keys that the run gives its users"),
+            (
+                "--keys-kappa",
+                self.keys_kappa.is_some(),
+                "records are sealed with keys that the run gives its users",
+            ),
             ("--no-link", self.no_link, "servers answer only what they have agreed on over their link"),
             ("--box", self.parts_box > 0, "there are no confirmations that wait for anybody"),
-            ("--fault", self.fault.is_some(), "what is broken on the way, and what it must cause, are told of shares"),
+            (
+                "--fault",
+                self.fault.is_some(),
+                "what is broken on the way, and what it must cause, are told of shares",
+            ),
         ];
         match whys.into_iter().find(|(_, given, _)| *given) {
             Some((flag, _, why)) => leave(flag, why),

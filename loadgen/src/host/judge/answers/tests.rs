@@ -37,7 +37,10 @@ fn said(judge: &Judge, answer: &Answer) -> Vec<u8> {
 }
 
 /// The verdict on one answer, by itself: what is counted, complained of, and whether it arrived.
-fn judged(make: impl FnOnce(&Judge, &mut Answer) -> Option<Vec<u8>>, verdict: Verdict<'_>) -> (Totals, String, bool) {
+fn judged(
+    make: impl FnOnce(&Judge, &mut Answer) -> Option<Vec<u8>>,
+    verdict: Verdict<'_>,
+) -> (Totals, String, bool) {
     let mut judge = judge();
     let mut answer = answer(&judge, 0, 1);
     let bytes = make(&judge, &mut answer);
@@ -74,7 +77,10 @@ fn what_does_not_come_is_lost_and_told_why() {
     ] {
         let (counted, complaint, arrived) = judged(|_, _| None, verdict);
         assert_eq!((counted, arrived), (totals, false), "{verdict:?}");
-        assert!(complaint.starts_with("round 12: user 10 lost a message: ") && complaint.contains(why), "{complaint}");
+        assert!(
+            complaint.starts_with("round 12: user 10 lost a message: ") && complaint.contains(why),
+            "{complaint}"
+        );
     }
 }
 
@@ -101,7 +107,11 @@ fn another_message_than_the_one_asked_for_is_told_apart() {
         judge.workload.message(11, answer.sender.unwrap().0, 0, &mut message);
         Some(message)
     };
-    assert_eq!(judged(stale, Verdict::Ignore).0, Totals { altered: 1, ..verified }, "that of the round before");
+    assert_eq!(
+        judged(stale, Verdict::Ignore).0,
+        Totals { altered: 1, ..verified },
+        "that of the round before"
+    );
 }
 
 #[test]
