@@ -66,6 +66,8 @@ pub struct Client {
     pub(crate) submissions: VecDeque<Submission>,
     /// The next round to submit for.
     pub(crate) next_submission: RoundNumber,
+    /// Rounds before this one may have records of these users, signed by an earlier client.
+    pub(crate) silent_until: RoundNumber,
     pub(crate) workbench: Workbench,
     /// Rounds whose answers are in and have no verdicts yet.
     pub(crate) closed_rounds: ClosedRounds,
@@ -100,6 +102,7 @@ impl Client {
             catching_up: None,
             submissions: VecDeque::new(),
             next_submission: RoundNumber::DIAL,
+            silent_until: RoundNumber::DIAL,
             workbench: Workbench::default(),
             closed_rounds: ClosedRounds::default(),
             events: Vec::new(),
@@ -306,7 +309,7 @@ impl Client {
     /// second round after the open one, since an earlier client of its users may have signed records until there; in
     /// lockstep that takes others who submit meanwhile.
     pub fn submit(&mut self) -> Option<RoundNumber> {
-        let round = self.next_submission.max(self.round.number?);
+        let round = self.next_submission.max(self.round.number?).max(self.silent_until);
         if round > self.round.number?.next() {
             return None;
         }

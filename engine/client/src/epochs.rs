@@ -254,11 +254,10 @@ impl Client {
         let [one, two] = self.streams.each_ref().map(Stream::next_whole_round);
         let first_round = one.max(two);
         self.round = Round::begin(first_round);
-        let first_submission = match self.next_submission {
-            RoundNumber::DIAL if group.delivery == Delivery::Answer => unsigned,
-            next => next,
-        };
-        self.next_submission = first_submission.max(first_round);
+        if self.next_submission == RoundNumber::DIAL && group.delivery == Delivery::Answer {
+            self.silent_until = unsigned;
+        }
+        self.next_submission = self.next_submission.max(first_round);
         for stream in &mut self.streams {
             let epoch = session.epoch;
             let early =

@@ -174,6 +174,9 @@ impl Client {
     /// Closes the rounds that somebody has begun, when their epoch is over: this client by submitting, or a server.
     pub(crate) fn close_begun(&mut self, observer: &mut impl Observer) {
         while let Some(number) = self.round.number {
+            if self.close_if_ended(observer) {
+                continue;
+            }
             let untouched = self.round.is_untouched() && self.round.ended == [None; 2];
             if self.next_submission <= number && untouched {
                 return;

@@ -486,7 +486,8 @@ impl Observer for Player {
                     }
                     self.judge.skipped(round.0);
                 }
-                if timed_out {
+                // Who is yet to join has nothing to wait for.
+                if timed_out && self.plays(round.0) {
                     self.judge.note(format!("round {round}: a server took too long"));
                 }
                 match self.reading {
