@@ -43,7 +43,7 @@ impl Client {
             let round = one.round.get().max(two.round.get());
             if self.next_submission.0 > round.saturating_add(2) {
                 self.kept.clear();
-                self.next_submission = RoundNumber::DIAL;
+                (self.next_submission, self.silent_until) = (RoundNumber::DIAL, RoundNumber::DIAL);
             }
             for stream in &mut self.streams {
                 let piece_bytes = settings.piece_bytes(stream.server);
