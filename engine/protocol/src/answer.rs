@@ -8,12 +8,11 @@
 //!
 //! ```text
 //! record   sealed frame (272 + 16 bytes) | signature of its sender (64)                              352 bytes
-//! absent   224 zero bytes | signature of S1 (64) | signature of S2 (64)                              352 bytes
 //! ```
 //!
 //! | module | what |
 //! |---|---|
-//! | [`record`] | one member's record of a round, and the record of one who is absent |
+//! | [`record`] | one member's record of a round, and what servers sign of one who is absent |
 //! | [`table`] | digests of records, and the hash tree over a table |
 //! | [`reader`] | two answers become a verdict |
 //!
@@ -36,10 +35,10 @@ pub const FRAME_BYTES: usize = 272;
 pub const SEALED_BYTES: usize = FRAME_BYTES + SEAL_OVERHEAD_BYTES;
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = SEALED_BYTES + SIGNATURE_BYTES;
-/// Zero bytes at the start of the record of an absent member.
-pub const ABSENT_ZERO_BYTES: usize = RECORD_BYTES - 2 * SIGNATURE_BYTES;
+/// What stands in the table for a member who is absent. Every reader is told who is.
+pub const ABSENT: [u8; RECORD_BYTES] = [0; RECORD_BYTES];
 
-const _: () = assert!(RECORD_BYTES == 352 && ABSENT_ZERO_BYTES == 224);
+const _: () = assert!(RECORD_BYTES == 352);
 
 /// The longest message of a record, in bytes.
 #[must_use]

@@ -39,9 +39,9 @@ pub enum ProtocolError {
         /// The group's n.
         members: u32,
     },
-    /// 32 bytes that are no Ed25519 verifying key: they encode no point of the curve. The operator's doing, or a peer's; the
+    /// 32 bytes that are no Ed25519 verifying key: they encode no point of the curve, or one of small order. The operator's doing, or a peer's; the
     /// key is not used.
-    #[error("32 bytes that are no Ed25519 verifying key")]
+    #[error("32 bytes that are no Ed25519 verifying key, or one for which anybody can sign")]
     VerifyingKey,
     /// A recipient that the group does not have. The caller's doing; nothing was dialled.
     #[error("recipient {recipient} is not one of the group's {members} members")]

@@ -66,11 +66,19 @@ impl VerifyingKey {
     /// A key that came from somebody else.
     ///
     /// # Errors
-    /// [`ProtocolError::VerifyingKey`] where the bytes encode no point.
+    /// [`ProtocolError::VerifyingKey`] where the bytes encode no point, or one of small order, for which anybody can
+    /// sign.
     pub fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Result<VerifyingKey, ProtocolError> {
         let bytes = VerificationKeyBytes::from(*bytes);
         VerificationKey::try_from(bytes).map_err(|_| ProtocolError::VerifyingKey)?;
-        Ok(VerifyingKey(bytes))
+        let key = VerifyingKey(bytes);
+        // R the identity, s zero: 8 R + 8 k A = 8 s B holds for points of small order alone.
+        let mut trivial = [0; SIGNATURE_BYTES];
+        trivial[0] = 1;
+        if key.verify(b"twincast/small-order/v1", &trivial) {
+            return Err(ProtocolError::VerifyingKey);
+        }
+        Ok(key)
     }
 
     /// Its bytes.

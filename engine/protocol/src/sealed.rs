@@ -54,6 +54,11 @@ impl SealKey {
         key
     }
 
+    /// Its bytes, to derive others from.
+    pub(crate) fn as_bytes(&self) -> &[u8; SEAL_KEY_BYTES] {
+        &self.0
+    }
+
     /// A key that was agreed on.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; SEAL_KEY_BYTES]) -> SealKey {

@@ -1,18 +1,22 @@
-//! Records: what a member hands both servers in a round, and what stands in the table for one who did not.
+//! Records: what a member hands both servers in a round, and what both servers sign of one who did not.
+//!
+//! The key that a sender and its readers share lasts; what seals a frame is derived from it for each epoch, so that no
+//! nonce, which is the round's number, comes again under one key when epochs begin anew.
 
-use super::{
-    ABSENT_ZERO_BYTES, CONTEXT_BYTES, FRAME_BYTES, RECORD_BYTES, RecordContext, SEALED_BYTES, frame_bytes,
-};
+use super::{CONTEXT_BYTES, FRAME_BYTES, RECORD_BYTES, RecordContext, SEALED_BYTES, frame_bytes};
 use crate::error::ProtocolError;
 use crate::frame;
 use crate::identity::{Batch, SIGNATURE_BYTES, SigningKey, VerifyingKey};
-use crate::ids::ServerSide;
-use crate::sealed::{self, Associated, SealKey};
+use crate::sealed::{self, Associated, SEAL_KEY_BYTES, SealKey};
+use hkdf::Hkdf;
 use rand::CryptoRng;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// What the signature of a record begins with.
 const RECORD_PREFIX: &[u8] = b"twincast/record/v1";
+/// What the key of an epoch is derived with.
+const SEAL_PREFIX: &[u8] = b"twincast/record-seal/v1";
 /// What a server's signature that somebody is absent begins with.
 const ABSENT_PREFIX: &[u8] = b"twincast/absent/v1";
 
@@ -24,13 +28,23 @@ const ABSENCE_BYTES: usize = ABSENT_PREFIX.len() + CONTEXT_BYTES;
 /// Whom a record is for: the key that its readers have, and the number that they know their set by.
 #[derive(Clone, Copy, Debug)]
 pub struct Readers<'a> {
-    /// The key. One record of a round is sealed with it.
+    /// The key that they share. One record of a round is sealed with what is derived from it.
     pub key: &'a SealKey,
     /// A number that the members of the set agreed on with their key.
     pub recipient_set: u64,
 }
 
 impl Readers<'_> {
+    /// What seals the records of an epoch: HKDF-SHA256 of the key with label, group and epoch.
+    pub(super) fn epoch_key(&self, context: &RecordContext) -> SealKey {
+        let mut key = Zeroizing::new([0; SEAL_KEY_BYTES]);
+        let (group, epoch) = (context.group.0.to_le_bytes(), context.epoch.0.to_le_bytes());
+        let info: [&[u8]; 3] = [SEAL_PREFIX, &group, &epoch];
+        let expanded = Hkdf::<Sha256>::new(None, self.key.as_bytes()).expand_multi_info(&info, &mut key[..]);
+        expanded.expect("HKDF gives 32 bytes");
+        SealKey::from_bytes(&key)
+    }
+
     /// What the sealed frame of this record is bound to.
     pub(super) fn associated(&self, context: &RecordContext) -> Associated {
         let RecordContext { group, epoch, round, sender } = *context;
@@ -56,7 +70,7 @@ pub fn make(
     let nobodys = SealKey::random(rng);
     let readers = readers.unwrap_or(Readers { key: &nobodys, recipient_set: 0 });
     let (sealed, signature) = out.split_at_mut(SEALED_BYTES);
-    sealed::seal(readers.key, &readers.associated(context), &plain[..], sealed);
+    sealed::seal(&readers.epoch_key(context), &readers.associated(context), &plain[..], sealed);
     signature.copy_from_slice(&signing.sign(&statement(context, sealed)));
     Ok(())
 }
@@ -111,21 +125,4 @@ fn absence(context: &RecordContext) -> [u8; ABSENCE_BYTES] {
     prefix.copy_from_slice(ABSENT_PREFIX);
     head.copy_from_slice(&context.bytes());
     statement
-}
-
-/// Writes the record of an absent member: the signatures of S1 and of S2.
-pub fn write_absent(signatures: [&[u8; SIGNATURE_BYTES]; 2], out: &mut [u8; RECORD_BYTES]) {
-    let (zeros, two) = out.split_at_mut(ABSENT_ZERO_BYTES);
-    zeros.fill(0);
-    for (out, signature) in two.chunks_exact_mut(SIGNATURE_BYTES).zip(signatures) {
-        out.copy_from_slice(signature);
-    }
-}
-
-/// A server's signature in a record that has the form of an absent member's; none where it has not.
-#[must_use]
-pub fn absent_signature(record: &[u8; RECORD_BYTES], side: ServerSide) -> Option<&[u8; SIGNATURE_BYTES]> {
-    let (zeros, two) = record.split_at(ABSENT_ZERO_BYTES);
-    let (signatures, _) = two.as_chunks::<SIGNATURE_BYTES>();
-    zeros.iter().all(|byte| *byte == 0).then(|| &signatures[side.index()])
 }

@@ -138,6 +138,11 @@ codes! {
     SignatureWrong = 55, "signature_wrong", false, "the record is not signed by its sender for that round";
     /// The group signs its records, and the server has no verifying key of a user of HELLO.
     KeyUnknown = 56, "key_unknown", true, "the group's list of verifying keys does not have a user of HELLO";
+    /// A record that the other server does not have, or has another one of.
+    RecordHalf = 57, "record_half", false,
+        "the other server does not have that record: its sender is absent in that round";
+    /// Records without their sender's signature, again and again.
+    SignatureFlood = 58, "signature_flood", true, "the connection sends records that are not signed by their senders";
 }
 
 impl Code {

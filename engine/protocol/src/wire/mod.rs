@@ -19,7 +19,7 @@ mod error;
 pub mod link;
 mod server;
 
-pub use answers::{ANSWERS_HEAD_BYTES, Answers};
+pub use answers::{ANSWERS_HEAD_BYTES, AbsentTile, Answers};
 pub use client::{Dial, EPOCH_ANY, FETCH_TILES_MAX, Fetch, Hello, Leave, PartsHead, Submit};
 pub use error::SENTENCE_BYTES_MAX;
 pub use error::{Code, ErrorFrame};

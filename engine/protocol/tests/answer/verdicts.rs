@@ -1,12 +1,14 @@
 //! What a reader makes of two honest answers, and of records that are not what they should be.
 
-use crate::world::{ROUND, Read, World, answer, bit};
+use crate::world::{EPOCH, GROUP, ROUND, Read, World, answer, bit};
 use twincast_protocol::answer::reader::{Reader, Target};
 use twincast_protocol::answer::record::{self, Readers};
-use twincast_protocol::answer::{FRAME_BYTES, RECORD_BYTES, SEALED_BYTES, message_bytes_max};
+use twincast_protocol::answer::{
+    ABSENT, FRAME_BYTES, RECORD_BYTES, RecordContext, SEALED_BYTES, message_bytes_max,
+};
 use twincast_protocol::error::ProtocolError;
-use twincast_protocol::identity::{Batch, SIGNATURE_BYTES, VerifyingKey};
-use twincast_protocol::ids::RoundNumber;
+use twincast_protocol::identity::{Batch, VerifyingKey};
+use twincast_protocol::ids::{Epoch, RoundNumber};
 use twincast_protocol::sealed::{self, Associated, SealKey};
 
 const MEMBERS: usize = 5;
@@ -48,23 +50,19 @@ fn cover_and_what_others_are_to_read_is_ignored() {
 fn a_record_that_opens_to_no_message_is_ignored() {
     let mut world = World::new(MEMBERS, 3);
     let associated = Associated {
-        group: crate::world::GROUP,
-        epoch: crate::world::EPOCH,
+        group: GROUP,
+        epoch: EPOCH,
         round: ROUND,
         sender: world.context(2, ROUND).sender,
         recipient_set: 5,
         sequence: 0,
     };
+    world.keys[2] = SealKey::from_bytes(&[9; 32]);
+    let key = record_key(&world.keys[2]);
     for frame in [[0; FRAME_BYTES], [1; FRAME_BYTES], [0xff; FRAME_BYTES]] {
         let mut made = world.table[2];
-        sealed::seal(&world.keys[2], &associated, &frame, &mut made[..SEALED_BYTES]);
-        let mut statement = b"twincast/record/v1".to_vec();
-        statement.extend(7_u32.to_le_bytes());
-        statement.extend(3_u32.to_le_bytes());
-        statement.extend(41_u64.to_le_bytes());
-        statement.extend(2_u32.to_le_bytes());
-        statement.extend(&made[..SEALED_BYTES]);
-        made[SEALED_BYTES..].copy_from_slice(&world.members[2].sign(&statement));
+        sealed::seal(&key, &associated, &frame, &mut made[..SEALED_BYTES]);
+        let made = world.signed(2, &made);
         assert!(record::verify(&world.context(2, ROUND), &world.members[2].verifying_key(), &made));
         world.table[2] = made;
         assert_eq!(read(&mut world, Some(2)), Read::Ignore);
@@ -81,23 +79,47 @@ fn a_record_is_its_senders_and_its_rounds() {
     }
 }
 
+/// There is one thing at each place that raises no alarm and that a server could write there.
 #[test]
-fn absence_takes_both_servers_words() {
+fn a_listed_sender_gives_zeros_and_nobody_else_does() {
     let mut world = World::new(MEMBERS, 5);
-    let absent = world.table[MEMBERS - 1];
-    let of_another = world.absent(0);
-    for half in [224..288, 288..352] {
-        world.table[MEMBERS - 1] = absent;
-        world.table[MEMBERS - 1][half.clone()].copy_from_slice(&of_another[half.clone()]);
-        assert_eq!(read(&mut world, Some(MEMBERS - 1)), Read::Tampered, "{half:?}");
+    let record = world.table[0];
+    world.absent.push(0);
+    assert_eq!(read(&mut world, Some(0)), Read::Tampered, "a record of a sender who is listed");
+    world.table[0] = ABSENT;
+    assert_eq!(read(&mut world, Some(0)), Read::Absent);
+    world.absent.clear();
+    assert_eq!(read(&mut world, Some(0)), Read::Tampered, "zeros of a sender who is not listed");
+    world.table[0] = record;
+    assert_eq!(read(&mut world, Some(0)), Read::Accept(b"from 0".to_vec()));
+}
+
+/// Its sender alone chooses such a record: an alarm over it would show a server who reads it.
+#[test]
+fn a_record_of_zeros_that_its_sender_signed_is_ignored() {
+    let mut world = World::new(MEMBERS, 15);
+    for zeros in [224, SEALED_BYTES] {
+        let mut made = world.table[3];
+        made[..zeros].fill(0);
+        world.table[3] = world.signed(3, &made);
+        assert_eq!(read(&mut world, Some(3)), Read::Ignore);
     }
-    world.table[MEMBERS - 1] = absent;
-    world.table[MEMBERS - 1][224..].rotate_left(SIGNATURE_BYTES);
-    assert_eq!(
-        read(&mut world, Some(MEMBERS - 1)),
-        Read::Tampered,
-        "the servers' signatures in each other's place"
-    );
+}
+
+/// Keys last and rounds of a server that begins anew count anew: the same round of two epochs shares no key stream.
+#[test]
+fn the_same_round_of_another_epoch_is_sealed_with_another_key() {
+    let mut world = World::new(2, 16);
+    let mut make = |epoch, message: &[u8]| {
+        let context = RecordContext { epoch: Epoch(epoch), ..world.context(0, ROUND) };
+        let (mut out, mut rng) = ([0; RECORD_BYTES], world.coins());
+        record::make(&context, &world.members[0], Some(world.readers(0)), message, &mut rng, &mut out)
+            .unwrap();
+        out
+    };
+    let (first, again) = (make(3, &[0; 200]), make(4, &[0xff; 200]));
+    let sums: std::collections::HashSet<u8> = (3..203).map(|byte| first[byte] ^ again[byte]).collect();
+    assert!(sums.len() > 50, "with one key stream it would be 0xff everywhere");
 }
 
 #[test]
@@ -114,13 +136,14 @@ fn many_answers_are_told_in_their_order() {
         let one = target.map_or(zero, |sender| world.table[sender]);
         reader.push(&round, asked.as_ref(), [&one, other]);
     }
-    for roots_agree in [true, false] {
+    for servers_agree in [true, false] {
         let mut told = Vec::new();
-        reader
-            .finish(roots_agree, &mut rng, |index, verdict| told.push((index, crate::world::owned(verdict))));
+        reader.finish(servers_agree, &mut rng, |index, verdict| {
+            told.push((index, crate::world::owned(verdict)))
+        });
         let accept = |sender| Read::Accept(format!("from {sender}").into_bytes());
         let expected = [accept(0), Read::Ignore, Read::Tampered, Read::Absent, accept(1)];
-        if roots_agree {
+        if servers_agree {
             assert_eq!(told, (0..).zip(expected).collect::<Vec<_>>());
         } else {
             assert!(told.is_empty(), "there is nothing left to tell");
@@ -148,23 +171,34 @@ fn messages_fit_or_are_refused() {
     assert_eq!(out, [3; RECORD_BYTES]);
 }
 
-/// Points of small order, for which verification rules are known to differ: here one by one and together agree.
+/// Points of small order, for which verification rules are known to differ and anybody can sign, are nobody's keys; as
+/// the R of a signature single verification and a batch agree about them.
 #[test]
 fn a_batch_agrees_with_single_verification_on_small_order_points() {
     let mut identity = [0; 32];
     identity[0] = 1;
     let order_4 = [0; 32];
-    let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(8);
     for key in [identity, order_4] {
-        let key = VerifyingKey::from_bytes(&key).unwrap();
-        for r in [identity, order_4] {
-            let mut signature = [0; SIGNATURE_BYTES];
-            signature[..32].copy_from_slice(&r);
-            let single = key.verify(b"anything", &signature);
-            assert!(single, "ZIP-215 multiplies by the cofactor");
-            let mut batch = Batch::default();
-            (0..20).for_each(|_| batch.push(&key, b"anything", &signature));
-            assert_eq!(batch.verify(&mut rng), [single; 20]);
-        }
+        assert_eq!(VerifyingKey::from_bytes(&key), Err(ProtocolError::VerifyingKey));
     }
+    let mut world = World::new(2, 8);
+    let key = world.members[0].verifying_key();
+    for r in [identity, order_4] {
+        let mut signature = world.members[0].sign(b"something");
+        signature[..32].copy_from_slice(&r);
+        let single = key.verify(b"something", &signature);
+        let mut batch = Batch::default();
+        (0..20).for_each(|_| batch.push(&key, b"something", &signature));
+        assert_eq!((single, batch.verify(&mut world.coins())), (false, vec![false; 20]));
+    }
+}
+
+/// The key that seals what is sealed with `key` in the epoch of the world.
+fn record_key(key: &SealKey) -> SealKey {
+    let info: [&[u8]; 3] = [b"twincast/record-seal/v1", &GROUP.0.to_le_bytes(), &EPOCH.0.to_le_bytes()];
+    let mut derived = [0; 32];
+    let secret =
+        if *key == SealKey::from_bytes(&[9; 32]) { [9; 32] } else { panic!("a key that the test knows") };
+    hkdf::Hkdf::<sha2::Sha256>::new(None, &secret).expand_multi_info(&info, &mut derived).unwrap();
+    SealKey::from_bytes(&derived)
 }

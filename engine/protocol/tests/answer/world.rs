@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use twincast_protocol::answer::reader::{Reader, RoundContext, Target};
 use twincast_protocol::answer::record::{self, Readers};
-use twincast_protocol::answer::{RECORD_BYTES, RecordContext};
+use twincast_protocol::answer::{ABSENT, RECORD_BYTES, RecordContext, SEALED_BYTES};
 use twincast_protocol::identity::SigningKey;
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber};
 use twincast_protocol::receive::Verdict;
@@ -26,9 +26,10 @@ pub(crate) enum Read {
 }
 
 pub(crate) struct World {
-    pub(crate) servers: [SigningKey; 2],
     pub(crate) members: Vec<SigningKey>,
     pub(crate) keys: Vec<SealKey>,
+    /// Whom both servers list as absent.
+    pub(crate) absent: Vec<usize>,
     /// The table that both servers have.
     pub(crate) table: Vec<Record>,
     seed: u64,
@@ -38,13 +39,12 @@ impl World {
     /// Everybody says "from" and their number, but the last one, who is absent.
     pub(crate) fn new(members: usize, seed: u64) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
-        let servers = [SigningKey::random(&mut rng), SigningKey::random(&mut rng)];
         let keys = (0..members).map(|_| SealKey::random(&mut rng)).collect();
         let members: Vec<_> = (0..members).map(|_| SigningKey::random(&mut rng)).collect();
-        let mut world = World { servers, members, keys, table: Vec::new(), seed: seed << 32 };
+        let mut world = World { members, keys, absent: Vec::new(), table: Vec::new(), seed: seed << 32 };
         world.table = (0..world.members.len()).map(|sender| world.record(sender, ROUND)).collect();
         let last = world.table.len() - 1;
-        world.table[last] = world.absent(last);
+        (world.table[last], world.absent) = (ABSENT, vec![last]);
         world
     }
 
@@ -74,35 +74,40 @@ impl World {
         out
     }
 
-    pub(crate) fn absent(&self, sender: usize) -> Record {
-        let context = self.context(sender, ROUND);
-        let [one, two] = self.servers.each_ref().map(|server| record::sign_absence(&context, server));
-        let mut out = [1; RECORD_BYTES];
-        record::write_absent([&one, &two], &mut out);
-        out
+    /// The record with these sealed bytes, signed by its sender.
+    pub(crate) fn signed(&self, sender: usize, record: &Record) -> Record {
+        let mut statement = b"twincast/record/v1".to_vec();
+        statement.extend(GROUP.0.to_le_bytes());
+        statement.extend(EPOCH.0.to_le_bytes());
+        statement.extend(ROUND.0.to_le_bytes());
+        statement.extend((sender as u32).to_le_bytes());
+        statement.extend(&record[..SEALED_BYTES]);
+        let mut signed = *record;
+        signed[SEALED_BYTES..].copy_from_slice(&self.members[sender].sign(&statement));
+        signed
     }
 
     pub(crate) fn round(&self) -> RoundContext {
-        let servers = self.servers.each_ref().map(SigningKey::verifying_key);
-        RoundContext { group: GROUP, epoch: EPOCH, round: ROUND, servers }
+        RoundContext { group: GROUP, epoch: EPOCH, round: ROUND }
     }
 
     pub(crate) fn target(&self, sender: usize) -> Target<'_> {
         Target {
             sender: MemberIndex(sender as u32),
+            absent: self.absent.contains(&sender),
             verifying: self.members[sender].verifying_key(),
             readers: Some(self.readers(sender)),
         }
     }
 
     /// What a reader with this target makes of these answers.
-    pub(crate) fn read(&mut self, target: Option<usize>, answers: [&Record; 2], roots_agree: bool) -> Read {
+    pub(crate) fn read(&mut self, target: Option<usize>, answers: [&Record; 2], servers_agree: bool) -> Read {
         let mut reader = Reader::default();
         let asked = target.map(|sender| self.target(sender));
         reader.push(&self.round(), asked.as_ref(), answers);
         let mut coins = StdRng::seed_from_u64(self.seed);
         let mut read = None;
-        reader.finish(roots_agree, &mut coins, |index, verdict| {
+        reader.finish(servers_agree, &mut coins, |index, verdict| {
             assert_eq!((index, read.take()), (0, None));
             read = Some(owned(verdict));
         });
