@@ -33,7 +33,7 @@ const SETTINGS: ClientSettings = ClientSettings {
     epoch: Some(EPOCH),
     join: false,
     skew_bytes: 32 << 20,
-    servers: None,
+    signed: None,
     accept_baseline: false,
 };
 

@@ -49,6 +49,9 @@ const fn shown(name: &'static str, figure: &'static str, form: fn(f64) -> String
     Shown { name, figure, form, words }
 }
 
+/// Figures of a share or of an answer, which say nothing beside each other.
+const OF_ONE: [&str; 3] = ["shares_per_s", "server_cpu_ns_per_share", "host_cpu_ns_per_share"];
+
 /// The figures that are compared, in their order.
 const ROWS: [Shown; 16] = [
     shown("round time p50", "round_seconds.p50", seconds, TIME),
@@ -58,12 +61,12 @@ const ROWS: [Shown; 16] = [
     shown("delivery latency p50", "delivery_latency_us.p50", us, TIME),
     shown("delivery latency p99", "delivery_latency_us.p99", us, TIME),
     shown("dialling", "dial.seconds", seconds, TIME),
-    shown("shares/s, a server", "shares_per_s", whole, RATE),
+    shown("shares (answers)/s", "shares_per_s", whole, RATE),
     shown("egress, a server", "egress_bits_per_s", bits_per_s, RATE),
     shown("of the link's goodput", "link_fraction", three_places, RATE),
     shown("time of a message", "cost.message_us", us, TIME),
-    shown("server CPU a share, ns", "server_cpu_ns_per_share", one_place, COST),
-    shown("host CPU a share, ns", "host_cpu_ns_per_share", one_place, COST),
+    shown("server CPU of one, ns", "server_cpu_ns_per_share", one_place, COST),
+    shown("host CPU of one, ns", "host_cpu_ns_per_share", one_place, COST),
     shown("server CPU over roof", "roof.server_cpu_ratio", three_places, COST),
     shown("server memory", "server_rss_bytes", mebibytes, COST),
     shown("host memory", "host_rss_bytes", mebibytes, COST),
@@ -201,6 +204,10 @@ impl Comparison {
         if left_out > 0 {
             warnings.push(format!("{left_out} group sizes are in one of the two only, and left out"));
         }
+        if pairs.iter().any(|(one, other)| one.delivery() != other.delivery()) {
+            let sentence = "one is of shares and the other of answers: what is told of one share is left out";
+            warnings.push(sentence.into());
+        }
         warnings.extend(differences("plans", &pairs, |side| &side.plan));
         warnings.extend(differences("environments", &pairs, |side| &side.environment));
         for (name, failures) in [
@@ -271,7 +278,8 @@ fn rows(a: &Side, b: &Side) -> Vec<Row> {
             verdict: verdict.into(),
         })
     };
-    ROWS.iter().filter_map(row).collect()
+    let is_same = a.delivery() == b.delivery();
+    ROWS.iter().filter(|shown| is_same || !OF_ONE.contains(&shown.figure)).filter_map(row).collect()
 }
 
 impl Row {
@@ -438,6 +446,21 @@ mod tests {
         assert_eq!(warnings[0], "the plans differ in link.mtu (1500 and 9000), seed (1 and 7)");
         assert!(warnings[1].starts_with("the environments differ in kernel ("), "{warnings:?}");
         assert!(warnings[2].starts_with("B failed 2 checks"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_share_is_not_compared_with_an_answer() {
+        let answered = side(&FAST, |side| side.plan["delivery"] = "answer".into());
+        let comparison = compared(&side(&SLOW, |_| ()), &answered);
+        let told: Vec<&str> = comparison.cells[0].rows.iter().map(|row| row.figure.as_str()).collect();
+        assert!(told.contains(&"round_seconds.p50"), "{told:?}");
+        assert!(OF_ONE.iter().all(|figure| !told.contains(figure)), "{told:?}");
+        assert!(comparison.warnings[0].starts_with("one is of shares"), "{:?}", comparison.warnings);
+        let same = compared(&answered, &answered);
+        assert_eq!(verdict(&same, "shares_per_s"), "no difference shown");
+        // A result from before there were answers is of shares.
+        let old = side(&SLOW, |side| drop(side.plan.as_object_mut().unwrap().remove("delivery")));
+        assert_eq!(verdict(&compared(&old, &side(&FAST, |_| ())), "shares_per_s"), "faster");
     }
 
     #[test]

@@ -96,8 +96,8 @@ pub(crate) fn print(text: &str) -> Result<(), RunError> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(RunError::Report)
 }
 
-/// One run: starts servers and hosts, plays, stops them, and measures the roof if it is asked for. No other peer of the
-/// team may be at work.
+/// One run: starts servers and hosts, plays, stops them, and measures the roof if it is asked for. Answers have none:
+/// it is what servers send of broadcast delivery, beside plain sends. No other peer of the team may be at work.
 ///
 /// # Errors
 /// The run did not come to a result; the caller cuts the team.
@@ -128,8 +128,10 @@ pub(crate) fn measure_whole(
     progress.watch(&mut team.series, plan, rate.map(|rate| goodput_bits_per_s(rate, plan.link.mtu)));
     let environment = deployment.environment(&plan.link);
     let stage = Stage::open(team, deployment, plan, progress)?;
+    let mut warmup_bytes_in = 0;
     if plan.warmup > 0 {
-        stage.play(team, plan.warmup, "warming up", progress)?;
+        let warmup = stage.play(team, plan.warmup, "warming up", progress)?;
+        warmup_bytes_in = warmup.hosts.iter().flat_map(|host| host.bytes_in).sum();
         take_seconds(team);
     }
     let play = stage.play(team, plan.rounds, "playing", progress)?;
@@ -139,14 +141,27 @@ pub(crate) fn measure_whole(
     let stopped = team.stop_all();
     drop(stage);
     let roof = stopped.and_then(|bad_to_stop| {
-        let roof = with_roof.then(|| roof::measure(team, deployment, plan, progress)).transpose()?;
+        let roof = (with_roof && !plan.answers())
+            .then(|| roof::measure(team, deployment, plan, progress))
+            .transpose()?;
         Ok((bad_to_stop, roof))
     });
     team.series = series;
     let (bad_to_stop, roof) = roof?;
     let rounds = slowest(&play.hosts);
     let (plan, medium) = (plan.clone(), deployment.medium.clone());
-    let measured = Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop };
+    let measured = Measured {
+        plan,
+        medium,
+        environment,
+        dial,
+        warmup_bytes_in,
+        play,
+        faults_done,
+        clocks,
+        roof,
+        bad_to_stop,
+    };
     let result = RunResult::of(measured).map_err(RunError::News)?;
     Ok(Measurement { result, rounds })
 }

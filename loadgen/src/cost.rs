@@ -200,7 +200,8 @@ impl Sizes {
         1 << fit.clamp(1, TILE_SENDERS).ilog2()
     }
 
-    /// A record from each sender, and K from each server to each reader under one head a connection.
+    /// A record from each sender, and K from each server to each reader under one head a connection. Nobody is absent
+    /// from a good run, so that the head's list of who is has no entries.
     fn answers(&self) -> Flow {
         let answers = self.everybody() * self.slots * RECORD_BYTES;
         let up = self.everybody() * frame::<Submit>(RECORD_BYTES);

@@ -40,8 +40,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use twincast_client::{Client, ClientSettings};
-use twincast_protocol::identity::VerifyingKey;
-use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
 use twincast_server::front::watched;
 
 /// Memory that glommio keeps for file I/O, of which a host does none: the least that it takes.
@@ -134,8 +133,6 @@ struct Run {
     host: u32,
     servers: [SocketAddr; 2],
     groups: Vec<Group>,
-    /// What S1 and S2 sign with, in answer delivery.
-    verifying: Option<[VerifyingKey; 2]>,
     /// The first round that was not ordered yet.
     next_round: u64,
 }
@@ -173,8 +170,7 @@ impl Run {
             ring: keys.as_ref().map(|keys| Rc::new(KeyRing::new(keys.members(), group))),
         };
         let groups = (0..plan.groups).map(group).collect();
-        let verifying = keys.as_ref().map(HostKeys::servers).transpose()?;
-        Ok(Run { plan: Rc::new(plan), host, servers, groups, verifying, next_round: 1 })
+        Ok(Run { plan: Rc::new(plan), host, servers, groups, next_round: 1 })
     }
 }
 
@@ -296,14 +292,15 @@ impl<W: Write> Host<W> {
     }
 
     fn ready_pair(&self, group: u32, users: &[u32], join: bool) -> Result<Option<(Client, Player)>, Halt> {
-        let Some(Run { plan, groups, verifying, .. }) = &self.run else { return Ok(None) };
+        let Some(Run { plan, groups, .. }) = &self.run else { return Ok(None) };
         let Group { workload, clock, ring } = &groups[group as usize];
         let settings = ClientSettings {
             group: GroupId(group),
             epoch: None,
             join,
             skew_bytes: usize::try_from(plan.host_skew_bytes).unwrap_or(usize::MAX),
-            servers: *verifying,
+            // Keys are drawn for this run: nobody has signed with them before.
+            signed: Some((Epoch(0), RoundNumber(0))),
             accept_baseline: plan.profile.is_paper(),
         };
         let ids = users.iter().copied().map(UserId).collect();

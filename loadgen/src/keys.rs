@@ -1,6 +1,6 @@
 //! What members of groups in answer delivery sign and seal with: drawn afresh for each run, and kept nowhere.
 //!
-//! The coordinator draws a secret for the members and one for each server. Hosts get the members' secret,
+//! The coordinator draws a secret for the members and one for each server. Hosts get the members' secret alone,
 //! of which they derive what each of their users sends and reads with; a server gets its own signing key, and only
 //! verifying keys of everybody else. None of it is in a plan, a result or a log. It travels to the processes with their
 //! first order; over an agent's connection in clear, as all orders do: what it protects is made up.
@@ -56,7 +56,6 @@ pub struct SenderKeys {
 #[serde(deny_unknown_fields)]
 pub struct HostKeys {
     members: Secret,
-    servers: [PublicKeys; 2],
 }
 
 /// What a server is given.
@@ -140,15 +139,6 @@ impl HostKeys {
     pub fn members(&self) -> &Secret {
         &self.members
     }
-
-    /// What S1 and S2 sign with.
-    ///
-    /// # Errors
-    /// A sentence: that is no key.
-    pub fn servers(&self) -> Result<[VerifyingKey; 2], String> {
-        let [one, two] = &self.servers;
-        Ok([one.single()?, two.single()?])
-    }
 }
 
 impl ServerKeys {
@@ -191,7 +181,7 @@ impl RunKeys {
 
     /// For each host.
     pub(crate) fn host(&self) -> HostKeys {
-        HostKeys { members: self.members.clone(), servers: self.servers.each_ref().map(verifying) }
+        HostKeys { members: self.members.clone() }
     }
 
     /// For one of the servers.

@@ -132,7 +132,12 @@ fn plan_in_words(plan: &Plan) -> String {
 
 fn messages(table: &mut Table, result: &RunResult) {
     let totals = &result.totals;
-    table.section("Messages", &["sent", "accepted", "lost", "misdelivered", "altered", "extra"]);
+    let (sent, asked) = match result.plan.answers() {
+        // A sender gives one record however many ask for it.
+        true => ("Reads", "asked"),
+        false => ("Messages", "sent"),
+    };
+    table.section(sent, &[asked, "accepted", "lost", "misdelivered", "altered", "extra"]);
     let counts = [
         totals.messages_sent,
         totals.accepted,
@@ -183,7 +188,8 @@ fn times(table: &mut Table, result: &RunResult) {
     latency("delivery latency", &result.delivery_latency_us);
     latency("  generate, a member", &result.stages_us.generate);
     latency("  round trip, a connection", &result.stages_us.round_trip);
-    let reconstruct = if plan.answers() { "  verify, an answer" } else { "  reconstruct, a tile" };
+    // Of what all of a connection take on the clock, which other connections of its host may share.
+    let reconstruct = if plan.answers() { "  verify, an answer (wall)" } else { "  reconstruct, a tile" };
     latency(reconstruct, &result.stages_us.reconstruct);
     load(table, result);
 }
@@ -267,6 +273,11 @@ fn clocks(table: &mut Table, result: &RunResult) {
 fn roof(table: &mut Table, result: &RunResult) {
     let roof = &result.roof;
     if roof.repeats == 0 {
+        if result.plan.answers() {
+            table.line("");
+            table
+                .line("No roof: plain sends do not bound answers; `twincast-tune plan` works out what does.");
+        }
         return;
     }
     let rate = |rate: Option<f64>| rate.map_or_else(|| "-".into(), bits_per_s);

@@ -34,6 +34,8 @@ pub(crate) struct Measured {
     pub(crate) medium: Medium,
     pub(crate) environment: Environment,
     pub(crate) dial: Vec<DialReport>,
+    /// What hosts received in the rounds of the warm-up.
+    pub(crate) warmup_bytes_in: u64,
     pub(crate) play: Play,
     /// How often the fault was done, if the plan has one that a proxy does.
     pub(crate) faults_done: u64,
@@ -302,14 +304,16 @@ impl RunResult {
     /// # Errors
     /// A sentence: a host's histogram cannot be read.
     pub(crate) fn of(measured: Measured) -> Result<RunResult, String> {
-        let Measured { plan, medium, environment, dial, play, faults_done, clocks, roof, bad_to_stop } =
-            measured;
+        let Measured { plan, medium, environment, dial, warmup_bytes_in, .. } = measured;
+        let Measured { play, faults_done, clocks, roof, bad_to_stop, .. } = measured;
         let percentiles = |of: fn(&PlayReport) -> &String| {
             merge(play.hosts.iter().map(|host| of(host).as_str())).map(|all| Percentiles::of(&all))
         };
         let mut totals = Totals::default();
         play.hosts.iter().for_each(|host| totals.add(&host.totals));
         let load = LoadResult::of(&plan, &dial, &play.hosts);
+        let link_bytes = play.servers.iter().map(|server| server.link_bytes).sum();
+        let answer = AnswerResult::of(&plan, &dial, warmup_bytes_in, &play.hosts, link_bytes);
         let dial = dial_of_all(&dial);
         let delivering_seconds = delivering_seconds(&play.hosts);
         let rounds = slowest(&play.hosts);
@@ -325,10 +329,7 @@ impl RunResult {
             dial,
             cost: costs::cost(&plan, &totals, delivering_seconds, messages),
             bytes: costs::bytes(&plan, &play.hosts, &epochs)?,
-            answer: {
-                let link_bytes = play.servers.iter().map(|server| server.link_bytes).sum();
-                AnswerResult::of(&plan, &play.hosts, link_bytes)
-            },
+            answer,
             epochs,
             partitions: partitions(&plan)?,
             fault: faults::result(&plan, &totals, faults_done),

@@ -142,6 +142,8 @@ fn group_text(plan: &Plan, id: u32) -> String {
     put("slots", &plan.slots);
     if plan.answers() {
         put("delivery", &format!("\"{}\"", plan.delivery));
+        // Keys are drawn for each run: no epoch comes again under one, and every run counts its epochs from 0.
+        put("first_epoch", &0);
     } else {
         put("confirm", &plan.confirm);
         put("keys", &plan.keys);
@@ -325,6 +327,8 @@ mod tests {
         assert!(answer_threads(&own, true) >= Some(1) && answer_threads(&own, false).is_none());
         let group = &config(&own, 1).groups[0];
         assert_eq!(group.format().unwrap(), own.format().unwrap());
+        assert_eq!(group.first_epoch, Some(0), "hosts count the epochs of a run from 0");
+        assert!(!group_text(&crate::plan::tests::plan(), 0).contains("first_epoch"));
     }
 
     #[test]

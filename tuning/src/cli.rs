@@ -76,9 +76,9 @@ struct PlanArgs {
     /// Members on one connection to each server, at most.
     #[arg(long, value_name = "U", default_value_t = 1, value_parser = within(1, USERS_PER_CONNECTION_MAX))]
     users_per_connection: u32,
-    /// Client machines that play the members.
-    #[arg(long, value_name = "H", default_value_t = HOSTS_DEFAULT, value_parser = within(1, HOSTS_MAX))]
-    hosts: u32,
+    /// Client machines that play the members, no more than there are members [default: 5, fewer in a smaller group].
+    #[arg(long, value_name = "H", value_parser = within(1, HOSTS_MAX))]
+    hosts: Option<u32>,
     /// Bytes of the largest packet on the link.
     #[arg(long, value_name = "BYTES", default_value_t = 1_500, value_parser = within(MTU_MIN, MTU_MAX))]
     mtu: u32,
@@ -139,11 +139,18 @@ pub fn main() -> ExitCode {
 
 impl PlanArgs {
     fn run(&self) -> Result<(), TuneError> {
+        let hosts = self.hosts.unwrap_or(HOSTS_DEFAULT.min(self.group));
+        if hosts > self.group {
+            return Err(TuneError::Usage(format!(
+                "--hosts {hosts}: a group of {} is on {} hosts at the most, each with a member",
+                self.group, self.group
+            )));
+        }
         let json = json_file(self.json.as_deref())?;
         let group = Group {
             members: self.group,
             slots: self.slots,
-            hosts: self.hosts,
+            hosts,
             users_per_connection: self.users_per_connection,
             frame_bytes: FRAME_BYTES,
             confirm: true,

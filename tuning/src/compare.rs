@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::prediction::Prediction;
 use crate::results::Run;
 use serde::{Deserialize, Serialize};
+use twincast_loadgen::limits::USERS_PER_CONNECTION_DEFAULT;
 use twincast_loadgen::net::LinkRate;
 
 /// The schema's name and version.
@@ -31,9 +32,9 @@ pub struct Comparison {
     pub origin: Origin,
     /// What else to mind; sentences.
     pub warnings: Vec<String>,
-    /// Each group that was run, broadcast first, ascending.
+    /// Each group that was run: those that differ in members alone one after another, broadcast first, ascending.
     pub rows: Vec<Row>,
-    /// How rounds grow, of each delivery with two group sizes or more.
+    /// How rounds grow: of each two sizes or more that differ in nothing else.
     pub growth: Vec<Growth>,
     /// Large groups: predictions for machines that were not measured.
     pub large: Vec<Plan>,
@@ -49,6 +50,10 @@ pub struct Row {
     pub group: Group,
     /// The machine of all.
     pub machine: Machine,
+    /// Its processor's name for itself.
+    pub cpu: String,
+    /// Which part of what arrived was decoded.
+    pub decoded: f64,
     /// Runs whose median this is.
     pub runs: usize,
     /// A round, seconds.
@@ -71,14 +76,65 @@ pub struct Pair {
     pub ratio: f64,
 }
 
+/// All that is the same in groups of one kind: runs differ in their members alone, or are repeats.
+///
+/// Members on a connection are a bound. Where it reaches all of a host's members, any bound from there on is the same plan: it
+/// counts as [`USERS_PER_CONNECTION_DEFAULT`] if it is less, so that the load generator's own choice is one kind at all sizes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kind {
+    is_answer: bool,
+    pub(crate) slots: u32,
+    pub(crate) users_per_connection: u32,
+    pub(crate) hosts: u32,
+    pub(crate) link: String,
+    pub(crate) mtu: u32,
+    pub(crate) cores: u32,
+    pub(crate) frame_bytes: u32,
+    pub(crate) confirm: bool,
+    pub(crate) cpu: String,
+    /// Of the part that is decoded: numbers from 0 on are ordered as their bits are.
+    decoded_bits: u64,
+}
+
+impl Kind {
+    fn new(delivery: Delivery, group: &Group, machine: &Machine, cpu: &str, decoded: f64) -> Kind {
+        let users = group.users_per_connection;
+        let has_all = u64::from(users) >= group.members_of_host();
+        Kind {
+            is_answer: delivery == Delivery::Answer,
+            slots: group.slots,
+            users_per_connection: if has_all { users.max(USERS_PER_CONNECTION_DEFAULT) } else { users },
+            hosts: group.hosts,
+            link: machine.link.to_string(),
+            mtu: machine.mtu,
+            cores: machine.cores,
+            frame_bytes: group.frame_bytes,
+            confirm: group.confirm,
+            cpu: cpu.into(),
+            decoded_bits: decoded.to_bits(),
+        }
+    }
+
+    /// Which part of what arrived was decoded.
+    pub(crate) fn decoded(&self) -> f64 {
+        f64::from_bits(self.decoded_bits)
+    }
+}
+
 /// Slope of the round's time over the members, on logarithmic axes: 1 is in proportion, 2 is with the square.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Growth {
     /// Of which delivery.
     pub delivery: Delivery,
-    /// Slots or queries of a member.
-    pub slots: u32,
+    /// The largest of the groups; the others have fewer members and nothing else that differs.
+    pub group: Group,
+    /// The machine of all.
+    pub machine: Machine,
+    /// Its processor's name for itself.
+    pub cpu: String,
+    /// Which part of what arrived was decoded.
+    pub decoded: f64,
     /// The fewest members.
     pub from: u32,
     /// The most.
@@ -107,7 +163,7 @@ impl Comparison {
             rows.push(Row::of(&alike, constants)?);
             left = others;
         }
-        rows.sort_by_key(|row| (row.delivery as u8, row.group.slots, row.group.members));
+        rows.sort_by_cached_key(|row| (row.kind(), row.group.members));
         let plans = LARGE.iter().flat_map(|members| LINKS.map(|rate| (*members, rate)));
         let large = plans.map(|(members, rate)| {
             let machine = Machine {
@@ -130,15 +186,27 @@ impl Comparison {
     }
 }
 
+impl Growth {
+    /// What its groups have in common.
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::new(self.delivery, &self.group, &self.machine, &self.cpu, self.decoded)
+    }
+}
+
 /// Whether two runs are repeats of one plan on one machine.
 fn is_alike(one: &Run, two: &Run) -> bool {
-    (one.delivery, one.group, one.machine, &one.cpu) == (two.delivery, two.group, two.machine, &two.cpu)
-        && one.decoded.to_bits() == two.decoded.to_bits()
+    let kind = |run: &Run| Kind::new(run.delivery, &run.group, &run.machine, &run.cpu, run.decoded);
+    one.group.members == two.group.members && kind(one) == kind(two)
 }
 
 impl Row {
+    /// What it has in common with others.
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::new(self.delivery, &self.group, &self.machine, &self.cpu, self.decoded)
+    }
+
     fn of(runs: &[&Run], constants: &Constants) -> Result<Row, String> {
-        let Run { delivery, group, machine, decoded, .. } = runs[0];
+        let Run { delivery, group, machine, decoded, cpu, .. } = runs[0];
         let predicted = Prediction::of(*delivery, group, machine, constants, *decoded)?;
         let measured = |of: fn(&Run) -> f64| median(runs.iter().map(|run| of(run)).collect());
         let clients_s = f64::from(group.members) * predicted.client.total_s();
@@ -146,6 +214,8 @@ impl Row {
             delivery: *delivery,
             group: *group,
             machine: *machine,
+            cpu: cpu.clone(),
+            decoded: *decoded,
             runs: runs.len(),
             round_s: Pair::new(predicted.times.round_s, measured(|run| run.round_s)),
             servers_s: Pair::new(2.0 * predicted.server.total_s(), measured(|run| run.servers_s)),
@@ -187,23 +257,27 @@ fn warnings(runs: &[Run], constants: &Constants) -> Vec<String> {
     warnings
 }
 
-/// The slopes of all deliveries that have two sizes or more.
+/// The slopes of all kinds that have two sizes or more. `rows`: by kind.
 fn growth(rows: &[Row]) -> Vec<Growth> {
-    let mut kinds: Vec<(Delivery, u32)> = rows.iter().map(|row| (row.delivery, row.group.slots)).collect();
-    kinds.dedup();
-    let of_kind = |(delivery, slots): (Delivery, u32)| {
-        let rows: Vec<&Row> =
-            rows.iter().filter(|row| (row.delivery, row.group.slots) == (delivery, slots)).collect();
+    let of_kind = |rows: &[Row]| {
         let points = |of: fn(&Row) -> f64| -> Vec<(f64, f64)> {
             rows.iter().map(|row| (f64::from(row.group.members), of(row))).collect()
         };
         let (predicted, measured) =
             (slope(&points(|row| row.round_s.predicted))?, slope(&points(|row| row.round_s.measured))?);
-        let members = || rows.iter().map(|row| row.group.members);
-        let (from, to) = (members().min()?, members().max()?);
-        Some(Growth { delivery, slots, from, to, slope: Pair::new(predicted, measured) })
+        let (first, last) = (rows.first()?, rows.last()?);
+        Some(Growth {
+            delivery: last.delivery,
+            group: last.group,
+            machine: last.machine,
+            cpu: last.cpu.clone(),
+            decoded: last.decoded,
+            from: first.group.members,
+            to: last.group.members,
+            slope: Pair::new(predicted, measured),
+        })
     };
-    kinds.into_iter().filter_map(of_kind).collect()
+    rows.chunk_by(|one, two| one.kind() == two.kind()).filter_map(of_kind).collect()
 }
 
 /// The slope of the straight line through the logarithms that has the least squares; none through one size.
@@ -258,7 +332,7 @@ mod tests {
         }
         assert!((compared.rows[0].round_s.measured - 0.3).abs() < 1e-12);
         assert_eq!(compared.growth.len(), 1, "broadcast was run at one size");
-        let growth = compared.growth[0];
+        let growth = &compared.growth[0];
         assert_eq!((growth.from, growth.to), (1_000, 10_000));
         assert!((growth.slope.measured - 7f64.log10()).abs() < 1e-9);
         assert_eq!(
@@ -267,6 +341,40 @@ mod tests {
         );
         assert!(compared.large.iter().all(|plan| plan.machine.cores == 48 && !plan.marks.is_empty()));
         assert!(compared.warnings.is_empty(), "{:?}", compared.warnings);
+    }
+
+    #[test]
+    fn only_groups_that_differ_in_members_alone_are_one_kind() {
+        let constants = constants();
+        let one = |members, change: &dyn Fn(&mut Run)| {
+            let mut one = run(&result(Some("answer"), members, f64::from(members) / 1e4)).unwrap();
+            change(&mut one);
+            one
+        };
+        let changes: [&dyn Fn(&mut Run); 7] = [
+            &|run| run.group.users_per_connection = 1,
+            &|run| run.group.slots = 2,
+            &|run| run.group.hosts = 4,
+            &|run| run.machine.link = LinkRate::Loopback,
+            &|run| run.machine.cores = 3,
+            &|run| run.cpu = "Another CPU".into(),
+            &|run| run.decoded = 0.5,
+        ];
+        let unlike: Vec<Run> = (1..).zip(changes).map(|(times, change)| one(1_000 * times, change)).collect();
+        let compared = Comparison::new(&unlike, &constants, &constants.origin).unwrap();
+        assert_eq!((compared.rows.len(), compared.growth.len()), (7, 0));
+        for change in changes {
+            let runs: Vec<Run> =
+                unlike.iter().cloned().chain([10_000, 20_000].map(|members| one(members, change))).collect();
+            let compared = Comparison::new(&runs, &constants, &constants.origin).unwrap();
+            assert_eq!((compared.rows.len(), compared.growth.len()), (9, 1));
+            assert!((compared.growth[0].slope.measured - 1.0).abs() < 1e-9);
+        }
+        // All members of a host on one connection, whatever the bound says, and at most 512.
+        let bound = |members, users| one(members, &|run| run.group.users_per_connection = users);
+        let runs = [bound(1_000, 200), bound(1_000, 512), bound(10_000, 512)];
+        let compared = Comparison::new(&runs, &constants, &constants.origin).unwrap();
+        assert_eq!((compared.rows.len(), compared.rows[0].runs, compared.growth.len()), (2, 2, 1));
     }
 
     #[test]

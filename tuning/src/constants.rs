@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The schema's name and version.
 pub const SCHEMA: &str = "twincast-constants/1";
 
+/// Signatures of the batch that [`Constants::verify_us`] is measured with.
+pub const VERIFY_BATCH: u32 = 512;
+
 const REMEDY: &str =
     "measure this machine with --measure (some seconds), or name a file with --constants FILE";
 
@@ -23,8 +26,10 @@ pub struct Constants {
     pub origin: Origin,
     /// The answer kernel, for one or more numbers of queries, ascending.
     pub kernel: Vec<KernelRate>,
-    /// Verifying one signature of a batch, microseconds.
+    /// Verifying one signature of a batch of [`VERIFY_BATCH`], microseconds.
     pub verify_us: f64,
+    /// Verifying one signature alone, microseconds.
+    pub verify_one_us: f64,
     /// Signing, microseconds.
     pub sign_us: f64,
     /// Sealing a record's frame, microseconds.
@@ -47,6 +52,14 @@ pub struct Constants {
     pub receive_cpu_s_per_gb: f64,
     /// What one plain sender reached over loopback by the clock, 10^9 bytes a second: a roof, in no formula.
     pub plain_send_gb_per_s: f64,
+    /// Sending one answer to one of many connections through a server's egress engine, microseconds of its thread.
+    pub server_send_us: f64,
+    /// Taking one submission from one of many connections as a server's front does, microseconds of its thread.
+    pub server_receive_us: f64,
+    /// Sending one submission to one of many connections with a plain `send`, microseconds.
+    pub member_send_us: f64,
+    /// Taking one answer from one of many connections as a client host does, microseconds of its thread.
+    pub member_receive_us: f64,
 }
 
 /// The answer kernel on one core.
@@ -171,11 +184,21 @@ impl Constants {
         nearest.expect("constants have a rate at least")
     }
 
+    /// Verifying one signature of a batch of so many, microseconds: what a batch has once for all its signatures is
+    /// spread over them, and the rest is each one's own, so that batches of 1 and of [`VERIFY_BATCH`] are as measured.
+    #[must_use]
+    pub fn verify_us_of(&self, batch: f64) -> f64 {
+        let most = f64::from(VERIFY_BATCH);
+        let once = (self.verify_one_us - self.verify_us) * most / (most - 1.0);
+        self.verify_one_us - once + once / batch.clamp(1.0, most)
+    }
+
     /// The name of a figure that cannot be.
     fn nonsense(&self) -> Option<&'static str> {
         let rates = self.kernel.iter().map(|rate| ("kernel.gb_per_s", rate.gb_per_s));
         let figures = [
             ("verify_us", self.verify_us),
+            ("verify_one_us", self.verify_one_us),
             ("sign_us", self.sign_us),
             ("seal_us", self.seal_us),
             ("open_us", self.open_us),
@@ -187,6 +210,10 @@ impl Constants {
             ("send_cpu_s_per_gb", self.send_cpu_s_per_gb),
             ("receive_cpu_s_per_gb", self.receive_cpu_s_per_gb),
             ("plain_send_gb_per_s", self.plain_send_gb_per_s),
+            ("server_send_us", self.server_send_us),
+            ("server_receive_us", self.server_receive_us),
+            ("member_send_us", self.member_send_us),
+            ("member_receive_us", self.member_receive_us),
         ];
         let is_bad = |figure: &f64| !(figure.is_finite() && *figure > 0.0);
         if self.kernel.is_empty() || self.kernel.iter().any(|rate| rate.queries == 0) {
@@ -248,6 +275,7 @@ pub(crate) mod tests {
             },
             kernel: vec![rate(1_000, 100.0), rate(10_000, 200.0), rate(100_000, 160.0)],
             verify_us: 20.0,
+            verify_one_us: 40.0,
             sign_us: 10.0,
             seal_us: 0.5,
             open_us: 0.5,
@@ -259,6 +287,10 @@ pub(crate) mod tests {
             send_cpu_s_per_gb: 0.1,
             receive_cpu_s_per_gb: 0.2,
             plain_send_gb_per_s: 3.0,
+            server_send_us: 8.0,
+            server_receive_us: 4.0,
+            member_send_us: 6.0,
+            member_receive_us: 5.0,
         }
     }
 
@@ -306,6 +338,18 @@ pub(crate) mod tests {
             [1, 1_000, 3_000, 4_000, 10_000, 31_000, 32_000, 1_000_000].map(rate),
             [1_000, 1_000, 1_000, 10_000, 10_000, 10_000, 100_000, 100_000]
         );
+    }
+
+    #[test]
+    fn a_signature_is_cheaper_in_a_larger_batch() {
+        let constants = constants();
+        let near =
+            |batch: f64, us: f64| assert!((constants.verify_us_of(batch) - us).abs() < 1e-9, "{batch}");
+        // Batches of two share what a batch has once: almost the whole of the difference.
+        let once = 20.0 * 512.0 / 511.0;
+        for (batch, us) in [(1.0, 40.0), (2.0, 40.0 - once / 2.0), (512.0, 20.0), (9_999.0, 20.0)] {
+            near(batch, us);
+        }
     }
 
     #[test]

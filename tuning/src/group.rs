@@ -59,6 +59,18 @@ impl Group {
         u64::from(self.members.div_ceil(self.hosts))
     }
 
+    /// Members on a connection, on the average of all.
+    #[must_use]
+    pub fn members_of_connection(&self) -> f64 {
+        f64::from(self.members) / self.connections() as f64
+    }
+
+    /// Queries whose answers come over one connection, on the average of all: what a client verifies together.
+    #[must_use]
+    pub fn queries_of_connection(&self) -> f64 {
+        f64::from(self.slots) * self.members_of_connection()
+    }
+
     /// Queries of all members.
     #[must_use]
     pub fn queries(&self) -> u64 {
@@ -116,6 +128,8 @@ mod tests {
         assert_eq!(group(13, 3, 2).connections(), 3 + 2 + 2);
         assert_eq!(group(3, 5, 4).connections(), 3, "a host without members has no connection");
         assert_eq!(Group::new(1_000).connections(), 1_000);
+        let three = Group { slots: 3, ..group(10, 2, 3) };
+        assert!((three.queries_of_connection() - 7.5).abs() < 1e-12);
         assert_eq!((group(11, 3, 2).members_of_host(), group(2, 5, 2).members_of_host()), (4, 1));
     }
 

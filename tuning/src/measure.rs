@@ -4,6 +4,7 @@
 //! core makes it take longer and costs nothing here, but for the caches and the clock's speed.
 
 mod clients;
+mod connections;
 mod kernel;
 mod sending;
 
@@ -18,7 +19,8 @@ pub const SECONDS_DEFAULT: f64 = 5.0;
 /// Numbers of queries that the kernel is always measured for, each with as many records.
 const QUERIES: [u64; 3] = [1_000, 10_000, 100_000];
 /// What is measured besides the kernel.
-const OTHERS: [&str; 7] = ["signatures", "sealing", "hashing", "shares", "cells", "gathering", "sending"];
+const OTHERS: [&str; 8] =
+    ["signatures", "sealing", "hashing", "shares", "cells", "gathering", "sending", "many connections"];
 /// Passes that count, at the least.
 const PASSES_MIN: usize = 3;
 /// Passes that count, at the most.
@@ -27,7 +29,7 @@ const PASSES_MAX: usize = 10_000;
 /// Measures this machine, for these groups and some others. `tell` hears what is being measured.
 ///
 /// # Errors
-/// [`TuneError::Failed`]: there is no loopback interface to send over.
+/// [`TuneError::Failed`]: there is no loopback interface to send over, or no io_uring to send with.
 pub fn measure(groups: &[Group], seconds: f64, mut tell: impl FnMut(&str)) -> Result<Constants, TuneError> {
     let mut wanted: Vec<(u64, u64)> = QUERIES.map(|queries| (queries, queries)).into();
     wanted.extend(groups.iter().map(|group| (u64::from(group.members), group.queries())));
@@ -45,7 +47,7 @@ pub fn measure(groups: &[Group], seconds: f64, mut tell: impl FnMut(&str)) -> Re
         rates.push(rate);
     }
     tell(OTHERS[0]);
-    let (verify_us, sign_us) = clients::signatures(of_others);
+    let (verify_us, verify_one_us, sign_us) = clients::signatures(of_others);
     tell(OTHERS[1]);
     let (seal_us, open_us) = clients::sealing(of_others);
     tell(OTHERS[2]);
@@ -59,11 +61,19 @@ pub fn measure(groups: &[Group], seconds: f64, mut tell: impl FnMut(&str)) -> Re
     tell(OTHERS[6]);
     let sent = sending::loopback(of_others)
         .map_err(|error| TuneError::Failed(format!("sending over loopback (127.0.0.1): {error}")))?;
+    tell(OTHERS[7]);
+    let small = connections::measure(of_others).map_err(|error| {
+        TuneError::Failed(format!(
+            "sending to many connections with io_uring, as a server does: {error}; use constants of a machine that can, \
+             with --constants FILE"
+        ))
+    })?;
     Ok(Constants {
         schema: SCHEMA.into(),
         origin: Origin::here(),
         kernel: rates,
         verify_us,
+        verify_one_us,
         sign_us,
         seal_us,
         open_us,
@@ -75,6 +85,10 @@ pub fn measure(groups: &[Group], seconds: f64, mut tell: impl FnMut(&str)) -> Re
         send_cpu_s_per_gb: sent.send_cpu_s_per_gb,
         receive_cpu_s_per_gb: sent.receive_cpu_s_per_gb,
         plain_send_gb_per_s: sent.gb_per_s,
+        server_send_us: small.server_send_us,
+        server_receive_us: small.server_receive_us,
+        member_send_us: small.member_send_us,
+        member_receive_us: small.member_receive_us,
     })
 }
 

@@ -42,6 +42,8 @@ pub struct Choice {
     pub delivery: Option<Delivery>,
     /// Why, in a sentence.
     pub why: String,
+    /// Of what can be used: a sentence where an epoch takes longer than some rounds.
+    pub epochs: Vec<String>,
 }
 
 impl Plan {
@@ -128,11 +130,12 @@ fn choose(deliveries: &[Prediction]) -> Choice {
         |one: &Prediction| format!("a round takes {}, limited by {}", time(one.times.round_s), one.limit);
     let obstacles: Vec<&str> = deliveries.iter().flat_map(|one| &one.obstacles).map(String::as_str).collect();
     let obstacles = obstacles.join("; ");
+    let epochs = usable.iter().filter_map(|one| one.epoch_warning()).collect();
     match usable.as_slice() {
-        [] => Choice { delivery: None, why: format!("neither: {obstacles}") },
+        [] => Choice { delivery: None, why: format!("neither: {obstacles}"), epochs },
         [only] => {
             let why = format!("{}: {}; {obstacles}", only.delivery, told(only));
-            Choice { delivery: Some(only.delivery), why }
+            Choice { delivery: Some(only.delivery), why, epochs }
         }
         [broadcast, answer, ..] => {
             let answers = answer.times.round_s < WORTH * broadcast.times.round_s;
@@ -145,7 +148,7 @@ fn choose(deliveries: &[Prediction]) -> Choice {
                 time(other.times.round_s),
                 other.limit
             );
-            Choice { delivery: Some(better.delivery), why }
+            Choice { delivery: Some(better.delivery), why, epochs }
         }
     }
 }
@@ -177,6 +180,8 @@ mod tests {
         );
         let larger = plan(100_000, machine()).choice;
         assert!(larger.why.contains("no link carries broadcast in a minute"), "{}", larger.why);
+        assert_eq!(larger.epochs.len(), 1, "{larger:?}");
+        assert!(larger.epochs[0].starts_with("an epoch's list of members takes 34."), "{larger:?}");
         let neither = plan(1_000_000, machine()).choice;
         assert_eq!(neither.delivery, None);
         assert!(neither.why.starts_with("neither: broadcast takes"), "{}", neither.why);

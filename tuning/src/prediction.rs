@@ -3,10 +3,12 @@
 //! Servers and clients on machines of their own:
 //!
 //! ```text
-//! round = up / link + before / C + max(down / link, out / C)
+//! round = up / link + receive + answering / C + max(down / link, out / C)
 //! ```
 //!
-//! where `before` is what a server does before its first byte goes out, and `out` what it does while bytes go out. Broadcast streams
+//! where `receive` is what the front executor of the group does, which is one thread whatever C is, `answering` what answer threads
+//! do before the first byte goes out, and `out` what fan-out threads do while bytes go out: with as many [`Threads`] of either
+//! as there are cores. Broadcast streams
 //! tiles while later ones fill, and answers begin as tiles are agreed on; neither overlap is counted. What clients do with what they
 //! got comes after it, on each one's own machine.
 //!
@@ -30,6 +32,22 @@ const FASTEST_LINK: u64 = 400_000_000_000;
 /// The largest packets of it.
 const FASTEST_LINK_MTU: u32 = 9_000;
 
+/// Rounds that the list of members and the dial of an epoch may take on the link before it is told: the least notice that
+/// members have of an epoch, and dial within, while rounds go on over the same link.
+pub const EPOCH_ROUNDS_MAX: f64 = 2.0;
+
+/// Threads that a server's configuration has to name for its cores to be used as they are here; its defaults are one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threads {
+    /// `answer.threads`: none in broadcast.
+    pub answer: u32,
+    /// `fan_out.threads`.
+    pub fan_out: u32,
+    /// Front executors that have the group: one, however many there are.
+    pub front: u32,
+}
+
 /// What a delivery costs, and how long its rounds take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +62,8 @@ pub struct Prediction {
     pub server: ServerWork,
     /// CPU of one member in a round.
     pub client: ClientWork,
+    /// What each server's configuration has to say.
+    pub threads: Threads,
     /// Times.
     pub times: Times,
     /// What takes the longest in a round.
@@ -64,10 +84,14 @@ pub struct Times {
     pub confirm_link_s: Option<f64>,
     /// The list of members to every connection on a server's link, once an epoch, and attaching.
     pub members_link_s: Option<f64>,
+    /// All three, one after another.
+    pub epoch_link_s: Option<f64>,
     /// Submissions of a round on a server's link.
     pub up_link_s: Option<f64>,
     /// Cells or answers of a round on a server's link.
     pub down_link_s: Option<f64>,
+    /// Taking submissions, on the core of the one front executor that has the group.
+    pub receive_s: f64,
     /// Verifying signatures on all cores.
     pub signatures_s: f64,
     /// The kernel on all cores.
@@ -130,12 +154,15 @@ impl Prediction {
         let cores = f64::from(machine.cores);
         let link = |of: [u64; 2]| machine.link_s(Bytes::most(of));
         let confirm_bytes = Bytes::most(bytes.confirm.up).max(Bytes::most(bytes.confirm.down));
+        let members_bytes = Bytes::most((bytes.members + bytes.attach).down);
         let mut times = Times {
             dial_link_s: link(bytes.dial.up),
             confirm_link_s: machine.link_s(confirm_bytes),
-            members_link_s: machine.link_s(Bytes::most((bytes.members + bytes.attach).down)),
+            members_link_s: machine.link_s(members_bytes),
+            epoch_link_s: machine.link_s(members_bytes + Bytes::most(bytes.dial.up) + confirm_bytes),
             up_link_s: link(bytes.round.up),
             down_link_s: link(bytes.round.down),
+            receive_s: server.receive_s,
             signatures_s: server.signatures_s / cores,
             kernel_s: server.kernel_s / cores,
             out_s: server.out_s() / cores,
@@ -146,7 +173,54 @@ impl Prediction {
         let limit = limit(group, machine, &server, &client, &times);
         let obstacles = obstacles(delivery, machine, &bytes, &memory);
         let members_max = members_max(delivery);
-        Ok(Prediction { delivery, bytes, memory, server, client, times, limit, obstacles, members_max })
+        let answer = if delivery == Delivery::Answer { machine.cores } else { 0 };
+        let threads = Threads { answer, fan_out: machine.cores, front: 1 };
+        Ok(Prediction {
+            delivery,
+            bytes,
+            memory,
+            server,
+            client,
+            threads,
+            times,
+            limit,
+            obstacles,
+            members_max,
+        })
+    }
+
+    /// Rounds that an epoch's list of members, dial and confirmations take as long as on the link.
+    #[must_use]
+    pub fn epoch_rounds(&self) -> Option<f64> {
+        self.times.epoch_link_s.map(|epoch_s| epoch_s / self.times.round_s)
+    }
+
+    /// Rounds' worth of bytes that each server sends clients of an epoch besides its rounds.
+    #[must_use]
+    pub fn epoch_bytes_rounds(&self) -> f64 {
+        let Bytes { attach, members, dial, grants, confirm, round, .. } = &self.bytes;
+        let all = [attach, members, dial, grants, confirm].map(|flow| Bytes::most(flow.down));
+        all.iter().sum::<u64>() as f64 / Bytes::most(round.down) as f64
+    }
+
+    /// A sentence where an epoch's list of members or its dial takes longer than [`EPOCH_ROUNDS_MAX`] rounds.
+    #[must_use]
+    pub fn epoch_warning(&self) -> Option<String> {
+        use crate::units::time;
+        let Times { members_link_s, dial_link_s, round_s, .. } = self.times;
+        let (list_s, dial_s) = (members_link_s?, dial_link_s?);
+        (list_s.max(dial_s) > EPOCH_ROUNDS_MAX * round_s).then(|| {
+            format!(
+                "an epoch's list of members takes {} on the link and its dial {}, as long as {:.1} rounds of {}, and clients \
+                 get as many bytes of it as of {:.1} rounds: let epochs last many times that, or put more members on a \
+                 connection, each of which gets the whole list",
+                time(list_s),
+                time(dial_s),
+                (list_s + dial_s) / round_s,
+                self.delivery,
+                self.epoch_bytes_rounds()
+            )
+        })
     }
 }
 
@@ -164,9 +238,9 @@ fn round(group: &Group, machine: &Machine, server: &ServerWork, client: &ClientW
     let (up, down) = (times.up_link_s.unwrap_or(0.0), times.down_link_s.unwrap_or(0.0));
     if machine.everything {
         let all = 2.0 * server.total_s() + f64::from(group.members) * client.total_s();
-        return (all / cores).max(up + down);
+        return (all / cores).max(server.receive_s).max(up + down);
     }
-    up + server.before_s() / cores + down.max(times.out_s)
+    up + server.receive_s + server.answering_s() / cores + down.max(times.out_s)
 }
 
 fn limit(group: &Group, machine: &Machine, server: &ServerWork, client: &ClientWork, times: &Times) -> Limit {
@@ -178,7 +252,8 @@ fn limit(group: &Group, machine: &Machine, server: &ServerWork, client: &ClientW
         (Limit::Kernel, servers * server.kernel_s),
         (Limit::Signatures, servers * server.signatures_s),
         (Limit::Egress, servers * server.out_s()),
-        (Limit::Ingress, servers * server.receive_s),
+        // The fronts of both servers may each have a core.
+        (Limit::Ingress, if machine.everything { servers.max(1.0) } else { 1.0 } * server.receive_s),
         (Limit::Clients, if machine.everything { clients } else { 0.0 }),
     ];
     let longest = parts.into_iter().max_by(|one, two| one.1.total_cmp(&two.1));
@@ -269,14 +344,54 @@ mod tests {
             let together = predicted(delivery, 1_000, Machine { everything: true, ..machine(2, 400) });
             let all = 2.0 * apart.server.total_s() + 1_000.0 * apart.client.total_s();
             assert!((together.times.round_s - all / 2.0).abs() < 1e-9, "{delivery}");
-            // Of answers, a server verifies each record once, and there are two servers.
-            let limit = if delivery == Delivery::Answer { Limit::Signatures } else { Limit::Clients };
-            assert_eq!(together.limit, limit, "{delivery}");
+            // Each member verifies a record of its own, and has two connections.
+            assert_eq!(together.limit, Limit::Clients, "{delivery}");
             let slow = Machine { everything: true, link: "1mbit".parse().unwrap(), ..machine(2, 1) };
             assert_eq!(predicted(delivery, 1_000, slow).limit, Limit::Link);
             let no_link = Machine { link: LinkRate::Loopback, ..slow };
             assert_eq!(predicted(delivery, 1_000, no_link).times.down_link_s, None);
         }
+    }
+
+    #[test]
+    fn one_front_takes_all_submissions_and_the_other_threads_are_told() {
+        let (few, many) = (
+            predicted(Delivery::Answer, 100_000, machine(2, 100)),
+            predicted(Delivery::Answer, 100_000, machine(48, 100)),
+        );
+        assert!((few.times.receive_s - many.times.receive_s).abs() < 1e-12);
+        assert_eq!(many.threads, Threads { answer: 48, fan_out: 48, front: 1 });
+        assert_eq!(predicted(Delivery::Broadcast, 100, machine(3, 1)).threads.answer, 0);
+        let link_s = many.times.up_link_s.unwrap() + many.times.down_link_s.unwrap();
+        assert!(many.times.round_s > many.server.receive_s + link_s);
+        // Four microseconds a connection on one core, twenty a signature on 48.
+        let million = predicted(Delivery::Answer, 1_000_000, machine(256, 400));
+        assert_eq!(Limit::Kernel, predicted(Delivery::Answer, 1_000_000, machine(48, 400)).limit);
+        assert!(million.times.receive_s > million.times.signatures_s);
+    }
+
+    #[test]
+    fn an_epoch_that_takes_longer_than_rounds_is_told() {
+        let ten = |users_per_connection, members| {
+            let group = Group { users_per_connection, ..Group::new(members) };
+            Prediction::of(Delivery::Answer, &group, &machine(8, 10), &constants(), 1.0).unwrap()
+        };
+        let alone = ten(1, 100_000);
+        // The list has four bytes of each member, on each member's connection.
+        let members_s = alone.times.members_link_s.unwrap();
+        assert!((members_s / (4e10 * 8.0 / 9.415e9) - 1.0).abs() < 0.01, "{members_s}");
+        let warning = alone.epoch_warning().unwrap();
+        assert!(
+            warning.contains("list of members takes 34.") && warning.contains("rounds of answer"),
+            "{warning}"
+        );
+        let epoch_s = members_s + alone.times.dial_link_s.unwrap();
+        assert!((alone.epoch_rounds().unwrap() * alone.times.round_s - epoch_s).abs() < 1e-9);
+        // 4 n + 32 bytes of list and dial for 424 of a round, a member.
+        assert!((alone.epoch_bytes_rounds() / (400_000.0 / 424.0) - 1.0).abs() < 0.01);
+        assert_eq!(ten(512, 10_000).epoch_warning(), None);
+        let unknown = Machine { link: LinkRate::Off, ..machine(8, 10) };
+        assert_eq!(predicted(Delivery::Answer, 100_000, unknown).epoch_warning(), None);
     }
 
     #[test]

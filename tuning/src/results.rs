@@ -91,6 +91,13 @@ pub fn run(value: &Value) -> Result<Run, String> {
     if groups != 1 {
         return Err(format!("has {groups} groups, and one is predicted"));
     }
+    let epoch_rounds = plan["epoch_rounds"].as_u64().unwrap_or(0);
+    if epoch_rounds > 0 {
+        return Err(format!(
+            "has epochs of {epoch_rounds} rounds, and what epochs take beside rounds is not predicted; give runs without \
+             --epoch-rounds"
+        ));
+    }
     if value["link"]["medium"].as_str() == Some("machines") {
         return Err(
             "was made on several machines, and a run on one is predicted; compare it with plan".into()
@@ -172,7 +179,7 @@ pub(crate) mod tests {
             "failures": [],
             "plan": {
                 "group": group, "groups": 1, "hosts": 5, "rounds": 4, "slots": 1, "profile": "compact",
-                "frame_bytes": 288, "confirm": true, "users_per_connection": 512, "verify": "all",
+                "epoch_rounds": 0, "frame_bytes": 288, "confirm": true, "users_per_connection": 512, "verify": "all",
                 "link": {"rate": "10gbit", "mtu": 1500}, "future": 1
             },
             "environment": {"cpu": "Some CPU", "cores": 2},
@@ -214,6 +221,7 @@ pub(crate) mod tests {
             ("/schema", json!("somebody-elses/3"), "is of schema somebody-elses/3"),
             ("/plan/profile", json!("paper-xor"), "profile paper-xor"),
             ("/plan/groups", json!(3), "has 3 groups"),
+            ("/plan/epoch_rounds", json!(4), "has epochs of 4 rounds"),
             ("/plan/group", json!(0), "has no group"),
             ("/plan/group", json!("many"), "has no group"),
             ("/plan/verify", json!("some"), "has no plan.verify"),

@@ -82,6 +82,7 @@ fn constants() -> Constants {
         },
         kernel: vec![rate(10_000)],
         verify_us: 20.0,
+        verify_one_us: 40.0,
         sign_us: 10.0,
         seal_us: 0.5,
         open_us: 0.5,
@@ -93,6 +94,10 @@ fn constants() -> Constants {
         send_cpu_s_per_gb: 0.1,
         receive_cpu_s_per_gb: 0.2,
         plain_send_gb_per_s: 3.0,
+        server_send_us: 8.0,
+        server_receive_us: 4.0,
+        member_send_us: 6.0,
+        member_receive_us: 5.0,
     }
 }
 
@@ -103,7 +108,7 @@ fn without_constants_it_says_how_to_get_them_and_with_them_it_plans() {
     let refusal = place.refused(plan);
     assert!(refusal.contains(KEPT) && refusal.contains("--measure"), "{refusal}");
     let measured = place.printed(&format!("{plan} --measure --measure-seconds 0.1"));
-    assert!(measured.contains("Group of 300, K = 1"), "{measured}");
+    assert!(measured.contains("Group of 300, K = 1, U = 1: 300 connections"), "{measured}");
     let kept = Constants::load(&place.path(KEPT)).unwrap();
     assert_eq!(kept.origin.cpu, Origin::here().cpu);
     let queries: Vec<u64> = kept.kernel.iter().map(|rate| rate.queries).collect();
@@ -172,6 +177,8 @@ fn wrong_input_is_refused_by_name_with_the_remedy() {
     place.write("constants.json", &constants());
     place.write("other.json", &Constants { schema: "twincast-constants/9".into(), ..constants() });
     place.write("result.json", &json!({"schema": "twincast-result/1", "plan": {"groups": 1}}));
+    let epochs = json!({"schema": "twincast-result/1", "plan": {"groups": 1, "epoch_rounds": 4}});
+    place.write("epochs.json", &epochs);
     std::fs::create_dir(place.path("empty")).unwrap();
     let plan = "plan --group 20 --link 10gbit --cores 1 --constants constants.json";
     assert!(place.printed(plan).contains("Use broadcast"));
@@ -182,6 +189,7 @@ fn wrong_input_is_refused_by_name_with_the_remedy() {
         ("plan --group 9 --link 1gbit --cores 0", "--cores <C>': give a whole number from 1"),
         ("plan --group 9 --link 1gbit --cores 1 --memory 3", "as in 64gib"),
         ("plan --group 9 --link 1gbit", "--cores <C>"),
+        ("plan --group 10 --link 1gbit --cores 1 --hosts 20", "a group of 10 is on 10 hosts at the most"),
         (
             "plan --group 9 --link 1gbit --cores 1 --constants other.json",
             "other.json: constants of schema twincast-constants/9",
@@ -196,6 +204,7 @@ fn wrong_input_is_refused_by_name_with_the_remedy() {
         ("compare --results none.json", "none.json: No such file"),
         ("compare --results empty", "empty: holds no results"),
         ("compare --results constants.json", "constants.json: is of schema twincast-constants/1"),
+        ("compare --results epochs.json --constants constants.json", "epochs.json: has epochs of 4 rounds"),
         ("compare --results result.json --constants constants.json", "result.json: has no rounds"),
         ("", "Usage"),
     ] {
@@ -235,9 +244,10 @@ fn results_are_compared_with_what_was_predicted() {
         place.printed("compare --results folder answer.json --constants constants.json --json compared.json");
     for said in [
         "Everything on one machine",
-        "broadcast K = 1, 1,000 to 2,000 members: predicted 2.00, measured 2.00",
-        "PREDICTION, not measured: each server on 48 such cores",
-        "1,000,000  answer",
+        "broadcast, K = 1, U = 512 at most, 5 hosts, loopback at MTU 1500, 2 cores of Some CPU",
+        "growth, 1,000 to 2,000 members: predicted 2.00, measured 2.00",
+        "PREDICTION, not measured: each server on 48 such cores, K = 1, U = 1",
+        "1,000,000 answer",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }

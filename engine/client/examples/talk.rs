@@ -121,7 +121,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         epoch: None,
         join: true,
         skew_bytes: 16 << 20,
-        servers: None,
+        signed: None,
         accept_baseline: false,
     };
     let mut client = Client::new(settings, vec![UserId(user.parse()?)])?;

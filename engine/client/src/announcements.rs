@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::decoder::Decoder;
 use crate::epochs::next;
 use crate::error::{ClientError, field};
-use crate::group::{self, GroupSettings};
+use crate::group::{self, Delivery, GroupSettings};
 use crate::key::Key;
 use crate::limits::{RECEIVE_BYTES, ROUND_MAX};
 use crate::observer::Observer;
@@ -27,6 +27,9 @@ impl Client {
         };
         let said = Said::new(server, settings.epoch, settings.members, welcome.roster_hash, None)?;
         let stream = &mut self.streams[server.index()];
+        if settings.delivery == Delivery::Answer {
+            stream.expect_members(settings.members);
+        }
         stream.said.push(said);
         stream.epoch = settings.epoch;
         stream.round = round;
@@ -58,7 +61,7 @@ impl Client {
 
     /// Takes an ANNOUNCE, which the members follow.
     pub(crate) fn announce(&mut self, server: ServerSide, announce: &Announce) -> Result<(), ClientError> {
-        let kind = Kind::Announce;
+        let (kind, answered) = (Kind::Announce, self.is_answered(server));
         let stream = &mut self.streams[server.index()];
         let epoch = Epoch(announce.epoch.get());
         if stream.said.last().is_some_and(|said| !said.is_whole()) {
@@ -83,6 +86,9 @@ impl Client {
         let first_round = round_in_bounds(server, "first_round", announce.first_round.get())?;
         let (members, hash) = (announce.members.get(), announce.roster_hash);
         let said = Said::new(server, epoch, members, hash, Some(first_round))?;
+        if answered {
+            stream.expect_members(members);
+        }
         stream.said.retain(|said| said.epoch != epoch);
         stream.said.push(said);
         Ok(())

@@ -6,14 +6,15 @@
 use crate::client::Client;
 use crate::deliver::{round_in_reach, stray};
 use crate::epochs::Place;
-use crate::error::{ClientError, below, field};
+use crate::error::{ClientError, field};
 use crate::key::Key;
+use crate::limits::TILE_SENDERS;
 use crate::receiving::End;
 use crate::stream::{Delivery, Kin};
 use std::fmt;
 use twincast_protocol::answer::RECORD_BYTES;
-use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
-use twincast_protocol::wire::{Answers, Kind};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide};
+use twincast_protocol::wire::{AbsentTile, Answers, Kind};
 use zeroize::Zeroizing;
 
 const KIND: Kind = Kind::Answers;
@@ -23,14 +24,22 @@ const KIND: Kind = Kind::Answers;
 pub(crate) struct Sums {
     /// By user and query, as far as both servers answered.
     bytes: Zeroizing<Vec<u8>>,
-    /// Whether both servers name the same root; none until both have named one.
-    pub(crate) roots_agree: Option<bool>,
+    /// Whether both servers name the same root and the same absent senders; none until both have.
+    pub(crate) servers_agree: Option<bool>,
+    /// The absent senders, as both name them.
+    absent: Vec<AbsentTile>,
 }
 
 impl Sums {
     /// Whether at least one server has not begun to answer.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.roots_agree.is_none()
+        self.servers_agree.is_none()
+    }
+
+    /// Whether both servers list this sender as absent.
+    pub(crate) fn is_absent(&self, sender: MemberIndex) -> bool {
+        let tile = self.absent.binary_search_by_key(&(sender.0 / TILE_SENDERS), |entry| entry.tile.get());
+        tile.is_ok_and(|tile| self.absent[tile].absent.get() >> (sender.0 % TILE_SENDERS) & 1 == 1)
     }
 
     /// The sums of users in their order, slots ascending for each.
@@ -48,7 +57,7 @@ impl Sums {
 
 impl fmt::Debug for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sums").field("roots_agree", &self.roots_agree).finish_non_exhaustive()
+        f.debug_struct("Sums").field("servers_agree", &self.servers_agree).finish_non_exhaustive()
     }
 }
 
@@ -58,7 +67,7 @@ impl Client {
         self.streams[server.index()].welcome.is_some_and(|welcome| welcome.delivery == 1)
     }
 
-    /// Takes the head of ANSWERS; false if it must wait for the other server.
+    /// Takes the head of ANSWERS and whom it lists as absent; false if it must wait for the other server.
     pub(crate) fn answers_head(&mut self, server: ServerSide, head: &Answers) -> Result<bool, ClientError> {
         let (epoch, left) = (Epoch(head.epoch.get()), head.answers_bytes() as usize);
         let position = match self.place(server, KIND, epoch)? {
@@ -81,7 +90,11 @@ impl Client {
         }
         field(server, KIND, "users", head.users.get().into(), session.users.len() as u64)?;
         field(server, KIND, "queries", head.queries.get().into(), group.slots.into())?;
-        below(server, KIND, "senders_present", head.senders_present.get(), session.members() + 1)?;
+        let members = session.members();
+        let absent = AbsentTile::read_list(stream.absent_list(head), members)
+            .map_err(|_| ClientError::AbsentList { server })?;
+        let listed: u32 = absent.iter().map(|tile| tile.absent.get().count_ones()).sum();
+        field(server, KIND, "senders_present", head.senders_present.get().into(), (members - listed).into())?;
         let round = RoundNumber(head.round.get());
         stream.leave_out_before(round);
         if stream.in_step {
@@ -89,6 +102,7 @@ impl Client {
         }
         round_in_reach(stream, KIND, round)?;
         let late = self.round.number.is_some_and(|current| round < current);
+        stream.absent = absent;
         stream.in_step = true;
         stream.round = round;
         stream.floor = Key::round(epoch, round);
@@ -117,7 +131,11 @@ impl Client {
         if round.number != Some(first.tile.round) {
             return false;
         }
-        round.sums.roots_agree = Some(first.root == second.root);
+        if round.sums.is_untouched() {
+            let (absent, other) = (std::mem::take(&mut one.absent), std::mem::take(&mut two.absent));
+            round.sums.servers_agree = Some(first.root == second.root && absent == other);
+            round.sums.absent = absent;
+        }
         let (users, piece_bytes) = (session.users.len(), first.piece_bytes);
         let mut position = first.position;
         while position < users {

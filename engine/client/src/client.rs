@@ -5,7 +5,7 @@ use crate::closed_rounds::ClosedRounds;
 use crate::decoder::Decoder;
 use crate::error::ClientError;
 use crate::event::Event;
-use crate::group::GroupSettings;
+use crate::group::{Delivery, GroupSettings};
 use crate::limits::GROWTH_WAIT;
 use crate::observer::{Observer, Outbox};
 use crate::receiving::Round;
@@ -16,7 +16,6 @@ use rand::CryptoRng;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
-use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
 use twincast_protocol::keys::PairKey;
 use twincast_protocol::wire::{Body, EPOCH_ANY, Hello, Leave};
@@ -33,9 +32,13 @@ pub struct ClientSettings {
     /// How many bytes of one server are kept while the other has not sent theirs. At least four users' cells of a
     /// tile are kept in any case.
     pub skew_bytes: usize,
-    /// What S1 and S2 sign with; a group whose delivery is `answer` needs it, and is refused without
-    /// ([`ClientError::ServerKeys`]).
-    pub servers: Option<[VerifyingKey; 2]>,
+    /// In a group whose delivery is `answer`: the last record that an earlier client of these users may have signed
+    /// ([`Client::signed`]), if the caller kept it, and a time before all epochs, `(Epoch(0), RoundNumber(0))`, if there
+    /// was none. This client signs records of later rounds alone: a second record of a round would put its sender at
+    /// fault, and would use a nonce again. None: it is not known, and a client that comes while rounds are open begins
+    /// with the second round after the open one. In lockstep that takes others who submit meanwhile: where all clients
+    /// of a group are new and know nothing, each waits for the others. So keep it.
+    pub signed: Option<(Epoch, RoundNumber)>,
     /// Whether a group with a paper profile will do: a baseline for comparison, which protects neither recipients
     /// nor messages from one server.
     pub accept_baseline: bool,
@@ -66,8 +69,11 @@ pub struct Client {
     pub(crate) submissions: VecDeque<Submission>,
     /// The next round to submit for.
     pub(crate) next_submission: RoundNumber,
-    /// Rounds before this one may have records of these users, signed by an earlier client.
+    /// Rounds before this one may have records of these users, signed by an earlier client that nothing is known of.
     pub(crate) silent_until: RoundNumber,
+    /// The last round that records were signed for, by this client or an earlier one. It outlasts connections, and
+    /// servers that begin anew.
+    pub(crate) signed: Option<(Epoch, RoundNumber)>,
     pub(crate) workbench: Workbench,
     /// Rounds whose answers are in and have no verdicts yet.
     pub(crate) closed_rounds: ClosedRounds,
@@ -103,6 +109,7 @@ impl Client {
             submissions: VecDeque::new(),
             next_submission: RoundNumber::DIAL,
             silent_until: RoundNumber::DIAL,
+            signed: settings.signed,
             workbench: Workbench::default(),
             closed_rounds: ClosedRounds::default(),
             events: Vec::new(),
@@ -178,6 +185,14 @@ impl Client {
     #[must_use]
     pub fn round(&self) -> Option<RoundNumber> {
         self.round.number
+    }
+
+    /// In a group whose delivery is `answer`: the last round that records were signed for. A caller that keeps this
+    /// before it sends what [`outgoing`](Client::outgoing) gives can tell the next client of the same users
+    /// ([`ClientSettings::signed`]).
+    #[must_use]
+    pub fn signed(&self) -> Option<(Epoch, RoundNumber)> {
+        self.signed
     }
 
     /// The keys that the user at `position` shares with `other` in this epoch, if they exchanged any.
@@ -264,7 +279,8 @@ impl Client {
     }
 
     /// When [`advance`](Client::advance) should be called at the latest, also if no byte comes. Zero, which is at once,
-    /// while answers wait for their verdicts and everything that was submitted is made.
+    /// while answers wait for their verdicts and everything that was submitted is sent; so it is asked after
+    /// [`sent`](Client::sent).
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         if self.may_read_closed() { Some(Duration::ZERO) } else { self.round_deadline() }
@@ -305,11 +321,11 @@ impl Client {
     /// a dial in effect are left out, and users without an [`author`](Outbox::author) where that is asked for.
     ///
     /// The round, or none: the epoch is not open, the client is a round ahead already, or the round is the next
-    /// epoch's. In a group whose delivery is `answer` a new client that comes while rounds are open begins with the
-    /// second round after the open one, since an earlier client of its users may have signed records until there; in
-    /// lockstep that takes others who submit meanwhile.
+    /// epoch's. In a group whose delivery is `answer` it is also none as long as these users may have signed records for
+    /// the round or a later one: see [`ClientSettings::signed`].
     pub fn submit(&mut self) -> Option<RoundNumber> {
-        let round = self.next_submission.max(self.round.number?).max(self.silent_until);
+        let unsigned = self.first_unsigned_round()?;
+        let round = self.next_submission.max(self.round.number?).max(unsigned);
         if round > self.round.number?.next() {
             return None;
         }
@@ -320,6 +336,22 @@ impl Client {
         self.submissions.push_back(Submission { round, position: 0 });
         self.next_submission = round.next();
         Some(round)
+    }
+
+    /// The first round of the epoch that these users have certainly signed no record for. None: they have signed records
+    /// of a later epoch, so that this one comes a second time.
+    fn first_unsigned_round(&self) -> Option<RoundNumber> {
+        if self.group?.delivery == Delivery::Broadcast {
+            return Some(RoundNumber::DIAL);
+        }
+        let epoch = self.sessions.front()?.epoch;
+        match self.signed {
+            Some((signed, _)) if signed > epoch => None,
+            Some((signed, round)) if signed == epoch => {
+                Some(RoundNumber(round.0.saturating_add(1)).max(self.silent_until))
+            }
+            _ => Some(self.silent_until),
+        }
     }
 
     fn check(&self) -> Result<(), ClientError> {

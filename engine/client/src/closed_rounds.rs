@@ -1,8 +1,8 @@
-//! Rounds whose answers are in get their verdicts, and not before the next submissions are made.
+//! Rounds whose answers are in get their verdicts, and not before the next submissions are with both servers.
 //!
 //! Opening records and verifying signatures takes time that depends on what was read, and a server sees when a client
-//! sends. So a round is read in the [`advance`](Client::advance) after the one that closed it, and only once nothing
-//! that the caller has submitted is left to make.
+//! sends. So a round is read in the [`advance`](Client::advance) after the one that closed it, and only once everything
+//! that the caller has submitted is made, and sent to both.
 
 use crate::answers::Sums;
 use crate::client::{Client, ClientSettings};
@@ -12,6 +12,7 @@ use crate::limits::{CLOSED_ROUNDS_MAX, QUERIES_READ_MAX};
 use crate::observer::{Observer, User};
 use crate::receiving::Round;
 use crate::session::Session;
+use crate::stream::Stream;
 use rand::rngs::StdRng;
 use rand::{CryptoRng, SeedableRng};
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::answer::reader::{Reader, RoundContext, Target};
 use twincast_protocol::ids::{MemberIndex, SlotIndex, UserId};
 use twincast_protocol::receive::Verdict;
+use zeroize::Zeroizing;
 
 /// What is left to add to a sum.
 const NOTHING: [u8; RECORD_BYTES] = [0; RECORD_BYTES];
@@ -45,13 +47,19 @@ struct Query {
     asks: Asks,
 }
 
-/// Whose records a query asks for.
-enum Asks {
-    /// The dial is not in effect, or an earlier client's. What such a query gives decides nothing: a server that says
-    /// nothing of a dial could tell by the alarm what it asks for.
-    Unknown,
-    Nobody,
-    Sender(MemberIndex, UserId),
+/// Whose records a query asks for. Wiped on drop.
+struct Asks {
+    /// Not where the dial is not in effect, or an earlier client's. What such a query gives decides nothing: a server
+    /// that says nothing of a dial could tell by the alarm what it asks for.
+    is_own: bool,
+    /// The sender's index and number, if there is one.
+    sender: Zeroizing<Option<[u32; 2]>>,
+}
+
+impl Asks {
+    fn sender(&self) -> Option<(MemberIndex, UserId)> {
+        self.sender.map(|[index, id]| (MemberIndex(index), UserId(id)))
+    }
 }
 
 impl ClosedRounds {
@@ -68,8 +76,8 @@ impl ClosedRounds {
         round: &mut Round,
         left_out: bool,
     ) {
-        let (Some(servers), Some(number)) = (settings.servers, round.number) else { return };
-        let context = RoundContext { group: settings.group, epoch: session.epoch, round: number, servers };
+        let Some(number) = round.number else { return };
+        let context = RoundContext { group: settings.group, epoch: session.epoch, round: number };
         let queries = if left_out { Vec::new() } else { session.queries() };
         self.rounds.push_back(ClosedRound { context, sums: std::mem::take(&mut round.sums), queries });
     }
@@ -85,16 +93,13 @@ impl ClosedRounds {
         let context = &round.context;
         let mut pushed = Vec::with_capacity(queries.len());
         for (index, query) in queries.iter().enumerate() {
-            let verdict = match (round.sums.roots_agree, sums.get(index), &query.asks) {
-                (Some(false), _, _) => Verdict::Tampered,
-                (_, None, _) | (_, _, Asks::Unknown) => Verdict::Incomplete,
-                (_, Some(sum), asks) => {
-                    if self.take(context, query, asks, sum, observer) {
-                        pushed.push(query);
-                        continue;
-                    }
-                    Verdict::Tampered
+            let verdict = match (round.sums.servers_agree, sums.get(index)) {
+                (Some(false), _) => Verdict::Tampered,
+                (_, Some(sum)) if query.asks.is_own && self.take(round, query, sum, observer) => {
+                    pushed.push(query);
+                    continue;
                 }
+                _ => Verdict::Incomplete,
             };
             query.tell(context, verdict, alarms, observer);
         }
@@ -108,22 +113,20 @@ impl ClosedRounds {
     /// Has a sum verified with others; false where nothing is known of whom it asks for.
     fn take(
         &mut self,
-        context: &RoundContext,
+        round: &ClosedRound,
         query: &Query,
-        asks: &Asks,
         sum: &[u8; RECORD_BYTES],
         observer: &mut impl Observer,
     ) -> bool {
-        let target = match asks {
-            Asks::Sender(sender, id) => match observer.known(context.epoch, query.user, *id) {
-                Some(known) => {
-                    Some(Target { sender: *sender, verifying: known.verifying, readers: known.readers })
-                }
-                None => return false,
-            },
-            Asks::Nobody | Asks::Unknown => None,
+        let target = match query.asks.sender() {
+            Some((sender, id)) => {
+                let Some(known) = observer.known(round.context.epoch, query.user, id) else { return false };
+                let (absent, verifying) = (round.sums.is_absent(sender), known.verifying);
+                Some(Target { sender, absent, verifying, readers: known.readers })
+            }
+            None => None,
         };
-        self.reader.push(context, target.as_ref(), [sum, &NOTHING]);
+        self.reader.push(&round.context, target.as_ref(), [sum, &NOTHING]);
         true
     }
 }
@@ -132,8 +135,11 @@ impl Client {
     /// Whether rounds that are closed may be read.
     pub(crate) fn may_read_closed(&self) -> bool {
         let waiting = self.closed_rounds.rounds.len();
-        // A caller that does not ask for what it submitted gets its verdicts all the same, late.
-        waiting > CLOSED_ROUNDS_MAX || waiting > 0 && self.submissions.is_empty()
+        // Nothing is sent any more on a connection that is closed.
+        let is_sent = |stream: &Stream| stream.closed || stream.outbound.unsent().is_empty();
+        let all_sent = self.submissions.is_empty() && self.streams.iter().all(is_sent);
+        // A caller that does not send what it submitted gets its verdicts all the same, late.
+        waiting > CLOSED_ROUNDS_MAX || waiting > 0 && all_sent
     }
 
     /// Tells the verdicts on rounds that are closed, if it is time for them.
@@ -156,10 +162,10 @@ impl Session {
     /// What its users ask for, slots ascending for each.
     fn queries(&self) -> Vec<Query> {
         let slots = self.dials.len().checked_div(self.users.len()).unwrap_or_default();
-        let asks = |dial: &Dial| match dial.recipient {
-            _ if !dial.is_own() => Asks::Unknown,
-            None => Asks::Nobody,
-            Some(member) => Asks::Sender(member, self.roster[member.0 as usize]),
+        let asks = |dial: &Dial| {
+            let sender = dial.recipient().filter(|_| dial.is_own());
+            let sender = sender.map(|member| [member.0, self.roster[member.0 as usize].0]);
+            Asks { is_own: dial.is_own(), sender: Zeroizing::new(sender) }
         };
         let query = |(index, dial)| Query {
             user: self.users[index / slots],
@@ -180,10 +186,7 @@ impl Query {
         observer: &mut impl Observer,
     ) {
         alarms[self.user.position] |= verdict == Verdict::Tampered;
-        let sender = match self.asks {
-            Asks::Sender(_, id) => Some(id),
-            Asks::Nobody | Asks::Unknown => None,
-        };
+        let sender = self.asks.sender().map(|(_, id)| id);
         observer.answer(context.round, self.user, self.slot, sender, verdict);
     }
 }

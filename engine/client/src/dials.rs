@@ -17,8 +17,8 @@ pub(crate) struct Dial {
     secrets: Option<Secrets>,
     /// What is needed to send; also of a dial that is not in effect yet.
     aim: Option<Aim>,
-    /// The one member that it reaches, if it is one. Of a query: whose records it asks for.
-    pub(crate) recipient: Option<MemberIndex>,
+    /// The member that it reaches, if it is one. Wiped on drop.
+    recipient: Zeroizing<Option<u32>>,
     /// The dial that each server says is in effect.
     acknowledged: [Option<u64>; 2],
     /// Whether each server has asked for its confirmations, and got all of them.
@@ -87,7 +87,13 @@ impl Dial {
         aim: Option<Aim>,
         recipient: Option<MemberIndex>,
     ) {
+        let recipient = Zeroizing::new(recipient.map(|member| member.0));
         *self = Dial { id: Some(id), secrets: Some(secrets), aim, recipient, ..Dial::default() };
+    }
+
+    /// The one member that it reaches, if it is one. Of a query: whose records it asks for.
+    pub(crate) fn recipient(&self) -> Option<MemberIndex> {
+        self.recipient.map(MemberIndex)
     }
 
     /// Whether it was drawn, by this client.

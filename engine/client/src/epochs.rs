@@ -4,7 +4,7 @@ use crate::announcements::round_in_bounds;
 use crate::client::Client;
 use crate::error::{ClientError, field};
 use crate::event::Event;
-use crate::group::{Delivery, GroupSettings};
+use crate::group::GroupSettings;
 use crate::key::Key;
 use crate::observer::Observer;
 use crate::outbound::Wanted;
@@ -243,7 +243,7 @@ impl Client {
 
     /// Reads rounds from now on: from the first that both servers deliver whole.
     pub(crate) fn begin(&mut self, observer: &mut impl Observer) {
-        let unsigned = self.first_unsigned_round();
+        let silent_until = self.rounds_of_earlier_clients();
         let (Some(session), Some(group)) = (self.sessions.front_mut(), &self.group) else { return };
         let failed = session.confirmed.failed();
         if !std::mem::replace(&mut session.alarmed, true) {
@@ -254,8 +254,10 @@ impl Client {
         let [one, two] = self.streams.each_ref().map(Stream::next_whole_round);
         let first_round = one.max(two);
         self.round = Round::begin(first_round);
-        if self.next_submission == RoundNumber::DIAL && group.delivery == Delivery::Answer {
-            self.silent_until = unsigned;
+        // Who is no member yet has signed nothing.
+        let may_have_signed = self.signed.is_none() && !session.users.is_empty();
+        if self.next_submission == RoundNumber::DIAL && may_have_signed {
+            self.silent_until = silent_until;
         }
         self.next_submission = self.next_submission.max(first_round);
         for stream in &mut self.streams {
@@ -277,10 +279,9 @@ impl Client {
 }
 
 impl Client {
-    /// The first round for which no earlier client of these users can have signed a record: servers take them for the
-    /// open round and the next one. A second record of a round would put its sender at fault, and its seal would use
-    /// a nonce again.
-    fn first_unsigned_round(&self) -> RoundNumber {
+    /// The first round for which no earlier client of these users can have signed a record, where nothing is known of
+    /// one: servers take them for the open round and the next one.
+    fn rounds_of_earlier_clients(&self) -> RoundNumber {
         let welcomes = self.streams.iter().filter_map(|stream| stream.welcome.as_ref());
         let open = welcomes.filter(|welcome| welcome.open == 1).map(|welcome| welcome.round.get());
         open.max().map_or(RoundNumber::DIAL, |open| RoundNumber(open.saturating_add(2)))

@@ -104,13 +104,14 @@ pub enum ClientError {
         /// What does not follow.
         what: &'static str,
     },
-    /// A group whose delivery is `answer`, for a client that was not told what its servers sign with. The caller's doing;
-    /// nothing is dialled.
+    /// A list of absent senders that names somebody who is no member, or does not ascend. The server's doing.
     #[error(
-        "the group's delivery is `answer`, where both servers sign who is absent: give the client their two verifying \
-         keys (ClientSettings::servers), as their operators publish them"
+        "{server} sent an Answers frame with a list of absent senders that names nobody, or does not ascend"
     )]
-    ServerKeys,
+    AbsentList {
+        /// Which server.
+        server: ServerSide,
+    },
     /// More than one member in a query, which asks for one member's records at most. The caller's doing; the slot is
     /// not dialled.
     #[error(

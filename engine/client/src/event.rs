@@ -89,8 +89,8 @@ pub enum Event {
         failed: u64,
     },
     /// Every verdict on the round is in. In a group whose delivery is `answer`: all answers are in. The verdicts come
-    /// with the first [`advance`](crate::Client::advance) after this one that has nothing of what was submitted left to
-    /// make, then [`Event::RoundRead`].
+    /// with the first [`advance`](crate::Client::advance) after this one before which everything that was submitted is
+    /// sent to both servers, then [`Event::RoundRead`].
     RoundClosed {
         /// The round.
         round: RoundNumber,

@@ -86,9 +86,6 @@ impl GroupSettings {
         }
         if delivery == Delivery::Answer {
             check_answer(server, welcome)?;
-            if asked.servers.is_none() {
-                return Err(ClientError::ServerKeys);
-            }
         }
         let format = read_format(server, welcome)?;
         if format.profile().is_paper() && !asked.accept_baseline {

@@ -27,13 +27,20 @@ impl Inbound {
         Inbound { bytes, start: 0, end: 0, first, max, piece: SMALL_FRAME_BYTES_MAX }
     }
 
-    /// Sets its sizes, once they are known. It always holds at least four pieces.
+    /// Sets its sizes, once they are known. It always holds at least four pieces, of the largest that it was told of.
     pub(crate) fn resize(&mut self, first: usize, max: usize, piece: usize) {
-        self.piece = piece.max(SMALL_FRAME_BYTES_MAX);
+        self.piece = self.piece.max(piece);
         self.first = first.max(4 * self.piece).max(RECEIVE_BYTES_MIN);
         self.max = max.max(self.first);
         if self.bytes.len() < self.first {
             self.grow_to(self.first);
+        }
+    }
+
+    /// Makes sure that it holds pieces of so many bytes, four at least.
+    pub(crate) fn fit(&mut self, piece: usize) {
+        if piece > self.piece {
+            self.resize(self.first, self.max, piece);
         }
     }
 

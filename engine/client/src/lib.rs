@@ -33,14 +33,15 @@
 //! In a group whose delivery is [`Answer`](Delivery::Answer) a slot is a *query*: [`Outbox::recipients`] names the one
 //! member whose records it asks for, or nobody, and each epoch all are dialled, used or not. A user sends one record a
 //! round, the same to both servers, signed and sealed with what [`Outbox::author`] says; and reads the record of whom it
-//! asked for, with what [`Observer::known`] says. The client verifies both servers' signatures that somebody is absent:
-//! it needs their keys ([`ClientSettings::servers`]).
+//! asked for, with what [`Observer::known`] says. Both servers list who is absent, and answer with zeros in the place of
+//! each; where their lists differ, every query of the round is `Tampered`. What is kept of a client for the next one of
+//! the same users is what it has signed last: [`Client::signed`].
 //!
 //! A round has two ends. With [`Event::RoundClosed`] all answers are there, and it is time to [`Client::submit`]. The
 //! verdicts ([`Observer::answer`], then [`Event::RoundRead`]) come with a later [`Client::advance`], once what was
-//! submitted is made: verifying and opening take time that depends on what was asked, and a server sees when a client
-//! sends. [`Client::deadline`] says when. A caller that submits at once when a round is closed, and sends before it
-//! advances, shows nothing. `Tampered` raises the user's alarm, and no other verdict does.
+//! submitted is sent to both servers: verifying and opening take time that depends on what was asked, and a server sees
+//! when a client sends. [`Client::deadline`] says when. A caller that submits at once when a round is closed, before it
+//! advances again, shows nothing. `Tampered` raises the user's alarm, and no other verdict does.
 //!
 //! Signatures are verified in batches, with coefficients of a generator that is seeded from the one that
 //! [`Client::outgoing`] is given when the first query is drawn.
@@ -93,7 +94,7 @@
 //!     epoch: None,
 //!     join: false,
 //!     skew_bytes: 1 << 20,
-//!     servers: None,
+//!     signed: None,
 //!     accept_baseline: false,
 //! };
 //! let mut client = Client::new(settings, vec![members[0], members[1]])?;

@@ -27,7 +27,7 @@ pub const PARTS_MEMBERS: usize = 256;
 
 /// Answers that are opened and verified together, at most.
 pub const QUERIES_READ_MAX: usize = 256;
-/// Rounds whose answers wait until the submissions that the caller began are made, at most.
+/// Rounds whose answers wait until the submissions that the caller began are sent, at most.
 pub const CLOSED_ROUNDS_MAX: usize = 2;
 
 /// The largest body of a frame that a server sends besides DELIVER and ANSWERS: ROSTER with as many users as it may list.

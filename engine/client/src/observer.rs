@@ -110,7 +110,7 @@ pub enum Sealing<'a> {
 }
 
 /// What one user's records are made with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Author<'a> {
     /// What it signs with.
     pub signing: &'a SigningKey,
@@ -118,13 +118,27 @@ pub struct Author<'a> {
     pub readers: Option<Readers<'a>>,
 }
 
+/// `Debug` does not even show whether it is cover.
+impl fmt::Debug for Author<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Author").finish_non_exhaustive()
+    }
+}
+
 /// What a reader knows of a sender whose records it asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Known<'a> {
     /// What the sender signs with.
     pub verifying: VerifyingKey,
     /// What its records open with, if the reader has it.
     pub readers: Option<Readers<'a>>,
+}
+
+/// `Debug` shows nothing of it: a key names a sender.
+impl fmt::Debug for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").finish_non_exhaustive()
+    }
 }
 
 /// What a client asks its caller for when it makes bytes for the servers.
@@ -187,8 +201,9 @@ pub trait Observer {
     fn unread(&mut self, _tile: &Tile, _user: User) {}
 
     /// In a group whose delivery is `answer`: what `user` knows of `sender`, whose records it asked for. None: it can
-    /// verify nothing, and every answer is `Tampered`, with an alarm that others have no reason for; so nobody is asked
-    /// for records of whom nothing is known.
+    /// verify nothing, and every answer is `Incomplete`. An alarm would come without any attack, and with some targets
+    /// only. But where servers do tamper, silence would show the same; so nobody should be asked for records of whom
+    /// nothing is known.
     fn known(&mut self, _epoch: Epoch, _user: User, _sender: UserId) -> Option<Known<'_>> {
         None
     }

@@ -173,9 +173,15 @@ impl Client {
 
     /// Closes the rounds that somebody has begun, when their epoch is over: this client by submitting, or a server.
     pub(crate) fn close_begun(&mut self, observer: &mut impl Observer) {
+        // Where members get answers, there is no word of rounds for a client that plays none.
+        let plays = self.sessions.front().is_some_and(|session| !session.users.is_empty());
+        let hears = plays || self.group.is_some_and(|group| group.delivery == GroupDelivery::Broadcast);
         while let Some(number) = self.round.number {
             if self.close_if_ended(observer) {
                 continue;
+            }
+            if !hears {
+                return;
             }
             let untouched = self.round.is_untouched() && self.round.ended == [None; 2];
             if self.next_submission <= number && untouched {

@@ -154,7 +154,7 @@ impl Client {
             (Secrets::Select { p1: key, .. }, ServerSide::One)
             | (Secrets::Select { p2: key, .. }, ServerSide::Two) => put_dial(outbound, head, key.as_bytes()),
             (Secrets::Query(seed), _) => {
-                let key = query_key(seed, members, dial.recipient, server)
+                let key = query_key(seed, members, dial.recipient(), server)
                     .map_err(|reason| ClientError::Recipients { sender: user.id, slot, reason })?;
                 put_dial(outbound, head, key.as_bytes());
             }

@@ -1,6 +1,6 @@
 //! What one server sends: its frames, and how far it has come.
 
-use crate::error::ClientError;
+use crate::error::{ClientError, below};
 use crate::inbound::Inbound;
 use crate::key::{Class, Key};
 use crate::limits::{CELL_BYTES_MAX, ROUND_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
@@ -10,9 +10,9 @@ use crate::roster::Said;
 use twincast_protocol::answer::table::Digest;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
 use twincast_protocol::wire::{
-    ANSWERS_HEAD_BYTES, Announce, Answers, Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen,
-    ErrorFrame, Grant, HEADER_BYTES, Header, Kind, ROSTER_USERS_MAX, Roster, RoundEnd, RoundSkipped,
-    SENTENCE_BYTES_MAX, Welcome,
+    ANSWERS_HEAD_BYTES, AbsentTile, Announce, Answers, Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled,
+    EpochOpen, ErrorFrame, Grant, HEADER_BYTES, Header, Kind, ROSTER_USERS_MAX, Roster, RoundEnd,
+    RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
 };
 
 /// One of the two connections.
@@ -40,6 +40,10 @@ pub(crate) struct Stream {
     pub(crate) partial: Option<RoundNumber>,
     /// The delivery whose cells come next.
     pub(crate) delivery: Option<Delivery>,
+    /// Whom the last ANSWERS that it began list as absent, until both servers' are compared.
+    pub(crate) absent: Vec<AbsentTile>,
+    /// The longest such list that there can be, in tiles: of the largest epoch that it described.
+    absent_tiles_max: u32,
     /// Tiles of messages that it has delivered of its round.
     pub(crate) tiles_in_round: u32,
     /// The tiles that are fetched and not there yet.
@@ -93,7 +97,7 @@ pub(crate) struct Delivery {
     pub(crate) dropped: bool,
 }
 
-/// A frame that is there, or for DELIVER and ANSWERS its head.
+/// A frame that is there, or of DELIVER its head, or of ANSWERS its head and the list of who is absent.
 #[derive(Debug)]
 pub(crate) enum Frame {
     Welcome(Welcome),
@@ -143,6 +147,8 @@ impl Stream {
             in_step: true,
             partial: None,
             delivery: None,
+            absent: Vec::new(),
+            absent_tiles_max: 0,
             tiles_in_round: 0,
             fetching: None,
             stale_fetches: 0,
@@ -173,7 +179,10 @@ impl Stream {
                 Code::LengthWrong => length_wrong(code),
                 code => ClientError::Form { server, code },
             })?;
-            return Ok(Some((Frame::Answers(answers), ANSWERS_HEAD_BYTES)));
+            let tiles = answers.absent_tiles.get();
+            below(server, kind, "absent_tiles", tiles, self.absent_tiles_max + 1)?;
+            let bytes = ANSWERS_HEAD_BYTES + answers.absent_bytes() as usize;
+            return Ok((data.len() >= bytes).then_some((Frame::Answers(answers), bytes)));
         }
         let (fixed, tail_max) = match kind {
             Kind::Welcome => (size_of::<Welcome>(), 0),
@@ -210,6 +219,18 @@ impl Stream {
             _ => ErrorFrame::read(body).map(|(head, sentence)| Frame::Error(head, sentence.to_owned())),
         };
         Ok(Some((frame.map_err(length_wrong)?, HEADER_BYTES + bytes)))
+    }
+
+    /// It describes an epoch of so many members: the list of all of them, as those who are absent, has to fit in.
+    pub(crate) fn expect_members(&mut self, members: u32) {
+        self.absent_tiles_max = self.absent_tiles_max.max(members.div_ceil(TILE_SENDERS));
+        let list_bytes = self.absent_tiles_max as usize * size_of::<AbsentTile>();
+        self.inbound.fit(ANSWERS_HEAD_BYTES + list_bytes);
+    }
+
+    /// The list of absent senders that follows the head of ANSWERS, which is not read yet.
+    pub(crate) fn absent_list(&self, head: &Answers) -> &[u8] {
+        &self.inbound.data()[ANSWERS_HEAD_BYTES..][..head.absent_bytes() as usize]
     }
 
     /// Everything is given up at this server, and `epoch` is dialled in its place.
@@ -329,5 +350,56 @@ impl Stream {
     /// Whether cells of messages wait for the other server's.
     pub(crate) fn messages_wait(&self) -> bool {
         self.waiting().is_some_and(|delivery| delivery.key.class() == Class::Messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::MEMBERS_MAX;
+
+    #[test]
+    fn the_longest_list_of_absent_senders_is_read_whole_and_no_longer_one() {
+        let tiles = MEMBERS_MAX.div_ceil(TILE_SENDERS);
+        let frame = |tiles: u32| {
+            let head = Answers {
+                round: 1.into(),
+                epoch: 0.into(),
+                users: 1.into(),
+                queries: 1.into(),
+                record_bytes: 352.into(),
+                senders_present: 0.into(),
+                absent_tiles: tiles.into(),
+                root: [0; 32],
+            };
+            let mut bytes = Vec::new();
+            let list_bytes = tiles as usize * size_of::<AbsentTile>();
+            head.put(list_bytes + 352, &mut bytes);
+            bytes.resize(bytes.len() + list_bytes + 352, 1);
+            bytes
+        };
+        let mut stream = Stream::new(ServerSide::One);
+        stream.expect_members(MEMBERS_MAX);
+        stream.expect_members(64);
+        for _ in 0..8 {
+            let mut bytes = &frame(tiles)[..];
+            while let Ok(None) = stream.peek() {
+                let space = stream.inbound.space(false);
+                let some = space.len().min(bytes.len()).min(20_000);
+                assert!(some > 0, "no room for the list");
+                space[..some].copy_from_slice(&bytes[..some]);
+                stream.inbound.filled(some);
+                bytes = &bytes[some..];
+            }
+            let Ok(Some((Frame::Answers(head), consumed))) = stream.peek() else { panic!("no frame") };
+            assert_eq!(stream.absent_list(&head).len(), tiles as usize * 12);
+            assert_eq!(consumed, ANSWERS_HEAD_BYTES + tiles as usize * 12);
+            stream.inbound.consume(stream.inbound.data().len());
+        }
+        let longer = frame(tiles + 1);
+        stream.inbound.space(false)[..ANSWERS_HEAD_BYTES].copy_from_slice(&longer[..ANSWERS_HEAD_BYTES]);
+        stream.inbound.filled(ANSWERS_HEAD_BYTES);
+        let error = stream.peek().expect_err("more tiles than there are");
+        assert!(matches!(error, ClientError::Field { field: "absent_tiles", .. }), "{error}");
     }
 }

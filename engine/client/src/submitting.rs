@@ -112,7 +112,7 @@ fn split_slots(
             split(&group.format, &context, aim, message, rng, [row1, row2]).map_err(refuse)?;
             continue;
         }
-        let recipient = dial.recipient.filter(|_| dial.is_own());
+        let recipient = dial.recipient().filter(|_| dial.is_own());
         workbench.message.clear();
         workbench.message.extend_from_slice(outbox.message(round, user, slot));
         let (message, marked) = (&workbench.message[..], &mut workbench.marked);

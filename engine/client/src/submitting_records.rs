@@ -21,11 +21,12 @@ impl Client {
         rng: &mut impl CryptoRng,
         outbox: &mut impl Outbox,
     ) -> Result<(), ClientError> {
-        let Client { settings, streams, alarms, workbench, .. } = self;
+        let Client { settings, streams, alarms, workbench, signed, .. } = self;
         // What the caller says and what it signs with are both its own: one is copied to ask for the other.
         workbench.message.clear();
         workbench.message.extend_from_slice(outbox.message(round, user, SLOT));
         let Some(author) = outbox.author(round, user) else { return Ok(()) };
+        *signed = (*signed).max(Some((epoch, round)));
         let context = RecordContext { group: settings.group, epoch, round, sender: user.member };
         let mut bytes = [0; RECORD_BYTES];
         record::make(&context, author.signing, author.readers, &workbench.message, rng, &mut bytes)

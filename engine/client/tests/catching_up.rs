@@ -16,7 +16,7 @@ const SHAPE: Shape = Shape { members: 70, slots: 2, confirm_tile_senders: 2, ..S
 fn replace(world: &mut World) {
     world.reconnect(0);
     let ids = world.players[0].ids.clone();
-    world.players[0] = Player::with(world.shape, settings(world.shape), ids, &world.servers[0]);
+    world.players[0] = Player::with(world.shape, settings(), ids, &world.servers[0]);
 }
 
 fn opens(player: &Player) -> Vec<(RoundNumber, u64, u64)> {

@@ -52,7 +52,7 @@ fn every_profile_and_scheme_carries_every_message() {
 #[test]
 fn a_paper_profile_is_refused_unless_it_is_accepted() {
     let shape = Shape { profile: Profile::PaperAdd, frame_bytes: 256, ..SMALL };
-    let settings = ClientSettings { accept_baseline: false, ..model::settings(SMALL) };
+    let settings = ClientSettings { accept_baseline: false, ..model::settings() };
     let mut world = World::new(shape, 1);
     let ids = world.players[0].ids.clone();
     world.players[0] = model::Player::with(shape, settings, ids, &world.servers[0]);

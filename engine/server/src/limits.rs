@@ -48,6 +48,10 @@ pub const ROUNDS_APART_MAX: u64 = 1_024;
 pub const DIALS_PER_SLOT_MAX: u64 = 4;
 /// The same for each slot of a member over all connections: more, for who loses its connection dials anew.
 pub const MEMBER_DIALS_PER_SLOT_MAX: u64 = 64;
+/// Records that a connection sends and that their senders have not signed, at which it is closed.
+pub const WRONG_SIGNATURES_MAX: u32 = 8;
+/// The last epoch that there may be: some numbers are left for the one after it.
+pub const EPOCH_MAX: u32 = u32::MAX - 4;
 /// Tiles that a connection has asked for with FETCH and that are not answered, or on their way to it.
 pub const FETCHED_TILES_MAX: usize = 48;
 /// Bytes of parts that a front executor makes for FETCH before everything else has its turn.
@@ -73,8 +77,11 @@ pub const CONNECTIONS_MAX: usize = 1 << 16;
 /// Members that one connection may play unless the configuration says otherwise.
 pub const USERS_PER_CONNECTION_DEFAULT: u32 = 16_384;
 
-/// Frames that wait for one connection alone (answers and errors); past it the peer is a slow reader.
+/// Frames that wait for one connection alone (answers and errors); past it the peer is a slow reader. A connection whose
+/// users have many slots may have two for each, a dial's answer and an error, up to the second number.
 pub const PRIVATE_FRAMES_MAX: usize = 16_384;
+/// See [`PRIVATE_FRAMES_MAX`].
+pub const PRIVATE_FRAMES_MOST: usize = 1 << 18;
 /// Messages on their way from a front executor to one fan-out core.
 pub const CORE_QUEUE_MAX: usize = 16_384;
 /// Works on their way to one answer thread, and those that any of them may do.

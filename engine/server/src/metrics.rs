@@ -81,6 +81,8 @@ counters! {
     link_up: "gauge";
     /// Times that the link came up.
     link_ups: "counter";
+    /// Groups that were not the same at both servers when the link came up last: nobody is served in these.
+    groups_differing: "gauge";
     /// Connections to the link's address that came from elsewhere than the other server's, and were dropped.
     link_strangers: "counter";
     /// Frames from the other server.

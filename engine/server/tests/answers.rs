@@ -9,10 +9,12 @@ use common::{Client, NEVER_MS, Readers, config, count, group, metric, wait_until
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 use twincast_protocol::ids::ServerSide;
-use twincast_protocol::wire::Code;
+use twincast_protocol::wire::{Code, EPOCH_ANY};
 use twincast_server::config::{Config, GroupConfig};
 use twincast_server::group::Fault;
+use twincast_server::limits::WRONG_SIGNATURES_MAX;
 
 /// Two tiles and a bit.
 const MEMBERS: u32 = 130;
@@ -72,7 +74,9 @@ fn a_sender_who_reaches_one_server_only_is_absent_and_harms_nobody() {
     for (round, sender) in [(2, 7), (3, 128)] {
         readers.submit_but(round, &[sender]);
         let record = readers.make(round, sender);
-        readers.send(round as usize % 2, round, sender, &record);
+        let side = round as usize % 2;
+        readers.send(side, round, sender, &record);
+        readers.expect_refused(side, round, sender, Code::RecordHalf);
         readers.expect_but(round, &[sender]);
     }
     readers.play(4);
@@ -120,6 +124,56 @@ fn a_bad_signature_is_refused_and_only_its_sender_is_absent() {
     assert_eq!(servers.counts(|metrics| &metrics.signatures_verified), [all, all]);
 }
 
+/// Nothing that was signed for a server that ran before is worth anything to one that starts.
+#[test]
+fn a_group_begins_with_the_epoch_of_the_clock() {
+    let unix = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let before = unix();
+    let servers = servers(&GroupConfig { first_epoch: None, ..answering(4, 3, 1) }, 1);
+    let epochs = ServerSide::BOTH.map(|side| {
+        let mut client = Client::connect(servers.get(side).address());
+        client.send(&common::client::hello_frame_for(side, 4, EPOCH_ANY, false, &[0]));
+        u64::from(client.welcome().epoch.get())
+    });
+    // Both have their own, or meet at the number after the higher one.
+    let after = unix();
+    let by_clock = |epoch: &u64| (before..=after + 1).contains(epoch);
+    assert!(epochs.iter().all(by_clock), "{before}, {epochs:?}, {after}");
+}
+
+/// One connection, again and again: what it plays is absent from then on, and the others play on.
+#[test]
+fn who_sends_wrong_signatures_again_and_again_is_closed() {
+    let group = answering(4, MEMBERS, 1);
+    let servers = servers(&group, 1);
+    let mut readers = Readers::open(&servers, &group, &two_sets(), 8);
+    let floods = u64::from(WRONG_SIGNATURES_MAX);
+    for round in 1..=floods {
+        readers.submit_but(round, &[60]);
+        let mut record = readers.make(round, 60);
+        record[0] ^= 1;
+        for side in 0..2 {
+            readers.send(side, round, 60, &record);
+        }
+        for side in 0..2 {
+            if round < floods {
+                readers.expect_refused(side, round, 60, Code::SignatureWrong);
+            } else {
+                readers.pair.0[side].seats[1].client.expect_closed(Code::SignatureFlood);
+                readers.pair.0[side].seats.truncate(1);
+            }
+        }
+        readers.targets.retain(|(member, _), _| round < floods || !(40..90).contains(member));
+        readers.expect_but(round, &[60]);
+    }
+    let gone: Vec<u32> = (40..90).collect();
+    readers.submit_but(floods + 1, &gone);
+    readers.expect_but(floods + 1, &gone);
+    for side in ServerSide::BOTH {
+        assert_eq!(servers.get(side).metrics().refusals(Code::SignatureFlood), 1);
+    }
+}
+
 /// Two valid signatures on different records: the sender reaches nobody and is named, by both servers.
 #[test]
 fn a_sender_who_gives_the_servers_different_records_reaches_nobody_and_is_named() {
@@ -133,6 +187,9 @@ fn a_sender_who_gives_the_servers_different_records_reaches_nobody_and_is_named(
             let record = readers.make(1, sender);
             readers.send(side, 1, sender, &record);
         }
+    }
+    for (side, sender) in (0..2).flat_map(|side| two_faced.map(|sender| (side, sender))) {
+        readers.expect_refused(side, 1, sender, Code::RecordHalf);
     }
     readers.expect_but(1, &two_faced);
     readers.play(2);

@@ -13,9 +13,12 @@ const SLOTS: u32 = 2;
 /// The round in which S1 is false.
 const ROUND: u64 = 3;
 
+/// By member and slot.
+type Added = Vec<((u32, u32), [u8; 352])>;
+
 /// Plays rounds around the one in which S1 does this, and gives, for every query of that round, what was added to what the
 /// reader should have got, and whether the two servers named the same root.
-fn played(kind: AnswerFaultKind, index: u32) -> (Readers, Vec<((u32, u32), [u8; 352])>, bool) {
+fn played(kind: AnswerFaultKind, index: u32) -> (Readers, Added, bool) {
     let group = answering(4, MEMBERS, SLOTS);
     let mut base = config(vec![group.clone()]);
     base.answer.threads = 2;

@@ -24,8 +24,8 @@ const GROUP_DEFAULT: u32 = 1_000;
 /// The flags that describe a run.
 #[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
-    /// Members of each group, n. Every round moves n x n shares out of each server, or n x K with --delivery answer. `sweep` takes several, as in
-    /// 100,500,1000 [default: 1000; sweep: 100,500,1000,2000,5000]
+    /// Members of each group, n. Every round moves n x n shares out of each server, or n x K with --delivery answer.
+    /// `sweep` takes several, as in 100,500,1000 [default: 1000; sweep: 100,500,1000,2000,5000]
     #[arg(long = "group", value_name = "N", value_delimiter = ',', value_parser = within(GROUP_MIN, ANSWER_GROUP_MAX))]
     sizes: Vec<u32>,
 
@@ -75,7 +75,8 @@ pub struct PlanArgs {
     answer_threads: Option<u32>,
 
     /// Messages that every member may send in a round, each in a slot; every slot is filled, with cover if need be. With
-    /// --delivery answer: queries of every member, who sends one record whatever K is [default: 1, or K with --peers many:K in the compact profile]
+    /// --delivery answer: queries of every member, who sends one record whatever K is [default: 1, or K with --peers
+    /// many:K in the compact profile]
     #[arg(long, value_name = "K", value_parser = within(1, SLOTS_MAX))]
     slots: Option<u32>,
 

@@ -51,6 +51,11 @@ pub(super) fn load(path: &Path) -> Result<Vec<Side>, RunError> {
 }
 
 impl Side {
+    /// How its messages reach their readers; a result from before there were answers does not say so.
+    pub(super) fn delivery(&self) -> &str {
+        self.plan["delivery"].as_str().unwrap_or("broadcast")
+    }
+
     fn add(&mut self, other: Side) {
         self.failures += other.failures;
         for (name, values) in other.figures {

@@ -72,15 +72,22 @@ fn servers(plan: &Plan) -> Result<(), String> {
     Config::from_toml(&text).map(drop).map_err(refused)
 }
 
-/// Queries take n * n * K bits in each server, twice while epochs change: what the machine does not have is refused
-/// before anything is started. Broadcast is bounded by the server's own limit.
+/// Queries take n * n * K bits in each server, twice while epochs change, as a server counts them; where an epoch has
+/// no end, no other one is dialled, and it takes half. What the machine does not have is refused before anything is
+/// started. Broadcast is bounded by the server's own limit.
 fn memory(plan: &Plan, available: Option<u64>) -> Result<(), String> {
     if !plan.answers() {
         return Ok(());
     }
     let text = config_text(plan, &Ends::loopback(2));
-    let server = Config::from_toml(&text).map_err(|error| error.to_string())?.group_memory_bytes();
+    let config = Config::from_toml(&text).map_err(|error| error.to_string())?;
     let users = u64::from(plan.group) * u64::from(plan.groups);
+    let of_one_epoch = users * u64::from(plan.slots) * u64::from(plan.group).div_ceil(64) * 8;
+    let unused = match plan.epoch_rounds {
+        0 => config.query_memory_bytes().saturating_sub(of_one_epoch),
+        _ => 0,
+    };
+    let server = config.group_memory_bytes() - unused;
     // Of each server's answers, and their sums.
     let answers = 3 * users * u64::from(plan.slots) * RECORD_BYTES;
     let hosts = answers + users * USER_BYTES + connections(plan) * CONNECTION_BYTES;
@@ -159,6 +166,12 @@ mod tests {
         let sentence = memory(&plan, Some(least)).unwrap_err();
         assert!(sentence.contains("available") && sentence.contains("a smaller --group"), "{sentence}");
         assert_eq!(memory(&plan, Some(100 << 30)), Ok(()));
+        let large = Plan { group: 262_144, ..answer_plan() };
+        let one_epoch = 2 * 262_144 * 262_144 / 8;
+        assert_eq!(memory(&large, Some(3 * one_epoch / 2)), Ok(()), "no second epoch is dialled");
+        let epochs = Plan { epoch_rounds: 3, announce_rounds: 2, rounds: 9, ..large };
+        let sentence = memory(&epochs, Some(3 * one_epoch / 2)).unwrap_err();
+        assert!(sentence.contains("available"), "{sentence}");
         assert_eq!(memory(&plan, None), Ok(()), "nobody knows");
         assert_eq!(memory(&super::tests::plan(), Some(1)), Ok(()), "broadcast has a limit of its own");
     }

@@ -20,12 +20,13 @@ const COLUMNS: [(&str, &str); 8] = [
 
 /// One table over all cells, as it is printed.
 pub(super) fn render(cells: &[Cell]) -> String {
+    let answers = cells.iter().any(|cell| cell.plan.answers());
     let head = [
         "group",
         "runs",
         "round p50",
         "[min .. max]",
-        "shares/s",
+        if answers { "answers/s" } else { "shares/s" },
         "egress",
         "of link",
         "CPU/roof",
@@ -47,7 +48,12 @@ pub(super) fn render(cells: &[Cell]) -> String {
         }
         writeln!(text, "{last}").expect("a string takes it");
     }
-    text.push_str("Medians over the runs of each group; egress and shares are of one server.\n");
+    text.push_str(match answers {
+        true => {
+            "Delivery answer: medians over the runs of each group; egress and answers are of one server. There is no roof.\n"
+        }
+        false => "Medians over the runs of each group; egress and shares are of one server.\n",
+    });
     text
 }
 
@@ -83,8 +89,9 @@ fn bounds(sentences: &[String]) -> String {
 /// The same for a spreadsheet: median, least and greatest of each column.
 pub(super) fn csv(cells: &[Cell]) -> String {
     let names = COLUMNS.iter().map(|(name, _)| format!("{name},{name}_min,{name}_max"));
-    let mut text = format!("group,runs,{},limited_by\n", names.collect::<Vec<_>>().join(","));
+    let mut text = format!("group,delivery,runs,{},limited_by\n", names.collect::<Vec<_>>().join(","));
     for cell in cells {
+        let delivery = cell.plan.delivery;
         let cell = CellSummary::of(cell);
         let figures = COLUMNS.iter().map(|(_, name)| match cell.figures.get(*name) {
             Some(spread) => format!("{},{},{}", spread.median, spread.min, spread.max),
@@ -92,7 +99,8 @@ pub(super) fn csv(cells: &[Cell]) -> String {
         });
         let figures = figures.collect::<Vec<_>>().join(",");
         let bounds = csv_field(&bounds(&cell.limited_by));
-        writeln!(text, "{},{},{figures},{bounds}", cell.group, cell.runs.len()).expect("a string takes it");
+        writeln!(text, "{},{delivery},{},{figures},{bounds}", cell.group, cell.runs.len())
+            .expect("a string takes it");
     }
     text
 }
@@ -123,6 +131,17 @@ mod tests {
     fn every_line_of_the_csv_has_as_many_fields() {
         let csv = csv(&[cell()]);
         let fields: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(fields, [2 + 3 * COLUMNS.len() + 1; 2], "{csv}");
+        assert_eq!(fields, [3 + 3 * COLUMNS.len() + 1; 2], "{csv}");
+        assert!(csv.lines().nth(1).is_some_and(|line| line.starts_with("130,broadcast,")), "{csv}");
+    }
+
+    #[test]
+    fn a_table_of_answers_says_so() {
+        let mut cell = cell();
+        cell.plan.delivery = crate::plan::Delivery::Answer;
+        let (table, csv) = (render(std::slice::from_ref(&cell)), csv(&[cell]));
+        assert!(table.contains("answers/s") && table.contains("Delivery answer: "), "{table}");
+        assert!(!table.contains("shares"), "{table}");
+        assert!(csv.lines().nth(1).is_some_and(|line| line.starts_with("130,answer,")), "{csv}");
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn epochs(table: &mut Table, result: &RunResult) {
                 table.row(&format!("epoch {}: {name}", epoch.epoch), &figures);
             }
         };
-        row("session keys", &epoch.dial, None);
+        row(if result.plan.answers() { "queries" } else { "session keys" }, &epoch.dial, None);
         row("confirmations", &epoch.confirm, Some([epoch.confirm_cells, epoch.confirm_failed]));
         row("keys", &epoch.keys, Some([epoch.key_pairs, epoch.keys_failed]));
     }
@@ -34,7 +34,7 @@ pub(super) fn epochs(table: &mut Table, result: &RunResult) {
     }
 }
 
-/// For a message and for a delivery, and the model beside what was measured.
+/// For a message and for a delivery, what answers took beside what they are, and the model beside what was measured.
 pub(super) fn costs(table: &mut Table, result: &RunResult) {
     let cost = &result.cost;
     let figures = |time: Option<f64>, up: Option<f64>, down: Option<f64>| {
@@ -43,12 +43,42 @@ pub(super) fn costs(table: &mut Table, result: &RunResult) {
     };
     table.section("Cost", &["time", "in, both", "out, both"]);
     let message = figures(cost.message_us, cost.message_bytes_in, cost.message_bytes_out);
-    table.row("a message (or cover)", &message);
     let delivered = figures(cost.delivered_us, cost.delivered_bytes_in, cost.delivered_bytes_out);
-    table.row("a delivered message", &delivered);
-    if result.fault.is_some() || result.bytes.is_empty() {
-        return;
+    let names = match result.plan.answers() {
+        true => ["a record (or cover)", "a read record"],
+        false => ["a message (or cover)", "a delivered message"],
+    };
+    table.row(names[0], &message);
+    table.row(names[1], &delivered);
+    answers(table, result);
+    let links: Vec<String> = result.servers.iter().map(|server| traffic(server.link_bytes)).collect();
+    table.line(&format!(
+        "Link between the servers, sent by each in the rounds, beside these: {}.",
+        links.join(", ")
+    ));
+    if result.fault.is_none() && !result.bytes.is_empty() {
+        model(table, result);
     }
+}
+
+/// What answers took beside what they are.
+fn answers(table: &mut Table, result: &RunResult) {
+    let Some(answer) = &result.answer else { return };
+    let ratio = |of: Option<f64>| of.map_or_else(|| "-".into(), |ratio| format!("{ratio:.4}"));
+    table.line(&format!(
+        "Answers are {}; with their frames {} times that, with all else that clients got in the measured rounds {};",
+        traffic(answer.payload_bytes),
+        ratio(answer.frames_ratio),
+        ratio(answer.clients_ratio)
+    ));
+    table.line(&format!(
+        "in all, with the warm-up, the lists of members and all dialling, {} times the answers of all rounds.",
+        ratio(answer.run_ratio)
+    ));
+}
+
+/// The cost model beside what was measured.
+fn model(table: &mut Table, result: &RunResult) {
     table.section("Bytes, both servers", &["in: model", "measured", "out: model", "measured", ""]);
     for row in result.bytes.iter().filter(|row| row.model.down_all() + row.measured.down_all() > 0) {
         let pairs =
@@ -67,20 +97,6 @@ pub(super) fn costs(table: &mut Table, result: &RunResult) {
         figures.push(word.into());
         table.row(&format!("  {}", row.part), &figures);
     }
-    if let Some(answer) = &result.answer {
-        let ratio = |of: Option<f64>| of.map_or_else(|| "-".into(), |ratio| format!("{ratio:.4}"));
-        table.line(&format!(
-            "Answers are {}; with their frames {} times that, with all else that clients got meanwhile {}.",
-            traffic(answer.payload_bytes),
-            ratio(answer.frames_ratio),
-            ratio(answer.clients_ratio)
-        ));
-    }
-    let links: Vec<String> = result.servers.iter().map(|server| traffic(server.link_bytes)).collect();
-    table.line(&format!(
-        "Link between the servers, sent by each in the rounds, beside these: {}.",
-        links.join(", ")
-    ));
 }
 
 /// The paper's own key exchange.

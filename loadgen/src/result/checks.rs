@@ -9,6 +9,10 @@ use crate::units::thousands;
 /// Complaints of hosts that are repeated at the most.
 const COMPLAINTS_MAX: usize = 5;
 
+/// Parts of a run's bytes that the cost model has to the byte, in every run that has no fault. Of the others some frames
+/// depend on who was quicker.
+const EXACT: [&str; 2] = ["dial", "rounds"];
+
 /// What is wrong with a run, a sentence each.
 pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) -> Vec<String> {
     if let Some(fault) = &result.fault {
@@ -48,6 +52,7 @@ pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) 
     cells(result, &mut failures);
     rounds(result, play, &mut failures);
     epochs(result, &mut failures);
+    bytes(result, &mut failures);
     failures.extend(bad_to_stop.iter().map(|name| not_stopped(name)));
     let complaints = play.hosts.iter().enumerate();
     let complaints =
@@ -98,6 +103,16 @@ fn epochs(result: &RunResult, failures: &mut Vec<String>) {
         if plan.keys && plan.recipients_each() > 0 && epoch.key_pairs == 0 {
             failures.push(format!("epoch {}: nobody got a key", epoch.epoch));
         }
+    }
+}
+
+/// What passed the hosts' sockets is what the cost model says.
+fn bytes(result: &RunResult, failures: &mut Vec<String>) {
+    for row in result.bytes.iter().filter(|row| EXACT.contains(&row.part.as_str()) && !row.is_exact()) {
+        let [measured, model] = [row.measured, row.model]
+            .map(|flow| format!("{} in and {} out", thousands(flow.up_all()), thousands(flow.down_all())));
+        failures
+            .push(format!("bytes of {}: {measured} were measured, and the cost model has {model}", row.part));
     }
 }
 

@@ -12,6 +12,10 @@ const FULL: f64 = 0.95;
 const EXHAUSTED: f64 = 0.9;
 /// The part of the time with data to send that makes a reader, or a link, what is waited for.
 const MOSTLY: f64 = 0.5;
+/// A server that sends less than this part of what TCP can carry on its link, and less than so many bits a second, is
+/// not held up by sending: its data waits for acknowledgements, one small frame at a time.
+const SENDING_LINK_MIN: f64 = 0.5;
+const SENDING_BITS_PER_S_MIN: f64 = 5e8;
 /// Segments sent again, of all: more is a link that loses.
 const LOSSY: f64 = 0.001;
 /// Payload of one segment on a link of MTU 1500; larger ones only make the rule milder.
@@ -86,6 +90,9 @@ pub(super) fn sentence(load: &Load) -> String {
     let lossy = load.tcp.tcp_retransmits as f64 * SEGMENT_BYTES / (load.tcp.egress_bytes as f64).max(1.0);
     // Of each server's connections, on average over the time.
     let senders = busy_us / 1e6 / 2.0 / load.seconds.max(1e-9);
+    let bits_per_s = load.tcp.egress_bytes as f64 * 8.0 / 2.0 / load.seconds.max(1e-9);
+    let link_fraction = load.link.map_or(0.0, |(_, fraction)| fraction);
+    let is_much = bits_per_s >= SENDING_BITS_PER_S_MIN || link_fraction >= SENDING_LINK_MIN;
     let sending = (senders * f64::from(load.groups.max(1)) / load.connections.max(1.0)).min(1.0);
     if let Some((server, fraction)) = load.link.filter(|(_, fraction)| *fraction >= FULL) {
         return format!(
@@ -133,21 +140,22 @@ pub(super) fn sentence(load: &Load) -> String {
             buffer * 100.0
         );
     }
-    if sending > MOSTLY {
+    if sending > MOSTLY && is_much {
         let link = load.link.map_or_else(String::new, |(server, fraction)| {
             format!(", while server {} used {fraction:.3} of what TCP can carry on its link", server + 1)
         });
         return format!("sending bound: {} and the readers had room{link}", sending_in_words(load, senders));
     }
+    let mut words = sending_in_words(load, senders);
+    if sending > MOSTLY {
+        let rate = crate::units::bits_per_s(bits_per_s);
+        words += &format!(", though a server sent {rate} alone: its frames waited for acknowledgements");
+    }
     match load.rate {
-        Some(rate) => format!(
-            "not bound: the rounds were planned at {rate} a second, and {}; try a higher --rate",
-            sending_in_words(load, senders)
-        ),
-        None => format!(
-            "not bound: {}; try more rounds, a larger group or --ahead 1",
-            sending_in_words(load, senders)
-        ),
+        Some(rate) => {
+            format!("not bound: the rounds were planned at {rate} a second, and {words}; try a higher --rate")
+        }
+        None => format!("not bound: {words}; try more rounds, a larger group or --ahead 1"),
     }
 }
 
@@ -210,7 +218,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_holds_speaks() {
         let twenty = Load { connections: 100.0, groups: 20, ..load() };
-        let table: [(&str, Load); 19] = [
+        let table: [(&str, Load); 22] = [
             ("not bound: the connections were idle for 90%", load()),
             (
                 "link bound: server 2 sent 0.981 of what TCP can carry",
@@ -274,6 +282,28 @@ mod tests {
                 "not bound: the rounds were planned at 2.5 a second, and the connections were idle for 90% of the \
                  time; try a higher --rate",
                 Load { rate: Some(2.5), ..load() },
+            ),
+            (
+                "not bound: the servers' connections had data to send for 78% of the time, though a server sent 35.0 \
+                 Mbit/s alone",
+                Load { tcp: ServerReport { egress_bytes: 8_750_000, ..tcp(7_800_000, 0, 0, 0) }, ..load() },
+            ),
+            (
+                "not bound: the servers' connections had data to send for 90% of the time, though",
+                Load {
+                    link: Some((1, 0.0004)),
+                    tcp: ServerReport { egress_bytes: 8_750_000, ..tcp(9_000_000, 0, 0, 0) },
+                    ..load()
+                },
+            ),
+            (
+                "sending bound: the servers' connections had data to send for 90% of the time and the readers had \
+                 room, while server 1 used 0.700",
+                Load {
+                    link: Some((0, 0.7)),
+                    tcp: ServerReport { egress_bytes: 1_750_000, ..tcp(9_000_000, 0, 0, 0) },
+                    ..load()
+                },
             ),
             ("not bound", Load { machine_busy: None, cores: 2, ..load() }),
             (

@@ -114,6 +114,7 @@ pub(crate) fn measured() -> Measured {
             interface_bytes: Some(35_000_000),
             wire: Some(WireCounts { servers: [wire; 2], dropped: 0 }),
         },
+        warmup_bytes_in: 11_357_696,
         faults_done: 0,
         clocks: vec![ClockResult {
             name: "host 1 at 10.0.0.2:7400".into(),
@@ -161,6 +162,7 @@ pub(crate) fn answered() -> RunResult {
     };
     let Plan { group, hosts, rounds, users_per_connection, .. } = measured.plan;
     measured.plan = Plan { group, hosts, rounds, users_per_connection, ..plan };
+    (measured.warmup_bytes_in, measured.roof) = (100_000, None);
     let model = model(&measured.plan, 0).unwrap();
     let half =
         |flow: Flow| Flow { up: flow.up.map(|bytes| bytes / 2), down: flow.down.map(|bytes| bytes / 2) };
@@ -186,6 +188,9 @@ fn a_good_run_of_answers_adds_up_and_tells_what_they_took() {
     let frames = 1.0 + 2.0 * 72.0 / (130.0 * 2.0 * 352.0);
     assert!((answer.frames_ratio.unwrap() - frames).abs() < 1e-6, "{answer:?}");
     assert_eq!(answer.clients_ratio, answer.frames_ratio);
+    let all = 2.0 * 1_100_000.0 + 100_000.0 + answer.clients_ratio.unwrap() * answer.payload_bytes as f64;
+    let run = all / (4.0 / 3.0 * answer.payload_bytes as f64);
+    assert!((answer.run_ratio.unwrap() - run).abs() < 1e-6, "{answer:?}");
     let link = 4_800.0 / answer.payload_bytes as f64;
     assert!((answer.link_ratio.unwrap() - link).abs() < 1e-6, "{answer:?}");
     assert_eq!(result.cost.message_bytes_in, Some(2.0 * (8.0 + 16.0 + 352.0)));
@@ -196,12 +201,28 @@ fn a_good_run_of_answers_adds_up_and_tells_what_they_took() {
         "answer delivery, records of 352",
         "every answer verified",
         "Answers are",
-        "verify, an answer",
+        "verify, an answer (wall)",
+        "epoch 0: queries",
+        "a record (or cover)",
+        "Reads ",
+        "\nin all, with the warm-up, the lists of members and all dialling, 3.",
+        "No roof: ",
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }
-    assert!(!report.contains("hares"), "{report}");
+    assert!(!report.contains("hares") && !report.contains("session keys"), "{report}");
     assert_eq!(sample().answer, None);
+}
+
+/// The cost model has nobody come or go; what answers took is told all the same.
+#[test]
+fn a_run_with_churn_tells_what_its_answers_took() {
+    let mut result = answered();
+    result.plan.churn = 1;
+    result.bytes.clear();
+    let report = crate::report::render(&result);
+    assert!(report.contains("\nAnswers are ") && report.contains("\nLink between the servers"), "{report}");
+    assert!(!report.contains("Bytes, both servers"), "{report}");
 }
 
 #[test]
@@ -285,6 +306,21 @@ fn costs_are_told_for_a_message_and_for_a_delivery() {
     off.play.hosts[0].messages.up[1] += 1;
     let off = RunResult::of(off).unwrap();
     assert!(off.bytes.iter().any(|row| row.part == "rounds" && !row.is_exact()));
+    let said =
+        "bytes of rounds: 542,881 in and 34,073,088 out were measured, and the cost model has 542,880 in";
+    assert!(off.failures.iter().any(|failure| failure.starts_with(said)), "{:?}", off.failures);
+    let mut dialled = measured();
+    dialled.play.hosts[1].epochs[0].dial.bytes.down[0] += 8;
+    let dialled = RunResult::of(dialled).unwrap();
+    assert!(
+        dialled.failures.iter().any(|failure| failure.starts_with("bytes of dial: ")),
+        "{:?}",
+        dialled.failures
+    );
+    // Who is quicker decides how much of these comes.
+    let mut granted = measured();
+    granted.play.hosts[1].epochs[0].grants.down[0] += 32;
+    assert_eq!(RunResult::of(granted).unwrap().failures, Vec::<String>::new());
 }
 
 #[test]

@@ -50,7 +50,17 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn start(folder: &Folder, role: &str) -> Agent {
+        Agent::spawn(folder, loadgen(&format!("agent --listen 127.0.0.1:0 --role {role}")))
+    }
+
+    /// One that logs all it can, as do its children.
+    pub(super) fn start_tracing(folder: &Folder, role: &str) -> Agent {
         let mut command = loadgen(&format!("agent --listen 127.0.0.1:0 --role {role}"));
+        command.env("RUST_LOG", "trace");
+        Agent::spawn(folder, command)
+    }
+
+    fn spawn(folder: &Folder, mut command: Command) -> Agent {
         let mut append = std::fs::OpenOptions::new();
         let log = append.append(true).create(true).open(folder.path().join("agents.log")).unwrap();
         let command = command.arg("--token-file").arg(folder.path().join("token")).stderr(log);

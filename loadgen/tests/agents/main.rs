@@ -7,4 +7,5 @@ mod ends;
 mod fixture;
 mod refusals;
 mod runs;
+mod secrets;
 mod ssh;

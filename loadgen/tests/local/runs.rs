@@ -140,7 +140,7 @@ fn the_smallest_group_on_one_host() {
 #[test]
 fn wrong_usage_exits_2_and_starts_nothing() {
     for (arguments, said) in [
-        ("local --group 1", "'--group <N>': give a whole number from 2 to 65,536"),
+        ("local --group 1", "'--group <N>': give a whole number from 2 to 262,144"),
         ("local --group 3 --hosts 4", "--hosts 4 is more than the 3 members of --group"),
         ("local --peers everybody", "give self, random, subset:K"),
         (

@@ -1,6 +1,7 @@
 //! What members make and open, and what servers verify.
 
 use super::median_s;
+use crate::constants::VERIFY_BATCH;
 use rand::CryptoRng;
 use std::hint::black_box;
 use twincast_protocol::answer::record::{self, Readers};
@@ -13,7 +14,7 @@ use twincast_protocol::receive::{Expected, TileCells};
 use twincast_protocol::sealed::{self, Associated, SealKey};
 
 /// Signatures of a batch.
-const BATCH: u32 = 512;
+const BATCH: u32 = VERIFY_BATCH;
 /// Repetitions of what is too short for the clock.
 const TIMES: u32 = 64;
 /// Bytes that a record's signature covers, about.
@@ -25,8 +26,8 @@ fn record_context(sender: u32) -> RecordContext {
     RecordContext { group: GroupId(0), epoch: Epoch(0), round: RoundNumber(1), sender: MemberIndex(sender) }
 }
 
-/// Microseconds to verify one signature of a batch of records, and to make one.
-pub(super) fn signatures(seconds: f64) -> (f64, f64) {
+/// Microseconds to verify one signature of a batch of records, to verify one alone, and to make one.
+pub(super) fn signatures(seconds: f64) -> (f64, f64, f64) {
     let mut rng = rand::rng();
     let keys: Vec<SigningKey> = (0..BATCH).map(|_| SigningKey::random(&mut rng)).collect();
     let key = SealKey::random(&mut rng);
@@ -43,20 +44,27 @@ pub(super) fn signatures(seconds: f64) -> (f64, f64) {
         .collect();
     let verifying: Vec<_> = keys.iter().map(SigningKey::verifying_key).collect();
     let mut batch = Batch::default();
-    let verify_s = median_s(seconds / 2.0, || {
+    let verify_s = median_s(seconds / 3.0, || {
         for ((sender, key), record) in (0..BATCH).zip(&verifying).zip(&records) {
             record::push(&mut batch, &record_context(sender), key, record);
         }
         assert!(batch.verify(&mut rng).into_iter().all(|valid| valid), "the batch was signed just now");
     });
+    let verify_one_s = median_s(seconds / 3.0, || {
+        for ((sender, key), record) in (0..TIMES).zip(&verifying).zip(&records) {
+            record::push(&mut batch, &record_context(sender), key, record);
+            assert!(batch.verify(&mut rng).into_iter().all(|valid| valid), "it was signed just now");
+        }
+    });
     let mut message = [7; SIGNED_BYTES];
-    let sign_s = median_s(seconds / 2.0, || {
+    let sign_s = median_s(seconds / 3.0, || {
         for (time, key) in keys.iter().take(TIMES as usize).enumerate() {
             message[0] = time as u8;
             black_box(key.sign(black_box(&message)));
         }
     });
-    (verify_s * 1e6 / f64::from(BATCH), sign_s * 1e6 / f64::from(TIMES))
+    let of_one = |pass_s: f64, times: u32| pass_s * 1e6 / f64::from(times);
+    (of_one(verify_s, BATCH), of_one(verify_one_s, TIMES), of_one(sign_s, TIMES))
 }
 
 /// Microseconds to seal a record's frame, and to open it.
@@ -173,9 +181,10 @@ mod tests {
 
     #[test]
     fn every_figure_is_one() {
-        let (verify_us, sign_us) = signatures(0.0);
+        let (verify_us, verify_one_us, sign_us) = signatures(0.0);
         let (seal_us, open_us) = sealing(0.0);
-        for figure in [verify_us, sign_us, seal_us, open_us, digest(0.0), split(0.0), decode(0.0)] {
+        let others = [seal_us, open_us, digest(0.0), split(0.0), decode(0.0)];
+        for figure in [verify_us, verify_one_us, sign_us].into_iter().chain(others) {
             assert!(figure.is_finite() && figure > 0.0);
         }
     }

@@ -1,11 +1,11 @@
 //! What readers read when nobody disturbs them.
 
 use super::{S1, S2, SHAPE, alarmed, alarms_of_next_round, heard};
-use crate::model::{ANSWERED, Heard, World, id};
-use twincast_client::{ClientError, Delivery, Event};
+use crate::model::{ANSWERED, EPOCH, Heard, World, id};
+use twincast_client::{ClientError, Delivery, Event, Observer, Outbox, User};
 use twincast_protocol::answer;
 use twincast_protocol::error::ProtocolError;
-use twincast_protocol::ids::{RoundNumber, SlotIndex};
+use twincast_protocol::ids::{MemberIndex, RoundNumber, SlotIndex};
 
 #[test]
 fn everybody_reads_what_it_asked_for_whatever_the_pieces() {
@@ -46,7 +46,7 @@ fn cover_and_records_that_do_not_open_are_ignored_and_nobodys_are_absent() {
     let mut world = World::opened(SHAPE, 1);
     for player in &mut world.players {
         player.workload.cover.insert(id(11));
-        player.workload.silent.insert(id(22));
+        player.workload.silent.extend([22, 63, 64, 69].map(id));
         player.record.cannot_open.insert(id(33));
     }
     world.submit(1);
@@ -57,11 +57,11 @@ fn cover_and_records_that_do_not_open_are_ignored_and_nobodys_are_absent() {
     for ((reader, query), verdict) in &heard {
         match (reader, query) {
             (10 | 32, 0) | (_, 1..) => assert_eq!(*verdict, Heard::Ignore, "reader {reader}"),
-            (21, 0) => assert_eq!(*verdict, Heard::Absent),
+            (21 | 62 | 63 | 68, 0) => assert_eq!(*verdict, Heard::Absent),
             _ => assert!(matches!(verdict, Heard::Accept(_)), "reader {reader}: {verdict:?}"),
         }
     }
-    assert_eq!(world.servers[0].shares.len(), 69, "one sent nothing");
+    assert_eq!(world.servers[0].shares.len(), 66, "four sent nothing");
     assert_eq!(alarms_of_next_round(&mut world, 2), [0; 0], "no reason for an alarm");
 }
 
@@ -72,7 +72,12 @@ fn who_cannot_verify_takes_nothing_for_true() {
     world.submit(1);
     world.put_both(|server, users| server.round(1, users));
     world.give_all();
-    assert_eq!(world.players[0].record.answers[&(1, 0, 0)], (Some(id(1)), Heard::Tampered));
+    assert_eq!(world.players[0].record.answers[&(1, 0, 0)], (Some(id(1)), Heard::Incomplete));
+    assert_eq!(
+        alarms_of_next_round(&mut world, 2),
+        [0; 0],
+        "an alarm with some targets only would name them"
+    );
 }
 
 #[test]
@@ -111,6 +116,11 @@ fn debug_shows_no_target() {
     let player = &mut world.players[0];
     player.give(S1, usize::MAX, world.now).expect("good");
     player.give(S2, usize::MAX, world.now).expect("good");
+    let user = User { position: 0, id: id(0), member: MemberIndex(0) };
+    let author = player.workload.author(RoundNumber(1), user).expect("it has something to say");
+    assert_eq!(format!("{author:?}"), "Author { .. }");
+    let known = player.record.known(EPOCH, user, id(1)).expect("it knows everybody");
+    assert_eq!(format!("{known:?}"), "Known { .. }");
     let shown = format!("{:?}", player.client);
     for hidden in ["Sender", "target", "recipient", "queries", "dial"] {
         assert!(!shown.contains(hidden), "{shown}");

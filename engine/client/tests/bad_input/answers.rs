@@ -1,13 +1,20 @@
 //! Groups whose delivery is `answer`: what their servers must not say.
 
 use super::{PLAIN, S1, S2, greeting, later};
-use crate::model::{ANSWERED, EPOCH, Player, Server, World, id, settings};
+use crate::model::{ANSWERED, EPOCH, Player, Server, World, id};
 use std::time::Duration;
-use twincast_client::{ClientError, ClientSettings};
+use twincast_client::ClientError;
 use twincast_protocol::ids::{MemberIndex, UserId};
-use twincast_protocol::wire::{Answers, Body, Code, Deliver, Kind, Welcome};
+use twincast_protocol::wire::{Answers, Body, Deliver, Kind, Welcome};
 
 type Change = fn(&mut Answers, &mut Vec<u8>);
+
+/// Puts a list of absent senders before the answers, and changes nothing else.
+fn list(head: &mut Answers, answers: &mut Vec<u8>, tiles: &[(u32, u64)]) {
+    head.absent_tiles = (tiles.len() as u32).into();
+    let entry = |(tile, absent): &(u32, u64)| [&tile.to_le_bytes()[..], &absent.to_le_bytes()].concat();
+    answers.splice(..0, tiles.iter().flat_map(entry));
+}
 
 /// What a client says to ANSWERS that are not as they should be.
 fn changed(change: Change) -> ClientError {
@@ -16,7 +23,7 @@ fn changed(change: Change) -> ClientError {
 
 #[test]
 fn every_field_of_answers_is_checked() {
-    let fields: [(&str, Change); 7] = [
+    let fields: [(&str, Change); 9] = [
         ("round", |head, _| head.round = 0.into()),
         ("epoch", |head, _| head.epoch = (EPOCH.0 + 1).into()),
         ("users", |head, answers| {
@@ -35,7 +42,9 @@ fn every_field_of_answers_is_checked() {
             head.queries = 3.into();
             answers.resize(answers.len() / 2 * 3, 0);
         }),
-        ("senders_present", |head, _| head.senders_present = 6.into()),
+        ("senders_present", |head, _| head.senders_present = 4.into()),
+        ("senders_present", |head, answers| list(head, answers, &[(0, 0b10)])),
+        ("absent_tiles", |head, answers| list(head, answers, &[(0, 1), (1, 1)])),
     ];
     for (name, change) in fields {
         match changed(change) {
@@ -56,8 +65,19 @@ fn every_field_of_answers_is_checked() {
         let error = changed(change);
         assert!(matches!(error, ClientError::Length { server: S1, kind: Kind::Answers, .. }), "{error}");
     }
-    let reserved = changed(|head, _| head.reserved = 1.into());
-    assert_eq!(reserved, ClientError::Form { server: S1, code: Code::ReservedSet });
+    let lists: [Change; 3] = [
+        |head, answers| list(head, answers, &[(0, 0)]),
+        |head, answers| list(head, answers, &[(1, 1)]),
+        |head, answers| list(head, answers, &[(0, 1 << 5)]),
+    ];
+    for change in lists {
+        let error = changed(change);
+        assert_eq!(error, ClientError::AbsentList { server: S1 });
+        assert!(
+            error.to_string().starts_with("S1 sent an Answers frame with a list of absent senders"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -150,17 +170,6 @@ fn a_wrong_welcome_is_named() {
     player.give(S1, usize::MAX, Duration::ZERO).expect("one word is fine");
     let end = player.give(S2, usize::MAX, Duration::ZERO).expect_err("two are not");
     assert!(matches!(end, ClientError::ServersDiffer { .. }), "{end}");
-}
-
-#[test]
-fn without_the_servers_keys_nothing_is_dialled() {
-    let settings = ClientSettings { servers: None, ..settings(ANSWERED) };
-    let server = Server::new(S1, ANSWERED);
-    let mut player = Player::with(ANSWERED, settings, vec![id(0)], &server);
-    player.coming[0] = greeting(ANSWERED, S1);
-    let error = player.give(S1, usize::MAX, Duration::ZERO).expect_err("no keys");
-    assert_eq!(error, ClientError::ServerKeys);
-    assert!(error.to_string().contains("ClientSettings::servers"), "it says the remedy");
 }
 
 #[test]

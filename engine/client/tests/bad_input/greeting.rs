@@ -11,7 +11,7 @@ use twincast_protocol::wire::{Body, EpochOpen, HEADER_BYTES, Kind, Roster, Welco
 fn users_must_ascend() {
     for users in [vec![], vec![2, 1], vec![1, 1]] {
         let users = users.into_iter().map(UserId).collect();
-        assert_eq!(Client::new(settings(SHAPE), users).err(), Some(ClientError::Users));
+        assert_eq!(Client::new(settings(), users).err(), Some(ClientError::Users));
     }
 }
 
@@ -50,7 +50,7 @@ fn a_wrong_welcome_is_named() {
     assert_eq!(says(confirmed), group("confirm_tile_senders", 2));
     let no_round = |w: &mut Welcome| (w.open, w.round) = (1, 0.into());
     assert_eq!(says(no_round), group("round", 0));
-    let pinned = ClientSettings { epoch: Some(Epoch(9)), ..settings(SHAPE) };
+    let pinned = ClientSettings { epoch: Some(Epoch(9)), ..settings() };
     let mut player = Player::with(SHAPE, pinned, roster(), &model::Server::new(S1, SHAPE));
     player.coming[0] = welcome_with(|_| ());
     let end = player.give(S1, usize::MAX, Duration::ZERO).map(drop);

@@ -1,26 +1,17 @@
 //! Who signs and opens what in a group whose delivery is `answer`, and a server that answers as naively as can be.
 
-use super::{GROUP, Server};
+use super::Server;
 use std::collections::HashMap;
-use twincast_protocol::answer::record::{Readers, sign_absence, write_absent};
+use twincast_protocol::answer::record::Readers;
 use twincast_protocol::answer::table::{Digest, digest, tree_hash};
-use twincast_protocol::answer::{RECORD_BYTES, RecordContext};
-use twincast_protocol::identity::{SigningKey, VerifyingKey};
-use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide, UserId};
+use twincast_protocol::answer::{ABSENT, RECORD_BYTES};
+use twincast_protocol::identity::SigningKey;
+use twincast_protocol::ids::{MemberIndex, UserId};
 use twincast_protocol::receive::Verdict;
 use twincast_protocol::sealed::SealKey;
-use twincast_protocol::wire::{Answers, Body, HEADER_BYTES, Header};
+use twincast_protocol::wire::{AbsentTile, Answers, Body, HEADER_BYTES, Header};
 
 pub type Record = [u8; RECORD_BYTES];
-
-/// What a server signs with.
-pub fn server_key(side: ServerSide) -> SigningKey {
-    SigningKey::from_seed(&[side.index() as u8; 32])
-}
-
-pub fn server_keys() -> [VerifyingKey; 2] {
-    ServerSide::BOTH.map(|side| server_key(side).verifying_key())
-}
 
 /// What a user has: a key to sign with, and one that all readers of its records know.
 pub struct Keys {
@@ -78,23 +69,30 @@ impl KeyRing {
 }
 
 impl Server {
-    /// The record of everybody in a round: what was sent, or both servers' word that nothing was.
+    /// The record of everybody in a round: what was sent, or zeros.
     pub fn table(&self, round: u64) -> Vec<Record> {
         let record = |member: u32| match self.shares.get(&(round, member)) {
             Some(record) => record[..].try_into().expect("a record"),
-            None => {
-                let (epoch, round, sender) = (self.epoch, RoundNumber(round), MemberIndex(member));
-                let context = RecordContext { group: GROUP, epoch, round, sender };
-                let [one, two] = ServerSide::BOTH.map(|side| sign_absence(&context, &server_key(side)));
-                let mut record = [0; RECORD_BYTES];
-                write_absent([&one, &two], &mut record);
-                record
-            }
+            None => ABSENT,
         };
         (0..self.members(self.epoch)).map(record).collect()
     }
 
-    /// ANSWERS from a table.
+    /// Who sent nothing for a round, by tile.
+    pub fn absent(&self, round: u64) -> Vec<AbsentTile> {
+        let mut list: Vec<AbsentTile> = Vec::new();
+        let is_absent = |member: &u32| !self.shares.contains_key(&(round, *member));
+        for member in (0..self.members(self.epoch)).filter(is_absent) {
+            let (tile, bit) = (member / 64, 1_u64 << (member % 64));
+            match list.last_mut() {
+                Some(entry) if entry.tile.get() == tile => entry.absent = (entry.absent.get() | bit).into(),
+                _ => list.push(AbsentTile { tile: tile.into(), absent: bit.into() }),
+            }
+        }
+        list
+    }
+
+    /// ANSWERS from a table. What `change` gets besides the head is all that follows it, absent senders first.
     pub fn answers_from(
         &self,
         round: u64,
@@ -102,7 +100,9 @@ impl Server {
         table: &[Record],
         change: impl Fn(&mut Answers, &mut Vec<u8>),
     ) -> Vec<u8> {
-        let mut answers = Vec::new();
+        let absent = self.absent(round);
+        let entry = |entry: &AbsentTile| [&entry.tile.to_bytes()[..], &entry.absent.to_bytes()].concat();
+        let mut answers: Vec<u8> = absent.iter().flat_map(entry).collect();
         for (user, slot) in users.iter().flat_map(|user| (0..self.shape.slots).map(move |slot| (user, slot)))
         {
             let mut sum = [0; RECORD_BYTES];
@@ -122,7 +122,7 @@ impl Server {
             queries: self.shape.slots.into(),
             record_bytes: (RECORD_BYTES as u32).into(),
             senders_present: (self.shares.keys().filter(|key| key.0 == round).count() as u32).into(),
-            reserved: 0.into(),
+            absent_tiles: (absent.len() as u32).into(),
             root: tree_hash(&digests),
         };
         change(&mut head, &mut answers);

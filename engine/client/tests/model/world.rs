@@ -25,7 +25,7 @@ pub struct Player {
 impl Player {
     pub fn new(shape: Shape, users: Vec<u32>) -> Player {
         let ids = users.into_iter().map(id).collect();
-        Player::with(shape, settings(shape), ids, &Server::new(ServerSide::One, shape))
+        Player::with(shape, settings(), ids, &Server::new(ServerSide::One, shape))
     }
 
     pub fn with(shape: Shape, settings: ClientSettings, ids: Vec<UserId>, server: &Server) -> Player {
@@ -308,7 +308,7 @@ impl World {
 
     /// A new client, of users who may ask to join; its position.
     pub fn join(&mut self, ids: Vec<UserId>, join: bool) -> usize {
-        let settings = ClientSettings { join, ..settings(self.shape) };
+        let settings = ClientSettings { join, ..settings() };
         self.players.push(Player::with(self.shape, settings, ids, &self.servers[0]));
         self.players.len() - 1
     }

@@ -11,6 +11,7 @@ use crate::sealed::{self, Associated, SEAL_KEY_BYTES, SealKey};
 use hkdf::Hkdf;
 use rand::CryptoRng;
 use sha2::Sha256;
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// What the signature of a record begins with.
@@ -26,12 +27,19 @@ const STATEMENT_BYTES: usize = RECORD_PREFIX.len() + CONTEXT_BYTES + SEALED_BYTE
 const ABSENCE_BYTES: usize = ABSENT_PREFIX.len() + CONTEXT_BYTES;
 
 /// Whom a record is for: the key that its readers have, and the number that they know their set by.
-#[derive(Clone, Copy, Debug)]
+/// `Debug` shows neither.
+#[derive(Clone, Copy)]
 pub struct Readers<'a> {
     /// The key that they share. One record of a round is sealed with what is derived from it.
     pub key: &'a SealKey,
     /// A number that the members of the set agreed on with their key.
     pub recipient_set: u64,
+}
+
+impl fmt::Debug for Readers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readers").finish_non_exhaustive()
+    }
 }
 
 impl Readers<'_> {

@@ -5,13 +5,15 @@
 //!
 //! ```text
 //! signing_key       64 hexadecimal digits: the private key of RFC 8032; mode 0600 or tighter
-//! verifying_keys    a line for each user: its number, a space, 64 hexadecimal digits; empty lines and `#` lines are skipped
+//! verifying_keys    a line for each user: its number, a space, 64 hexadecimal digits; empty lines and `#` lines are skipped;
+//!                   no two users have one key
 //! ```
 
 use super::work::Setup;
 use crate::config::{Config, Delivery, GroupConfig};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -24,6 +26,9 @@ use zeroize::Zeroizing;
 
 /// What the settings of a group whose delivery is `answer` are hashed with further.
 const SETTINGS_PREFIX: &[u8] = b"twincast/settings/identities/v1";
+
+/// What the list of a group's members is hashed with.
+const LIST_PREFIX: &[u8] = b"twincast/settings/members/v1";
 
 /// The longest file of a signing key that is read: its digits, and what an editor puts behind them.
 const KEY_FILE_BYTES_MAX: usize = 2 * KEY_BYTES + 8;
@@ -89,10 +94,9 @@ pub enum IdentityError {
         /// What is wrong, and what has to be there.
         what: String,
     },
-    /// A member has no verifying key.
+    /// A member has no verifying key, in a list that is not from a file: the caller's doing.
     #[error(
-        "groups[id = {group}].verifying_keys has no key of user {user}: the users 0 to {last} are members of the first \
-         epoch, and each needs a line `USER 64-HEX-DIGITS`"
+        "group {group} has no verifying key of user {user}: the users 0 to {last} are members of its first epoch"
     )]
     Missing {
         /// The group.
@@ -132,7 +136,12 @@ impl Identities {
         let unnamed = |group, key, remedy| IdentityError::Unnamed { group, key, remedy };
         let file = config.signing_key.as_ref();
         let file = file.ok_or_else(|| {
-            unnamed(first, "signing_key", "the file with this server's private key, 64 hexadecimal digits")
+            unnamed(
+                first,
+                "signing_key",
+                "the file with this server's private key, 64 hexadecimal digits: `(umask 077; openssl rand -hex 32 > \
+                 signing.key)` makes one",
+            )
         })?;
         let signing_seed = read_seed(file)?;
         let peer = config.link.as_ref().and_then(crate::config::LinkConfig::peer_key);
@@ -140,7 +149,7 @@ impl Identities {
             unnamed(
                 first,
                 "link.peer_verifying_key",
-                "the verifying key of the other server, 64 hexadecimal digits",
+                "the verifying key of the other server, 64 hexadecimal digits, which its operator sees with `--check`",
             )
         })?;
         let mut members = HashMap::new();
@@ -153,11 +162,66 @@ impl Identities {
                 )
             })?;
             let key = format!("groups[id = {}].verifying_keys", group.id);
-            members.insert(GroupId(group.id), read_members(key, file)?);
+            members.insert(GroupId(group.id), read_members(key, file, group.members)?);
         }
         let identities = Identities { signing_seed, peer, members };
         identities.check(config)?;
         Ok(Some(identities))
+    }
+
+    /// What the other server verifies this one's signatures with, of a configuration that names a signing key: also where
+    /// nothing else is there yet, since each of two operators waits for the other one's.
+    ///
+    /// # Errors
+    /// [`IdentityError`] where the file is not as it has to be.
+    pub fn own_key(config: &Config) -> Result<Option<VerifyingKey>, IdentityError> {
+        let file = config.signing_key.as_ref();
+        file.map(|file| Identities::verifying_key_of(file)).transpose()
+    }
+
+    /// The verifying key that belongs to the signing key in a file.
+    ///
+    /// # Errors
+    /// [`IdentityError`] where the file is not as it has to be.
+    pub fn verifying_key_of(file: &Path) -> Result<VerifyingKey, IdentityError> {
+        Ok(SigningKey::from_seed(&*read_seed(file)?).verifying_key())
+    }
+
+    /// What the other server verifies this one's signatures with.
+    #[must_use]
+    pub fn own(&self) -> VerifyingKey {
+        self.signing().verifying_key()
+    }
+
+    /// What the other server's signatures are verified with here.
+    #[must_use]
+    pub fn peer(&self) -> VerifyingKey {
+        self.peer
+    }
+
+    /// How many users have a key in a group's list, and a hash over them that is the same at both servers. None: the
+    /// group's delivery is not `answer`.
+    #[must_use]
+    pub fn list_of(&self, group: GroupId) -> Option<(usize, [u8; 32])> {
+        let members = self.members.get(&group)?;
+        let hash = hash_members(Sha256::new_with_prefix(LIST_PREFIX), members);
+        Some((members.len(), hash.finalize().into()))
+    }
+
+    /// What can be served, and may not be what is meant: a sentence each.
+    #[must_use]
+    pub fn warnings(&self, config: &Config) -> Vec<String> {
+        let listed = |group: &GroupConfig| self.members.get(&GroupId(group.id)).map(HashMap::len);
+        let short = config.groups.iter().filter_map(|group| {
+            let listed = listed(group).filter(|listed| *listed < group.members_most() as usize)?;
+            Some(format!(
+                "groups[id = {}].members_max = {} and its verifying_keys list {listed} users: users without a key cannot \
+                 join",
+                group.id,
+                group.members_most()
+            ))
+        });
+        short.collect()
     }
 
     /// Checks that every member of every group has a key.
@@ -202,16 +266,21 @@ impl Setup {
     pub(crate) fn settings_hash(&self, settings: &[u8; 32]) -> [u8; 32] {
         let (own, peer) = (self.signing.verifying_key(), self.peer);
         let servers = if self.side == ServerSide::One { [own, peer] } else { [peer, own] };
-        let mut members: Vec<_> = self.members.iter().collect();
-        members.sort_unstable_by_key(|(user, _)| **user);
         let mut hash = Sha256::new_with_prefix(SETTINGS_PREFIX).chain_update(settings);
         servers.iter().for_each(|key| hash.update(key.to_bytes()));
-        for (user, key) in members {
-            hash.update(user.0.to_le_bytes());
-            hash.update(key.to_bytes());
-        }
-        hash.finalize().into()
+        hash_members(hash, &self.members).finalize().into()
     }
+}
+
+/// Hashes users and their keys, ascending.
+fn hash_members(mut hash: Sha256, members: &HashMap<UserId, VerifyingKey>) -> Sha256 {
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_unstable_by_key(|(user, _)| **user);
+    for (user, key) in members {
+        hash.update(user.0.to_le_bytes());
+        hash.update(key.to_bytes());
+    }
+    hash
 }
 
 /// The seed in a file that is this user's alone. Whatever was read is wiped.
@@ -239,24 +308,54 @@ fn read_seed(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, IdentityError> {
     Ok(seed)
 }
 
-fn read_members(key: String, file: &Path) -> Result<HashMap<UserId, VerifyingKey>, IdentityError> {
+/// The list in a file, with a key of each of the first `needed` users and no key twice: whoever had the key of two users
+/// could speak for both.
+fn read_members(
+    key: String,
+    file: &Path,
+    needed: u32,
+) -> Result<HashMap<UserId, VerifyingKey>, IdentityError> {
     let unreadable = |error| IdentityError::Unreadable { key: key.clone(), file: file.into(), error };
+    let wrong = |line, what| IdentityError::Line { key: key.clone(), file: file.into(), line, what };
     let opened = File::open(file).map_err(unreadable)?;
     let mut members = HashMap::new();
-    for (index, line) in BufReader::new(opened).lines().enumerate() {
-        let line = line.map_err(unreadable)?;
-        let wrong =
-            |what: String| IdentityError::Line { key: key.clone(), file: file.into(), line: index + 1, what };
-        let text = line.trim();
+    let mut holders: HashMap<VerifyingKey, (UserId, usize)> = HashMap::new();
+    let mut last = 0;
+    for (line, text) in (1..).zip(BufReader::new(opened).lines()) {
+        let text = text.map_err(unreadable)?;
+        last = line;
+        let text = text.trim();
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        let (user, verifying) = read_member(text).map_err(|what| wrong(what.into()))?;
+        let (user, verifying) = read_member(text).map_err(|what| wrong(line, what.into()))?;
         if members.insert(user, verifying).is_some() {
-            return Err(wrong(format!("user {} has a key already: each user has one line", user.0)));
+            let what = format!("user {} has a key already: each user has one line", user.0);
+            return Err(wrong(line, what));
         }
+        match holders.entry(verifying) {
+            Entry::Vacant(vacant) => vacant.insert((user, line)),
+            Entry::Occupied(other) => {
+                let (other, at) = other.get();
+                let what = format!(
+                    "user {} has the key of user {} (line {at}): each user has a key of its own",
+                    user.0, other.0
+                );
+                return Err(wrong(line, what));
+            }
+        };
     }
-    Ok(members)
+    match (0..needed).find(|user| !members.contains_key(&UserId(*user))) {
+        None => Ok(members),
+        Some(user) => Err(wrong(
+            last,
+            format!(
+                "the list ends, and has no key of user {user}: the users 0 to {} are members of the first epoch, and each \
+                 needs a line `USER 64-HEX-DIGITS`",
+                needed - 1
+            ),
+        )),
+    }
 }
 
 fn read_member(line: &str) -> Result<(UserId, VerifyingKey), &'static str> {
@@ -272,7 +371,8 @@ fn read_member(line: &str) -> Result<(UserId, VerifyingKey), &'static str> {
 pub(crate) fn read_key(digits: &str) -> Result<VerifyingKey, &'static str> {
     let mut bytes = [0; KEY_BYTES];
     hex::decode_to_slice(digits, &mut bytes).map_err(|_| "a verifying key is 64 hexadecimal digits")?;
-    VerifyingKey::from_bytes(&bytes).map_err(|_| "these 64 digits are no verifying key of Ed25519")
+    VerifyingKey::from_bytes(&bytes)
+        .map_err(|_| "these 64 digits are no verifying key of Ed25519, or one for which anybody can sign")
 }
 
 #[cfg(test)]

@@ -129,7 +129,9 @@ fn a_wrong_line_is_named_with_its_number() {
         (Scene::line(1, 1).replace(' ', "  x "), "a line is"),
         (format!("one {}\n", hex::encode(key_of(1).to_bytes())), "user's number"),
         (format!("1 {}\n", "02".repeat(32)), "no verifying key"),
+        (format!("1 01{}\n", "00".repeat(31)), "for which anybody can sign"),
         (Scene::line(0, 1), "user 0 has a key already"),
+        (Scene::line(1, 0), "user 1 has the key of user 0 (line 2): each user has a key of its own"),
         ("7\n".to_owned(), "a line is"),
     ] {
         let scene = Scene::new();
@@ -149,7 +151,11 @@ fn a_member_without_a_key_and_a_peer_that_is_oneself_are_named() {
     let lines: Vec<String> = [0, 1, 3, 9].map(|user| Scene::line(user, user as u8)).to_vec();
     scene.write("members", &lines.concat(), 0o644);
     let error = scene.refused();
-    assert!(error.starts_with("groups[id = 5].verifying_keys has no key of user 2"), "{error}");
+    assert!(error.starts_with("groups[id = 5].verifying_keys: "), "{error}");
+    assert!(error.contains("members, line 4: the list ends, and has no key of user 2"), "{error}");
+    assert!(error.contains("the users 0 to 3 are members"), "{error}");
+    scene.write("members", "", 0o644);
+    assert!(scene.refused().contains("members, line 0: the list ends, and has no key of user 0"));
     let mut scene = Scene::new();
     scene.config.link.as_mut().unwrap().peer_verifying_key = Some(hex::encode(key_of(100).to_bytes()));
     assert!(scene.refused().starts_with("link.peer_verifying_key is this server's own"));
@@ -187,4 +193,67 @@ fn both_servers_have_the_same_hash_and_every_key_shows_in_it() {
     for (index, change) in changes.into_iter().enumerate() {
         assert_ne!(hash(ServerSide::One, change), one, "change {index}");
     }
+}
+
+/// Who gives keys by hand is told the same, by the group's number.
+#[test]
+fn keys_that_are_given_are_checked_too() {
+    let scene = Scene::new();
+    let peer = key_of(101);
+    let members = [0, 1, 2].map(|user| (UserId(user), key_of(user as u8))).into();
+    let given = Identities::new(&[100; KEY_BYTES], peer, [(GroupId(5), members)].into());
+    let error = given.check(&scene.config).unwrap_err().to_string();
+    assert!(error.starts_with("group 5 has no verifying key of user 3: "), "{error}");
+}
+
+/// Two operators need each other's key before anything else is there.
+#[test]
+fn the_own_key_is_known_before_everything_else_is() {
+    let mut scene = Scene::new();
+    scene.config.link.as_mut().unwrap().peer_verifying_key = None;
+    scene.config.groups[0].verifying_keys = None;
+    assert_eq!(Identities::own_key(&scene.config).unwrap(), Some(key_of(100)));
+    assert_eq!(Identities::verifying_key_of(&scene.folder.path().join("key")).unwrap(), key_of(100));
+    scene.config.signing_key = None;
+    assert_eq!(Identities::own_key(&scene.config).unwrap(), None);
+    scene.write("key", &hex::encode([100; KEY_BYTES]), 0o644);
+    assert!(Identities::verifying_key_of(&scene.folder.path().join("key")).is_err());
+    let scene = Scene::new();
+    let identities = Identities::load(&scene.config).unwrap().unwrap();
+    assert_eq!((identities.own(), identities.peer()), (key_of(100), key_of(101)));
+}
+
+#[test]
+fn a_list_has_a_hash_that_every_line_shows_in() {
+    let hash = |lines: &[(u32, u8)]| {
+        let scene = Scene::new();
+        let lines: Vec<String> = lines.iter().map(|(user, number)| Scene::line(*user, *number)).collect();
+        scene.write("members", &lines.concat(), 0o644);
+        let identities = Identities::load(&scene.config).unwrap().unwrap();
+        assert_eq!(identities.list_of(GroupId(6)), None);
+        let (users, hash) = identities.list_of(GroupId(5)).unwrap();
+        assert_eq!(users, lines.len());
+        hash
+    };
+    let one = hash(&[(0, 0), (1, 1), (2, 2), (3, 3)]);
+    assert_eq!(one, hash(&[(3, 3), (0, 0), (1, 1), (2, 2)]), "the order of lines means nothing");
+    for other in [vec![(0, 0), (1, 2), (2, 1), (3, 3)], vec![(0, 0), (1, 1), (2, 2), (3, 3), (9, 9)]] {
+        assert_ne!(one, hash(&other));
+    }
+}
+
+#[test]
+fn a_list_that_is_shorter_than_the_group_may_become_is_warned_of() {
+    let mut scene = Scene::new();
+    let warnings = |scene: &Scene| Identities::load(&scene.config).unwrap().unwrap().warnings(&scene.config);
+    assert!(warnings(&scene).is_empty());
+    scene.config.groups[0].members_max = 6;
+    let said = warnings(&scene);
+    assert_eq!(said.len(), 1);
+    for part in ["groups[id = 5].members_max = 6", "list 4 users", "cannot join"] {
+        assert!(said[0].contains(part), "{said:?}");
+    }
+    let lines: Vec<String> = [0, 1, 2, 3, 70, 80].map(|user| Scene::line(user, user as u8)).to_vec();
+    scene.write("members", &lines.concat(), 0o644);
+    assert!(warnings(&scene).is_empty());
 }

@@ -16,4 +16,5 @@ pub use identities::{Identities, IdentityError};
 pub use perform::{Verifying, perform};
 pub use pool::{AnswerPool, AnswerThreads, Lane};
 pub use thread::Owner;
+pub(crate) use work::bits;
 pub use work::{Done, RoundAnswers, Rows, Setup, Work};

@@ -2,16 +2,16 @@
 //!
 //! Nothing here waits, and nothing remembers: a work and what the group signs with go in, what was done comes out.
 
-use super::work::{Done, Rows, Setup, Work};
+use super::work::{Done, Rows, Setup, Work, bits};
 use crate::limits::TILE_SENDERS;
 use crate::roster::Roster;
 use rand::CryptoRng;
 use std::sync::Arc;
 use twincast_protocol::answer::record;
 use twincast_protocol::answer::table::{Digest, NO_DIGEST, digest, tree_hash};
-use twincast_protocol::answer::{RECORD_BYTES, RecordContext};
+use twincast_protocol::answer::{ABSENT, RECORD_BYTES, RecordContext};
 use twincast_protocol::identity::{Batch, SIGNATURE_BYTES, VerifyingKey};
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber};
 
 /// Does a work, unless it is one on the table of a round, which belongs to the threads' parts.
 ///
@@ -19,7 +19,7 @@ use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide};
 /// Somebody else holds the rows that were given away.
 pub fn perform(work: Work, setup: &Setup, rng: &mut impl CryptoRng) -> Option<Done> {
     match work {
-        Work::Verify { round, roster, rows, senders } => {
+        Work::Verify { round, roster, rows, senders, .. } => {
             let mut verifying = Verifying::default();
             verifying.push(setup, round, &roster, rows, senders);
             verifying.finish(rng).pop()
@@ -38,7 +38,9 @@ pub fn perform(work: Work, setup: &Setup, rng: &mut impl CryptoRng) -> Option<Do
             let false_shown = senders & !signed_two;
             Some(Done::Judged { round, roster, tile, signed_two, false_shown })
         }
-        Work::Open { .. } | Work::Add { .. } | Work::Finish { .. } | Work::Abandon { .. } => None,
+        Work::Open { .. } | Work::Close | Work::Add { .. } | Work::Finish { .. } | Work::Abandon { .. } => {
+            None
+        }
     }
 }
 
@@ -116,24 +118,24 @@ impl Verifying {
     }
 }
 
-/// Writes the records of the absent, whom both servers sign to be so.
+/// Clears the rows of the absent, once the other server's word that they are is known to be its own.
 fn fill(
     setup: &Setup,
     round: RoundNumber,
     epoch: Epoch,
     mut rows: Arc<Rows>,
     absent: u64,
-    signatures: &[[[u8; SIGNATURE_BYTES]; 2]],
+    signatures: &[[u8; SIGNATURE_BYTES]],
     rng: &mut impl CryptoRng,
 ) -> Done {
-    assert_eq!(absent.count_ones() as usize, signatures.len(), "both servers' signatures for each");
+    assert_eq!(absent.count_ones() as usize, signatures.len(), "a signature for each");
     let mut batch = Batch::default();
     let all = Arc::get_mut(&mut rows).expect("rows that are filled are nobody else's");
-    for (sender, [own, theirs]) in bits(absent).zip(signatures) {
+    for (sender, signature) in bits(absent).zip(signatures) {
         let context = context(setup, epoch, round, all.tile, sender);
-        record::push_absence(&mut batch, &context, &setup.peer, theirs);
-        let one_two = if setup.side == ServerSide::One { [own, theirs] } else { [theirs, own] };
-        record::write_absent(one_two, &mut all.records[sender]);
+        record::push_absence(&mut batch, &context, &setup.peer, signature);
+        // Also one that came to this server alone, or that was here rounds ago.
+        all.records[sender] = ABSENT;
     }
     let agreed = batch.verify(rng).into_iter().all(|valid| valid);
     let hash = agreed.then(|| {
@@ -174,15 +176,6 @@ fn context(setup: &Setup, epoch: Epoch, round: RoundNumber, tile: usize, sender:
 fn key<'a>(setup: &'a Setup, roster: &Roster, tile: usize, sender: usize) -> Option<&'a VerifyingKey> {
     let user = roster.user(MemberIndex((tile * TILE_SENDERS + sender) as u32))?;
     setup.members.get(&user)
-}
-
-/// The places of the bits that are set, ascending.
-fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = (word != 0).then(|| word.trailing_zeros() as usize)?;
-        word &= word - 1;
-        Some(place)
-    })
 }
 
 #[cfg(test)]

@@ -160,6 +160,16 @@ fn every_thread_has_its_part_of_the_answers_round_after_round() {
         let buffers = shape.answer_memory_bytes() / threads as u64 * threads as u64;
         assert_eq!(memory, shape.query_memory_bytes() + buffers, "one epoch, and one buffer a thread");
         assert!(scene.metrics.answer_busy_microseconds.load(Ordering::Relaxed) > 0);
+        // An epoch that is given up leaves nothing, and what still comes of it concerns none.
+        scene.send(Work::Close);
+        scene.send(Work::Abandon { round: RoundNumber(15) });
+        let begun = Instant::now();
+        while scene.metrics.answer_memory_bytes.load(Ordering::Relaxed) > 0 {
+            assert!(begun.elapsed() < PATIENCE, "queries are forgotten");
+            std::thread::yield_now();
+        }
+        scene.open(5);
+        scene.play(16, 5);
     }
 }
 
@@ -169,10 +179,11 @@ fn whoever_is_free_verifies_and_all_tiles_come_back() {
         let scene = Scene::new(threads);
         let mut rows = scene.rows(1, 0);
         rows.records[5][8] ^= 1;
-        for _ in 0..20 {
+        for alone in [true, false].into_iter().cycle().take(20) {
             let (round, roster) = (RoundNumber(1), scene.roster.clone());
             let rows = Arc::new(rows.clone());
-            scene.send(Work::Verify { round, roster, rows, senders: !1 });
+            // Tile by tile, or as many together as there are.
+            scene.send(Work::Verify { round, roster, rows, senders: !1, alone });
             scene.send(Work::SignAbsences { round, epoch: Epoch(1), tile: 0, senders: 1 });
         }
         let (mut verified, mut signed) = (0, 0);

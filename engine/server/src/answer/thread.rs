@@ -112,12 +112,15 @@ impl Worker {
             let Some((group, work)) = self.pool.next_of_any() else { break };
             let setup = &owners[&group].setup;
             match work {
-                Work::Verify { round, roster, rows, senders } => {
+                Work::Verify { round, roster, rows, senders, alone: false } => {
                     self.verified_for.push((group, senders.count_ones()));
                     self.verifying.push(setup, round, &roster, rows, senders);
                 }
                 work => {
+                    let verified =
+                        if let Work::Verify { senders, .. } = &work { senders.count_ones() } else { 0 };
                     if let Some(done) = perform(work, setup, &mut rand::rng()) {
+                        self.count_signatures(verified, &done);
                         self.tell(group, done);
                     }
                 }
@@ -129,27 +132,35 @@ impl Worker {
         let done = self.verifying.finish(&mut rand::rng());
         let mut tiles = std::mem::take(&mut self.verified_for);
         for ((group, senders), done) in tiles.drain(..).zip(done) {
-            if let Done::Verified { valid, .. } = &done {
-                let valid = valid.count_ones();
-                self.metrics.signatures_verified.fetch_add(valid.into(), Relaxed);
-                self.metrics.signatures_refused.fetch_add((senders - valid).into(), Relaxed);
-            }
+            self.count_signatures(senders, &done);
             self.tell(group, done);
         }
         self.verified_for = tiles;
         true
     }
 
+    /// Counts the signatures of a tile, of which so many senders had a record.
+    fn count_signatures(&self, senders: u32, done: &Done) {
+        if let Done::Verified { valid, .. } = done {
+            let valid = valid.count_ones();
+            self.metrics.signatures_verified.fetch_add(valid.into(), Relaxed);
+            self.metrics.signatures_refused.fetch_add((senders - valid).into(), Relaxed);
+        }
+    }
+
     /// Does its next work on a table, if there is one.
     fn work_on_table(&mut self) -> bool {
         let Some((group, work)) = self.pool.next_of(self.index) else { return false };
         let (index, threads) = (self.index, self.pool.threads());
-        if let Work::Open { queries, .. } = work {
-            self.tables.insert(group, Table::new(queries, index, threads));
+        if matches!(work, Work::Open { .. } | Work::Close) {
+            self.tables.remove(&group);
+            if let Work::Open { queries, .. } = work {
+                self.tables.insert(group, Table::new(queries, index, threads));
+            }
             self.count_memory();
             return true;
         }
-        // What comes before an epoch is open concerns none.
+        // What comes while no epoch is open concerns none.
         let Some(table) = self.tables.get_mut(&group) else { return true };
         let buffers = table.buffers();
         match work {

@@ -8,7 +8,7 @@ use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::answer::table::Digest;
 use twincast_protocol::identity::{SIGNATURE_BYTES, SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
-use twincast_protocol::wire::{self, ANSWERS_HEAD_BYTES, Body as _, HEADER_BYTES};
+use twincast_protocol::wire::{self, ANSWERS_HEAD_BYTES, AbsentTile, Body as _, HEADER_BYTES};
 use zerocopy::IntoBytes as _;
 
 /// What a group whose delivery is `answer` signs and verifies with: given at its start, the same for its life.
@@ -51,7 +51,7 @@ impl fmt::Debug for Rows {
     }
 }
 
-/// What a group wants done. Works of one round on its table (`Begin`, `Add`, `Finish`, `Abandon`) are done in their
+/// What a group wants done. Works on the tables of an epoch (`Open`, `Close`, `Add`, `Finish`, `Abandon`) are done in their
 /// order by every thread; the others by any, in any order.
 #[derive(Clone, Debug)]
 pub enum Work {
@@ -62,6 +62,8 @@ pub enum Work {
         /// All queries, member-major: the `k`-th of member `u` is `u * K + k`.
         queries: Arc<Queries>,
     },
+    /// The epoch is given up, and none follows yet: forget its queries. Answered by nothing.
+    Close,
     /// Verify the signatures of these senders of a tile. The group gives the rows away and gets them back.
     Verify {
         /// The round.
@@ -72,6 +74,8 @@ pub enum Work {
         rows: Arc<Rows>,
         /// Bit `i`: sender `i` of the tile has a record.
         senders: u64,
+        /// With no other tile: a wrong signature, which is looked for by halves, makes those dear that are verified with it.
+        alone: bool,
     },
     /// Sign that these senders of a tile are absent.
     SignAbsences {
@@ -84,7 +88,7 @@ pub enum Work {
         /// Bit `i`: sender `i` of the tile.
         senders: u64,
     },
-    /// Verify the other server's signatures, write the records of the absent, and make the tile's final hash.
+    /// Verify the other server's signatures, clear the rows of the absent, and make the tile's final hash.
     Fill {
         /// The round.
         round: RoundNumber,
@@ -94,8 +98,8 @@ pub enum Work {
         rows: Arc<Rows>,
         /// Bit `i`: sender `i` of the tile is absent.
         absent: u64,
-        /// For each of those, ascending: this server's signature and the other one's.
-        signatures: Vec<[[u8; SIGNATURE_BYTES]; 2]>,
+        /// The other server's signature for each of those, ascending.
+        signatures: Vec<[u8; SIGNATURE_BYTES]>,
     },
     /// Look at records that the other server shows, and that this one has others of.
     Judge {
@@ -132,10 +136,14 @@ pub enum Work {
 }
 
 impl Work {
-    /// Whether it is on a round's table, and every thread has a part in it.
+    /// Whether it is on a table, and every thread has a part in it.
     #[must_use]
     pub fn is_on_table(&self) -> bool {
-        matches!(self, Work::Open { .. } | Work::Add { .. } | Work::Finish { .. } | Work::Abandon { .. })
+        match self {
+            Work::Open { .. } | Work::Close => true,
+            Work::Add { .. } | Work::Finish { .. } | Work::Abandon { .. } => true,
+            Work::Verify { .. } | Work::SignAbsences { .. } | Work::Fill { .. } | Work::Judge { .. } => false,
+        }
     }
 }
 
@@ -173,8 +181,8 @@ pub enum Done {
         round: RoundNumber,
         /// The rows, back.
         rows: Arc<Rows>,
-        /// The tree hash over all its records, the absent ones' included; none: a signature of the other server's is
-        /// wrong.
+        /// The tree hash over all its records, with [`ABSENT`](twincast_protocol::answer::ABSENT) for each who is absent;
+        /// none: a signature of the other server's is wrong.
         hash: Option<Digest>,
     },
     /// Of [`Work::Judge`].
@@ -211,6 +219,8 @@ pub struct RoundAnswers {
     pub slots: usize,
     /// Members whose records are in the table.
     pub senders_present: u32,
+    /// Whose are not, in the form in which everybody is told.
+    pub absent: Vec<AbsentTile>,
     /// The table's root.
     pub root: Digest,
     /// The answers, by query.
@@ -218,7 +228,8 @@ pub struct RoundAnswers {
 }
 
 impl RoundAnswers {
-    /// The frame's header and head of ANSWERS, for a connection that plays so many members.
+    /// The frame's header and head of ANSWERS, for a connection that plays so many members. The list of absent senders
+    /// and the answers follow.
     #[must_use]
     pub fn head(&self, users: usize) -> [u8; ANSWERS_HEAD_BYTES] {
         let head = wire::Answers {
@@ -228,12 +239,12 @@ impl RoundAnswers {
             queries: (self.slots as u32).into(),
             record_bytes: (RECORD_BYTES as u32).into(),
             senders_present: self.senders_present.into(),
-            reserved: 0.into(),
+            absent_tiles: (self.absent.len() as u32).into(),
             root: self.root,
         };
         let mut bytes = [0; ANSWERS_HEAD_BYTES];
         let (frame, body) = bytes.split_at_mut(HEADER_BYTES);
-        frame.copy_from_slice(&head.header(head.answers_bytes() as usize).to_bytes());
+        frame.copy_from_slice(&head.header((head.absent_bytes() + head.answers_bytes()) as usize).to_bytes());
         body.copy_from_slice(head.as_bytes());
         bytes
     }
@@ -243,4 +254,13 @@ impl fmt::Debug for RoundAnswers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoundAnswers").field("round", &self.round).finish_non_exhaustive()
     }
+}
+
+/// The places of the bits that are set, ascending.
+pub(crate) fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(place)
+    })
 }

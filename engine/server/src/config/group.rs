@@ -52,6 +52,10 @@ pub struct GroupConfig {
     /// The file with the members' verifying keys, where the delivery is `answer`: a line `USER 64-HEX-DIGITS` for each
     /// member of the first epoch and everybody who may join.
     pub verifying_keys: Option<PathBuf>,
+    /// The number of the first epoch, where the delivery is `answer`; none: the Unix time in seconds when the server
+    /// starts. Members' keys outlive servers, and an epoch must never come again under the same keys. Each server may have
+    /// its own: the two meet at the number after the higher one.
+    pub first_epoch: Option<u32>,
     /// When a round is sealed.
     #[serde(default)]
     pub round_mode: RoundMode,
@@ -149,6 +153,7 @@ impl GroupConfig {
             keys: false,
             delivery: Delivery::Broadcast,
             verifying_keys: None,
+            first_epoch: None,
             round_mode: RoundMode::Lockstep,
             interval_ms: 0,
             epoch_rounds: 0,
@@ -188,13 +193,15 @@ impl GroupConfig {
         }
     }
 
-    /// A hash over all of it but what means nothing and where files are: two servers whose hashes differ do not serve the same group.
+    /// A hash over all of it but what means nothing, where files are, and the first epoch: two servers whose hashes
+    /// differ do not serve the same group.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         let resolved = GroupConfig {
             frame_bytes: self.frame_bytes_own(),
             confirm: self.confirm && self.delivery == Delivery::Broadcast,
             verifying_keys: None,
+            first_epoch: None,
             ..self.clone()
         };
         let canonical = toml::to_string(&resolved).expect("every value has a form in TOML");
@@ -220,6 +227,10 @@ impl GroupConfig {
         within("members", self.members.into(), MEMBERS_MIN.into(), members_most.into())?;
         within("members_max", self.members_most().into(), self.members.into(), members_most.into())?;
         self.check_delivery()?;
+        if let Some(first_epoch) = self.first_epoch {
+            // One that is given up has one after it.
+            within("first_epoch", first_epoch.into(), 0, u64::from(EPOCH_MAX) - 1)?;
+        }
         within("slots", self.slots.into(), 1, SLOTS_MAX.into())?;
         within("round_timeout_ms", self.round_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         within("dial_timeout_ms", self.dial_timeout_ms, 1, TIMEOUT_MS_MAX)?;
@@ -261,7 +272,10 @@ impl GroupConfig {
         if self.delivery == Delivery::Broadcast {
             let file = self.verifying_keys.as_deref().unwrap_or_else(|| Path::new(""));
             let why = "only where delivery = \"answer\"; leave it out".into();
-            return only("verifying_keys", &file.display(), self.verifying_keys.is_none(), why);
+            only("verifying_keys", &file.display(), self.verifying_keys.is_none(), why)?;
+            let why = "only where delivery = \"answer\"; others begin with epoch 0: leave it out".into();
+            let first = self.first_epoch.unwrap_or_default();
+            return only("first_epoch", &first, self.first_epoch.is_none(), why);
         }
         let compact = Profile::Compact.to_string();
         let why = |name: &str| format!("{name} where delivery = \"answer\": a record is one sealed frame");

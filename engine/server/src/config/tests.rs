@@ -2,6 +2,7 @@
 
 use super::peers::{box_bytes_default, peer_timeout_default};
 use super::*;
+use twincast_protocol::ids::Epoch;
 
 fn minimal() -> String {
     "side = 1\nlisten = \"127.0.0.1:0\"\n[[groups]]\nid = 0\nmembers = 10\n".into()
@@ -126,6 +127,8 @@ fn a_group_that_answers_is_refused_by_name() {
         ("members = 10|members = 262145".into(), "groups[id = 3].members"),
         ("members = 10|members = 262144".into(), "limits.group_memory_bytes_max"),
         ("\"answer\"|\"broadcast\"\nverifying_keys = \"keys\"".into(), "groups[id = 3].verifying_keys"),
+        ("\"answer\"|\"broadcast\"\nfirst_epoch = 0".into(), "groups[id = 3].first_epoch"),
+        (format!("{line}first_epoch = {}", u32::MAX - 4), "groups[id = 3].first_epoch"),
         ("[[groups]]|peer_verifying_key = \"00\"\n[[groups]]".into(), "link.peer_verifying_key"),
         ("[[groups]]|[answer]\nthreads = 0\n[[groups]]".into(), "answer.threads"),
         ("[[groups]]|[answer]\nthreads = 2\ncores = [1]\n[[groups]]".into(), "answer.cores"),
@@ -143,10 +146,20 @@ fn what_a_group_that_answers_leaves_out_is_its_own() {
     assert_eq!((shape.frame_bytes(), shape.row_bytes(), shape.answer_threads), (272, 352, 1));
     assert!(!shape.confirm && config.answer_threads() == 1);
     let hash = |change: &str| answering(change).unwrap().groups[0].hash();
-    for same in ["confirm = true", "confirm = false", "frame_bytes = 272", "verifying_keys = \"here\""] {
+    let file = "verifying_keys = \"here\"";
+    for same in ["confirm = true", "confirm = false", "frame_bytes = 272", "first_epoch = 9", file] {
         assert_eq!(hash("|"), hash(&format!("id = 3|id = 3\n{same}")), "{same}");
     }
     assert_ne!(hash("|"), hash("id = 3|id = 3\nslots = 2"));
+    let first_epoch = |change: &str| {
+        let config = answering(change).unwrap();
+        config
+            .shape(&config.groups[0])
+            .with_unix_at_zero(Duration::from_millis(1_700_000_000_900))
+            .first_epoch()
+    };
+    assert_eq!(first_epoch("|"), Epoch(1_700_000_000), "as the clock says");
+    assert_eq!(first_epoch("id = 3|id = 3\nfirst_epoch = 9"), Epoch(9));
     assert_eq!(Config::from_toml(&minimal()).unwrap().answer_threads(), 0);
 }
 

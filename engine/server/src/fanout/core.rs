@@ -4,7 +4,7 @@ use super::cursor::{Cursor, End};
 use super::log::{Item, Log};
 use crate::front::{FrontHandle, FrontMessage};
 use crate::group::ConnectionId;
-use crate::limits::{CORE_QUEUE_MAX, FLUSH_TIMEOUT_MS, PRIVATE_FRAMES_MAX, ROUNDS_LATE_MAX};
+use crate::limits::{CORE_QUEUE_MAX, FLUSH_TIMEOUT_MS, ROUNDS_LATE_MAX};
 use crate::roster::Roster;
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
@@ -26,22 +26,28 @@ use twincast_ring::{
 /// How soon a message for a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(1);
 
+/// A connection that a core is to write to.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// Its group.
+    pub group: GroupId,
+    /// A duplicate of the front's socket.
+    pub socket: OwnedFd,
+    /// The users that it plays, ascending.
+    pub users: Box<[UserId]>,
+    /// Frames for it alone that may wait.
+    pub private_max: usize,
+    /// The executor to tell when it is closed.
+    pub front: usize,
+}
+
 /// What a front executor tells a core. A core takes messages in the order in which one executor sent them.
 #[derive(Debug)]
 pub enum CoreMessage {
     /// Write to this socket from now on.
-    Add {
-        /// Its number.
-        connection: ConnectionId,
-        /// Its group.
-        group: GroupId,
-        /// A duplicate of the front's socket.
-        socket: OwnedFd,
-        /// The users that it plays, ascending.
-        users: Box<[UserId]>,
-        /// The executor to tell when it is closed.
-        front: usize,
-    },
+    Add(Newcomer),
     /// Send this frame to one connection.
     Private(ConnectionId, Bytes),
     /// Send this to every connection of the group.
@@ -121,6 +127,7 @@ impl CoreHandle {
 struct Place {
     key: ConnectionKey,
     group: GroupId,
+    private_max: usize,
     front: usize,
     /// Told to close: nothing further is queued for it.
     closing: bool,
@@ -228,9 +235,7 @@ impl Core {
 
     fn take(&mut self, message: CoreMessage) {
         match message {
-            CoreMessage::Add { connection, group, socket, users, front } => {
-                self.add(connection, group, socket, users, front);
-            }
+            CoreMessage::Add(newcomer) => self.add(newcomer),
             CoreMessage::Private(connection, frame) => self.send_private(connection, frame),
             CoreMessage::Shared(group, item) => self.share(group, item),
             CoreMessage::CloseLagging(group) => self.judgements.push((group, Judgement::Close)),
@@ -244,14 +249,8 @@ impl Core {
         }
     }
 
-    fn add(
-        &mut self,
-        connection: ConnectionId,
-        group: GroupId,
-        socket: OwnedFd,
-        users: Box<[UserId]>,
-        front: usize,
-    ) {
+    fn add(&mut self, newcomer: Newcomer) {
+        let Newcomer { connection, group, socket, users, private_max, front } = newcomer;
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
         let log = audience.log.clone();
         let cursor = Cursor::new(log, users);
@@ -259,7 +258,7 @@ impl Core {
             Ok(key) => {
                 audience.connections.insert(connection, key);
                 self.connections[key.slot()] = Some(connection);
-                self.places.insert(connection, Place { key, group, front, closing: false });
+                self.places.insert(connection, Place { key, group, private_max, front, closing: false });
             }
             Err((error, _, mut cursor)) => {
                 tracing::warn!(connection = connection.0, %error, "a connection was not taken");
@@ -272,10 +271,10 @@ impl Core {
 
     fn send_private(&mut self, connection: ConnectionId, frame: Bytes) {
         let Some(place) = self.places.get(&connection).filter(|place| !place.closing) else { return };
-        let key = place.key;
+        let (key, private_max) = (place.key, place.private_max);
         let waiting = self.egress.source_mut(key).map_or(0, |cursor| cursor.push_private(frame));
         self.egress.wake(key);
-        if waiting > PRIVATE_FRAMES_MAX {
+        if waiting > private_max {
             self.slow_readers_closed += 1;
             tracing::warn!(
                 connection = connection.0,
@@ -428,7 +427,14 @@ mod tests {
         let socket = listener.accept().unwrap().0.into();
         let users = [UserId(0)].into();
         handle
-            .send(CoreMessage::Add { connection: ConnectionId(0), group, socket, users, front: 0 })
+            .send(CoreMessage::Add(Newcomer {
+                connection: ConnectionId(0),
+                group,
+                socket,
+                users,
+                private_max: 1,
+                front: 0,
+            }))
             .unwrap();
         for round in 1..=ROUNDS {
             let frame = Bytes::from_owner([round as u8; 100]);

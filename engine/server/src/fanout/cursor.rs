@@ -13,6 +13,7 @@ use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::ids::{MemberIndex, UserId};
 use twincast_protocol::wire::{ANSWERS_HEAD_BYTES, DELIVER_HEAD_BYTES};
 use twincast_ring::Source;
+use zerocopy::IntoBytes as _;
 
 /// What was begun and is not sent whole yet.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ impl Cursor {
                     let users = self.indices(&answers.roster);
                     let bytes = match users.len() {
                         0 => 0,
-                        users => ANSWERS_HEAD_BYTES + users * answers.slots * RECORD_BYTES,
+                        users => answers_from(&answers) + users * answers.slots * RECORD_BYTES,
                     };
                     (Piece::Answers(answers, users), bytes as u64)
                 }
@@ -267,10 +268,18 @@ fn copy(bytes: &[u8], from: usize, out: &mut [u8]) -> usize {
     length
 }
 
+/// Where the answers begin in an ANSWERS frame.
+fn answers_from(answers: &RoundAnswers) -> usize {
+    ANSWERS_HEAD_BYTES + answers.absent.as_bytes().len()
+}
+
 fn write_answers(answers: &RoundAnswers, users: &[MemberIndex], from: usize, out: &mut [u8]) -> usize {
     let mut at = if from < ANSWERS_HEAD_BYTES { copy(&answers.head(users.len()), from, out) } else { 0 };
-    let answers_from = (from + at).saturating_sub(ANSWERS_HEAD_BYTES);
-    let (mut answer, mut within) = (answers_from / RECORD_BYTES, answers_from % RECORD_BYTES);
+    if let Some(from) = (from + at).checked_sub(ANSWERS_HEAD_BYTES) {
+        at += copy(answers.absent.as_bytes(), from, &mut out[at..]);
+    }
+    let from = (from + at).saturating_sub(answers_from(answers));
+    let (mut answer, mut within) = (from / RECORD_BYTES, from % RECORD_BYTES);
     while at < out.len() && answer < users.len() * answers.slots {
         let (user, slot) = (users[answer / answers.slots].0 as usize, answer % answers.slots);
         at += answers.set.gather(user * answers.slots + slot, within, &mut out[at..]);

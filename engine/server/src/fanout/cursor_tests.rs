@@ -5,6 +5,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use twincast_answer::{AnswerSet, Kernel, Queries, Shape, parts};
 use twincast_protocol::context::Purpose;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, SlotIndex};
+use twincast_protocol::wire::{AbsentTile, Answers, HEADER_BYTES, Header};
 
 const MEMBERS: u32 = 70;
 
@@ -49,6 +50,13 @@ fn answers(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
     answers_of(roster(round as u32 / 4), round, rng)
 }
 
+/// Who is absent in none, one or both tiles of 64.
+fn absent_of(rng: &mut Xoshiro256PlusPlus) -> Vec<AbsentTile> {
+    let mut entry = |tile: u32| AbsentTile { tile: tile.into(), absent: rng.random_range(1..64_u64).into() };
+    let both = [entry(0), entry(1)];
+    both[..rng.random_range(0..3)].to_vec()
+}
+
 fn answers_of(roster: Arc<Roster>, round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
     let slots = rng.random_range(1..4);
     let shape = Shape::new(roster.members(), roster.members() * slots, RECORD_BYTES).unwrap();
@@ -69,6 +77,7 @@ fn answers_of(roster: Arc<Roster>, round: u64, rng: &mut Xoshiro256PlusPlus) -> 
         round: RoundNumber(round),
         slots,
         senders_present: rng.random_range(0..=MEMBERS),
+        absent: absent_of(rng),
         root: rng.random(),
         set: AnswerSet::new(worked_out.collect()),
         roster,
@@ -87,6 +96,10 @@ fn naive(item: &Item, users: &[UserId]) -> Vec<u8> {
                 return Vec::new();
             }
             let mut bytes = answers.head(users.len()).to_vec();
+            for entry in &answers.absent {
+                bytes.extend(entry.tile.get().to_le_bytes());
+                bytes.extend(entry.absent.get().to_le_bytes());
+            }
             for query in users.iter().flat_map(|user| user * answers.slots..(user + 1) * answers.slots) {
                 let mut answer = [0; RECORD_BYTES];
                 answers.set.gather(query, 0, &mut answer);
@@ -320,12 +333,21 @@ fn answers_that_end_in_the_middle_are_counted_once_and_whole() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(6);
     let log = Rc::new(RefCell::new(Log::default()));
     let mut cursor = Cursor::new(log.clone(), [3, 5].map(UserId).into());
-    let item = answers(1, &mut rng);
+    let item = loop {
+        let item = answers(1, &mut rng);
+        if matches!(&item, Item::Answers(sent) if sent.absent.len() == 2) {
+            break item;
+        }
+    };
     let Item::Answers(sent) = &item else { unreachable!() };
     let sent = sent.clone();
     log.borrow_mut().push(item.clone());
     let whole = naive(&item, &cursor.users);
-    assert_eq!(whole.len(), ANSWERS_HEAD_BYTES + 2 * sent.slots * RECORD_BYTES);
+    assert_eq!(whole.len(), ANSWERS_HEAD_BYTES + 2 * 12 + 2 * sent.slots * RECORD_BYTES);
+    let header = Header::parse(whole[..HEADER_BYTES].try_into().unwrap()).unwrap();
+    let head = Answers::read(&whole[HEADER_BYTES..ANSWERS_HEAD_BYTES], header.body_bytes).unwrap();
+    let list = &whole[ANSWERS_HEAD_BYTES..][..head.absent_bytes() as usize];
+    assert_eq!(AbsentTile::read_list(list, MEMBERS).as_ref(), Ok(&sent.absent));
     // Every place where a slab may end.
     let mut slab = vec![0; whole.len()];
     for end in 0..whole.len() {

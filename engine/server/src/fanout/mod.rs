@@ -7,5 +7,5 @@ mod core;
 mod cursor;
 mod log;
 
-pub use self::core::{Core, CoreCounters, CoreHandle, CoreMessage};
+pub use self::core::{Core, CoreCounters, CoreHandle, CoreMessage, Newcomer};
 pub use log::Item;

@@ -141,7 +141,7 @@ impl Executor {
                 "the other server shows a record that its sender did not sign, or not the one that it said it had"
             }
             Fault::PeerShowedNothing => {
-                "the other server said that it has another record, and did not show it"
+                "the other server said that it has another record, and then that there is none, and did not show it"
             }
             Fault::PeerSignedFalse => "the other server's signature that a sender is absent is wrong",
         };

@@ -5,9 +5,11 @@ use super::queue::{Adopted, FrontHandle, FrontMessage};
 use super::reader;
 use crate::answer::{AnswerPool, Done, Setup, Work};
 use crate::config::{Config, Delivery};
-use crate::fanout::{CoreHandle, CoreMessage};
+use crate::fanout::{CoreHandle, CoreMessage, Newcomer};
 use crate::group::{ConnectionId, Group, Output, Refusal};
-use crate::limits::{BACKLOG_MAX, FETCH_BYTES_PER_TURN, FLUSH_TIMEOUT_MS, TICK_MS};
+use crate::limits::{
+    BACKLOG_MAX, FETCH_BYTES_PER_TURN, FLUSH_TIMEOUT_MS, PRIVATE_FRAMES_MAX, PRIVATE_FRAMES_MOST, TICK_MS,
+};
 use crate::link::{LinkHandle, SessionId, ToLink};
 use crate::metrics::Metrics;
 use crate::parts_box::{BoxFolder, PartsBox};
@@ -179,7 +181,10 @@ impl Executor {
         let seated = self.groups[&group].seats_for(users, join);
         self.shared.cores[core].users.fetch_add(seated.len() as u64, Relaxed);
         let front = self.index;
-        self.post(core, CoreMessage::Add { connection, group, socket, users: seated, front });
+        let private_max = (2 * seated.len() * self.groups[&group].shape().slots)
+            .clamp(PRIVATE_FRAMES_MAX, PRIVATE_FRAMES_MOST);
+        let newcomer = Newcomer { connection, group, socket, users: seated, private_max, front };
+        self.post(core, CoreMessage::Add(newcomer));
         let connected =
             Connected { group, core, socket: kept, closing: false, reader_done: false, core_done: false };
         self.connections.insert(connection, connected);

@@ -9,6 +9,7 @@ use super::peer::{Link, epoch_after};
 use super::timing::Circumstances;
 use super::{Counted, Group, Output, connection_of};
 use crate::answer::Work;
+use crate::config::Delivery;
 use crate::roster::Roster;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -429,6 +430,9 @@ impl Group {
         if let Some(old) = self.running.take() {
             self.forget_parts(old.epoch());
             self.buffers = Some(old.rounds.into_buffers(out));
+            if self.shape.delivery == Delivery::Answer {
+                out.push(Output::Answer(Work::Close));
+            }
         }
         self.proposed = None;
         self.early = None;

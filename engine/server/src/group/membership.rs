@@ -16,6 +16,8 @@ pub(super) struct Seat {
     pub(super) join: bool,
     /// DIAL frames since an epoch began to be dialled.
     pub(super) dials: u64,
+    /// Records that it sent and that their senders have not signed.
+    pub(super) wrong_signatures: u32,
     /// What it fetches of the parts that it missed.
     pub(super) fetched: Fetched,
 }
@@ -63,7 +65,8 @@ impl Seats {
     /// Seats users, none of whom sits anywhere else.
     pub(super) fn sit(&mut self, connection: ConnectionId, users: &[UserId], join: bool) {
         self.attached_by.extend(users.iter().map(|&user| (user, connection)));
-        let seat = Seat { users: users.into(), join, dials: 0, fetched: Fetched::default() };
+        let seat =
+            Seat { users: users.into(), join, dials: 0, wrong_signatures: 0, fetched: Fetched::default() };
         self.connections.insert(connection, seat);
     }
 

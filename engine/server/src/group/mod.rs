@@ -98,14 +98,15 @@ impl Group {
     #[must_use]
     pub fn new(shape: Shape, parts_box: Option<Box<dyn PartsBox>>, setup: Option<Arc<Setup>>) -> Group {
         debug_assert_eq!(setup.is_some(), shape.delivery == Delivery::Answer);
+        let first_epoch = shape.first_epoch();
         let change = Change {
             group: shape.group,
-            epoch: Epoch(0),
+            epoch: first_epoch,
             first_round: RoundNumber::FIRST,
             joins: Vec::new(),
             leaves: Vec::new(),
         };
-        let roster = Roster::initial(shape.group, Epoch(0), shape.members);
+        let roster = Roster::initial(shape.group, first_epoch, shape.members);
         Group {
             shape,
             setup,

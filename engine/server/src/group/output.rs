@@ -59,7 +59,7 @@ pub enum Fault {
     SenderSignedTwo,
     /// The other server shows a record that the user did not sign, or not the one that it said it had.
     PeerShowedFalse,
-    /// The other server said that it has another record, and did not show it.
+    /// The other server said that it has another record, and then that the user is absent, without having shown it.
     PeerShowedNothing,
     /// The other server's signature that the user is absent is wrong.
     PeerSignedFalse,

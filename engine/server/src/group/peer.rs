@@ -7,7 +7,7 @@
 use super::epoch::Stage;
 use super::{Group, Output, Shape};
 use crate::config::Delivery;
-use crate::limits::{MEMBERS_MIN, ROUNDS_APART_MAX};
+use crate::limits::{EPOCH_MAX, MEMBERS_MIN, ROUNDS_APART_MAX};
 use std::time::Duration;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
 use twincast_protocol::wire::Code;
@@ -26,8 +26,7 @@ pub(super) enum Link {
     Refused,
 }
 
-/// Epochs and rounds beyond these are nothing that two servers came to by counting.
-const EPOCH_MAX: u32 = u32::MAX - 4;
+/// Rounds beyond this, as epochs beyond [`EPOCH_MAX`], are nothing that two servers came to by counting.
 const ROUND_MAX: u64 = 1 << 62;
 
 /// The epoch after one, if counting can come to it.
@@ -287,7 +286,7 @@ impl Group {
     /// S1: what S2 agrees to.
     fn agreed(&mut self, change: Change, now: Duration, out: &mut Vec<Output>) -> Result<(), Code> {
         let Some(running) = &mut self.running else {
-            let coming = self.coming.as_ref().map_or(Epoch(0), |coming| coming.epoch());
+            let coming = self.coming.as_ref().map_or(self.shape.first_epoch(), |coming| coming.epoch());
             return if change.epoch <= coming { Ok(()) } else { Err(Code::EpochMismatch) };
         };
         let epoch = running.epoch().0;

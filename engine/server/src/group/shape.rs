@@ -3,16 +3,16 @@
 use super::answer::ROUNDS_OF_ROWS;
 use crate::config::{Delivery, GroupConfig, RoundMode, SchemeName};
 use crate::limits::{
-    BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED,
+    BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED, EPOCH_MAX,
     FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, ROUNDS_BUFFERED, TILE_SENDERS,
 };
 use std::time::Duration;
 use twincast_protocol::answer;
 use twincast_protocol::format::{Scheme, ShareFormat};
 use twincast_protocol::identity;
-use twincast_protocol::ids::{GroupId, ServerSide};
+use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
 use twincast_protocol::parts::PartKind;
-use twincast_protocol::wire::{Answers, BODY_BYTES_MAX, Deliver, Dial, Submit};
+use twincast_protocol::wire::{AbsentTile, Answers, BODY_BYTES_MAX, Deliver, Dial, Submit};
 
 /// What of a group never changes while it lives.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub struct Shape {
     pub round_mode: RoundMode,
     /// Timed rounds: from one seal to the next.
     pub interval: Duration,
+    /// The number of the first epoch, where it is given.
+    pub first_epoch: Option<Epoch>,
     /// The Unix clock when the clock of all `now` began.
     pub unix_at_zero: Duration,
     /// Rounds of an epoch; 0 where it has no end.
@@ -80,6 +82,7 @@ impl Shape {
             keys: config.keys && config.delivery == Delivery::Broadcast,
             round_mode: config.round_mode,
             interval: Duration::from_millis(config.interval_ms),
+            first_epoch: config.first_epoch.map(Epoch),
             unix_at_zero: Duration::ZERO,
             epoch_rounds: config.epoch_rounds.into(),
             announce_rounds: config.announce_rounds.into(),
@@ -108,6 +111,18 @@ impl Shape {
     #[must_use]
     pub fn with_unix_at_zero(self, unix_at_zero: Duration) -> Shape {
         Shape { unix_at_zero, ..self }
+    }
+
+    /// The epoch that a group begins with. Records are sealed and signed by their epoch, and with the same keys for as
+    /// long as members keep them: where none is given it is the Unix time in seconds, so that a server that starts again
+    /// comes to no number that it had, as long as its epochs lasted a second in the mean.
+    #[must_use]
+    pub fn first_epoch(&self) -> Epoch {
+        let by_clock = || match self.delivery {
+            Delivery::Broadcast => 0,
+            Delivery::Answer => self.unix_at_zero.as_secs().min((EPOCH_MAX - 1).into()) as u32,
+        };
+        self.first_epoch.unwrap_or_else(|| Epoch(by_clock()))
     }
 
     /// Whether members choose their halves with each submission, and dial nothing.
@@ -204,18 +219,19 @@ impl Shape {
     }
 
     /// The same where members ask for records: the queries of two epochs; what both servers said of their dials; the
-    /// rows of the rounds, and their answers; for each sender of the open round and the next one a digest, and of the
+    /// rows of the rounds, and their answers, with the list of who is absent; for each sender of the open round and the next one a digest, and of the
     /// open one what else the two servers say of it where they differ: both their records, a digest, and their
     /// signatures that it is absent, here and on their way to a thread.
     fn answer_memory_bytes(&self, queries: &twincast_answer::Shape) -> u64 {
         let (n, slots, epochs) = (self.members_max as u64, self.slots as u64, self.epochs_at_a_time());
         let dials = epochs * n * slots * 2 * size_of::<Option<u64>>() as u64;
         let table = (queries.tiles() * TILE_SENDERS * answer::RECORD_BYTES) as u64;
+        let list = (queries.tiles() * size_of::<AbsentTile>()) as u64;
         let said = 2 * 32 + 2 * answer::RECORD_BYTES as u64 + 32 + 4 * identity::SIGNATURE_BYTES as u64;
         epochs * queries.query_memory_bytes()
             + dials
             + ROUNDS_OF_ROWS as u64 * table
-            + ROUNDS_BUFFERED as u64 * queries.answer_memory_bytes()
+            + ROUNDS_BUFFERED as u64 * (queries.answer_memory_bytes() + list)
             + n * said
     }
 
@@ -253,7 +269,9 @@ impl Shape {
     #[must_use]
     pub fn users_per_connection_max(&self) -> usize {
         if self.delivery == Delivery::Answer {
-            return (BODY_BYTES_MAX as usize - size_of::<Answers>()) / (self.slots * answer::RECORD_BYTES);
+            let list = self.tiles(self.members_max) * size_of::<AbsentTile>();
+            return (BODY_BYTES_MAX as usize - size_of::<Answers>() - list)
+                / (self.slots * answer::RECORD_BYTES);
         }
         let parts = self.part_runs().iter().map(|(kind, _)| kind.bytes()).max().unwrap_or(0);
         (BODY_BYTES_MAX as usize - size_of::<Deliver>()) / (TILE_SENDERS * self.cell_bytes().max(parts))
@@ -310,7 +328,7 @@ mod tests {
             let queries = 2 * tiles * n * k * 8;
             let dials = 2 * n * k * 2 * 16;
             let rows = 3 * tiles * 64 * 352;
-            let answers = 7 * n * k * columns * 32;
+            let answers = 7 * (n * k * columns * 32 + tiles * 12);
             let said = n * (2 * 32 + 2 * 352 + 32 + 4 * 64);
             assert_eq!(shape.memory_bytes(), queries + dials + rows + answers + said, "{members}");
         }
@@ -329,7 +347,7 @@ mod tests {
             (272, false, false, 0)
         );
         let users = shape.users_per_connection_max();
-        let bytes = |users: usize| size_of::<Answers>() + users * 2 * 352;
+        let bytes = |users: usize| size_of::<Answers>() + 3 * 12 + users * 2 * 352;
         assert!(bytes(users) <= BODY_BYTES_MAX as usize && bytes(users + 1) > BODY_BYTES_MAX as usize);
         let queries = shape.queries(130).unwrap();
         assert_eq!((queries.records(), queries.queries(), queries.record_bytes()), (130, 260, 352));

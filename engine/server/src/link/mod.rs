@@ -14,6 +14,7 @@
 //! [`FrontMessage::LinkAsk`]: crate::front::FrontMessage::LinkAsk
 //! [`FrontMessage::LinkUp`]: crate::front::FrontMessage::LinkUp
 
+mod compare;
 mod entry;
 mod handle;
 #[cfg(test)]

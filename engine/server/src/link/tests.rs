@@ -290,6 +290,32 @@ fn a_newer_connection_of_the_other_server_takes_the_place_of_the_older() {
     expect_both_ways(&newer, &two, [first, second], 3);
 }
 
+/// The links stand, and how many groups differ is counted at both; it is counted anew with each link.
+#[test]
+fn groups_that_differ_are_counted_at_both_servers() {
+    let (one, mut two, _) = linked();
+    let differing = |end: &End| end.metrics.groups_differing.load(Relaxed);
+    assert_eq!((differing(&one), differing(&two)), (0, 0));
+    let address = two.address();
+    two.link.take().unwrap().stop();
+    one.expect_down();
+    let two = end(ServerSide::Two, Some(address), None);
+    one.answer(7);
+    let FrontMessage::LinkAsk(session) = two.hear(0, "the question") else { panic!("another message") };
+    let other = [LinkGroup { settings_hash: [9; 32], ..standing(0, 7) }, standing(2, 7)];
+    // Group 1 as at the other server, 3 not here, and 5 not there.
+    two.handle.send(ToLink::Standing(session, 0, other.to_vec()));
+    two.handle.send(ToLink::Standing(session, 1, vec![standing(1, 7), standing(5, 7)]));
+    for end in [&one, &two] {
+        let begun = Instant::now();
+        while end.metrics.link_up.load(Relaxed) == 0 {
+            assert!(begun.elapsed() < PATIENCE, "the link does not come up");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(differing(end), 3);
+    }
+}
+
 #[test]
 fn a_server_of_the_same_side_is_refused() {
     let other = end(ServerSide::One, Some(loopback(0)), None);

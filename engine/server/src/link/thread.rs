@@ -1,6 +1,7 @@
 //! The link's thread: waits for sockets, executors and deadlines, and passes frames on.
 
 use super::LinkParts;
+use super::compare::Differences;
 use super::entry::{Entry, HELLO_TIMEOUT, Listener, Stranger};
 use super::handle::{SessionId, ToLink};
 use super::wire::{Brought, Wire};
@@ -293,15 +294,25 @@ impl LinkThread {
             return;
         };
         session.up_since = Some(Instant::now());
-        for group in theirs.iter().filter(|group| {
-            !self.parts.owners.contains_key(&twincast_protocol::ids::GroupId(group.group.get()))
-        }) {
-            let group = group.group.get();
-            tracing::warn!(group, "the other server has a group that is not served here");
-        }
+        let ours = session.standings.iter().flatten().flatten();
+        let differences = Differences::between(ours, &theirs);
+        self.parts.metrics.groups_differing.store(differences.count() as u64, Relaxed);
         self.parts.metrics.link_up.store(1, Relaxed);
         self.parts.metrics.link_ups.fetch_add(1, Relaxed);
-        tracing::info!(peer = %session.wire.peer(), "the link to the other server is up");
+        let peer = session.wire.peer();
+        match differences.count() {
+            0 => tracing::info!(
+                %peer,
+                groups = theirs.len(),
+                "the link to the other server is up; both have the same groups with the same settings"
+            ),
+            differing => tracing::warn!(
+                %peer,
+                differing,
+                "the link to the other server is up, but groups are not the same at both servers"
+            ),
+        }
+        differences.tell();
         let id = session.id;
         self.tell_all(|| FrontMessage::LinkUp(id, theirs.clone()));
     }

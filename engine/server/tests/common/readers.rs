@@ -10,10 +10,10 @@ use rand::{RngExt, SeedableRng};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use twincast_protocol::answer::{RECORD_BYTES, RecordContext, record};
-use twincast_protocol::identity::{Batch, SigningKey, VerifyingKey};
+use twincast_protocol::answer::{ABSENT, RECORD_BYTES, RecordContext, record};
+use twincast_protocol::identity::{SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, UserId};
-use twincast_protocol::wire::{Code, HEADER_BYTES, Kind};
+use twincast_protocol::wire::{AbsentTile, Code, Kind};
 use twincast_server::answer::Identities;
 use twincast_server::config::{Config, Delivery, GroupConfig};
 
@@ -56,12 +56,20 @@ pub(crate) fn identities(config: &Config) -> Option<Identities> {
 
 /// A group whose delivery is `answer`, whose time limits never come.
 pub(crate) fn answering(id: u32, members: u32, slots: u32) -> GroupConfig {
-    GroupConfig { delivery: Delivery::Answer, frame_bytes: 0, slots, ..group(id, members) }
+    GroupConfig {
+        delivery: Delivery::Answer,
+        frame_bytes: 0,
+        slots,
+        first_epoch: Some(0),
+        ..group(id, members)
+    }
 }
 
 /// One round's answers of one server for one connection.
 pub(crate) struct Answers {
     pub(crate) senders_present: u32,
+    /// Ascending.
+    pub(crate) absent: Vec<u32>,
     pub(crate) root: [u8; 32],
     /// By (member, slot).
     pub(crate) answers: BTreeMap<(u32, u32), Record>,
@@ -276,20 +284,28 @@ impl Readers {
         };
         assert_eq!(kind(&got), Kind::Answers, "{what}: got {}", show(&got));
         let slots = self.config.slots;
-        let body_bytes = 64 + users.len() * slots as usize * RECORD_BYTES;
-        assert_eq!(got.len(), HEADER_BYTES + body_bytes, "{what}");
         let number = |at: usize| u32::from_le_bytes(got[at..at + 4].try_into().expect("four bytes"));
+        let (tiles, answers_at) = (number(36), 72 + number(36) as usize * 12);
+        let bytes = answers_at + users.len() * slots as usize * RECORD_BYTES;
+        assert_eq!(got.len(), bytes, "{what}");
+        let list = AbsentTile::read_list(&got[72..answers_at], party.model.members as u32);
+        let absent_of = |entry: AbsentTile| {
+            let bits = (0..64).filter(move |bit| entry.absent.get() >> bit & 1 == 1);
+            bits.map(move |bit| entry.tile.get() * 64 + bit)
+        };
+        let absent = list.expect("a list").into_iter().flat_map(absent_of).collect();
         let mut head = round.to_le_bytes().to_vec();
-        for number in [party.model.epoch, users.len() as u32, slots, RECORD_BYTES as u32, number(32), 0] {
+        for number in [party.model.epoch, users.len() as u32, slots, RECORD_BYTES as u32, number(32), tiles] {
             head.extend(number.to_le_bytes());
         }
         head.extend(&got[40..72]);
         head.extend(&got[72..]);
         same(&got, &frame(0x8b, &head), &what);
-        let answers = got[72..].as_chunks::<RECORD_BYTES>().0;
+        let answers = got[answers_at..].as_chunks::<RECORD_BYTES>().0;
         let asked = users.iter().flat_map(|&user| (0..slots).map(move |slot| (user, slot)));
         Answers {
             senders_present: number(32),
+            absent,
             root: got[40..72].try_into().expect("32 bytes"),
             answers: asked.zip(answers.iter().copied()).collect(),
         }
@@ -300,7 +316,8 @@ impl Readers {
         let mut all = self.answers(side, 0, round);
         for seat in 1..self.pair.0[side].seats.len() {
             let more = self.answers(side, seat, round);
-            assert_eq!((more.senders_present, more.root), (all.senders_present, all.root), "round {round}");
+            let said = |of: &Answers| (of.senders_present, of.root, of.absent.clone());
+            assert_eq!(said(&more), said(&all), "round {round}");
             all.answers.extend(more.answers);
         }
         all
@@ -312,26 +329,30 @@ impl Readers {
         let both = [0, 1].map(|side| self.answers_of(side, round));
         assert_eq!(both[0].root, both[1].root, "round {round}");
         assert_eq!(both.each_ref().map(|of| of.senders_present), [members - absent.len() as u32; 2]);
+        for of in &both {
+            assert_eq!(of.absent, absent, "round {round}");
+        }
         for (asked, target) in &self.targets {
             let what = || format!("round {round}, member and slot {asked:?}, who asks for {target:?}");
             let xor = &xor(&both[0].answers[asked], &both[1].answers[asked]);
             match target {
                 None => assert!(xor == &[0; RECORD_BYTES], "{}", what()),
                 Some(target) if absent.contains(target) => {
-                    assert!(self.is_absence(round, *target, xor), "{}", what());
+                    assert!(xor == &[0; RECORD_BYTES], "{}", what());
                 }
                 Some(target) => assert!(xor == &self.records[&(round, *target)], "{}", what()),
             }
         }
-        if absent.is_empty() {
-            self.expect_exactly(round, &both);
-        }
+        self.expect_exactly(round, absent, &both);
     }
 
-    /// Every record is known: so is every answer of each server, and the root.
-    fn expect_exactly(&self, round: u64, both: &[Answers; 2]) {
-        let records: Vec<&Record> =
-            self.records.range((round, 0)..=(round, u32::MAX)).map(|(_, record)| record).collect();
+    /// Every record is known, and zeros in the place of those who are absent: so is every answer of each server, and the
+    /// root.
+    fn expect_exactly(&self, round: u64, absent: &[u32], both: &[Answers; 2]) {
+        let members = self.pair.0[0].model.members as u32;
+        let record =
+            |sender| if absent.contains(&sender) { &ABSENT } else { &self.records[&(round, sender)] };
+        let records: Vec<&Record> = (0..members).map(record).collect();
         for (answers, queries) in both.iter().zip(&self.queries) {
             for (asked, answer) in &answers.answers {
                 let query = &queries[asked];
@@ -347,16 +368,6 @@ impl Readers {
         let leaves =
             records.iter().map(|record| Sha256::new_with_prefix([0]).chain_update(record).finalize().into());
         assert_eq!(both[0].root, tree(&leaves.collect::<Vec<[u8; 32]>>()), "round {round}");
-    }
-
-    /// 224 zero bytes, and both servers' signatures that the sender is absent.
-    fn is_absence(&self, round: u64, sender: u32, answer: &Record) -> bool {
-        let mut batch = Batch::default();
-        for side in ServerSide::BOTH {
-            let Some(signature) = record::absent_signature(answer, side) else { return false };
-            record::push_absence(&mut batch, &self.context(round, sender), &server_key(side), signature);
-        }
-        batch.verify(&mut rand::rng()) == [true, true]
     }
 
     /// A whole round.

@@ -36,6 +36,8 @@ pub(super) struct Facts {
     goodput_bits_per_s: Option<f64>,
     /// What there is instead of a limited link.
     instead: &'static str,
+    /// Whether members get answers and no shares.
+    answers: bool,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +68,13 @@ impl Facts {
             crate::net::LinkRate::Off => "link without a limit",
             _ => "loopback: no link",
         };
-        Facts { group: plan.group, interval: plan.interval(), goodput_bits_per_s, instead }
+        let (interval, answers) = (plan.interval(), plan.answers());
+        Facts { group: plan.group, interval, goodput_bits_per_s, instead, answers }
+    }
+
+    /// What servers send and count.
+    fn cells(&self) -> &'static str {
+        if self.answers { "answers" } else { "shares" }
     }
 }
 
@@ -151,9 +159,10 @@ impl Scene {
             |most| format!("{:3.0}% of the link's goodput", rates.bits_per_s / most * 100.0),
         );
         let rate = format!(
-            "{:>12}  {link}  {:.2} M shares/s  {:.0}% CPU",
+            "{:>12}  {link}  {:.2} M {}/s  {:.0}% CPU",
             bits_per_s(rates.bits_per_s),
             rates.shares_per_s / 1e6,
+            self.facts.cells(),
             rates.cores * 100.0
         );
         row(name, &rate)
@@ -176,7 +185,7 @@ impl Scene {
         }
         if closed > 0 && self.shares > 0 {
             let rate = self.shares as f64 / elapsed.as_secs_f64().max(1e-9);
-            text += &format!("; {:.2} M shares/s each", rate / 1e6);
+            text += &format!("; {:.2} M {}/s each", rate / 1e6, self.facts.cells());
         }
         if self.facts.interval.is_some() {
             let missed = self.hosts.iter().map(|(_, host)| host.missed_slots).max().unwrap_or(0);

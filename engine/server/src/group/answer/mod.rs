@@ -18,8 +18,9 @@ mod rows;
 mod tile;
 mod work;
 
+pub(super) use crate::answer::bits;
 pub(super) use rows::{ROUNDS_OF_ROWS, RowsPool};
-pub(super) use tile::{bits, mask};
+pub(super) use tile::mask;
 
 use super::timing::{Circumstances, Timing};
 use super::{Blame, Counted, Fault, Output, SealedRound, Shape};
@@ -27,6 +28,7 @@ use crate::answer::{RoundAnswers, Work};
 use crate::config::RoundMode;
 use crate::limits::TILE_SENDERS;
 use crate::roster::Roster;
+use fixedbitset::FixedBitSet;
 use round::Round;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +48,8 @@ pub(super) struct AnswerRounds {
     timing: Timing,
     /// The link was up when it was last looked at.
     link_up: bool,
+    /// Tiles in which there was a wrong signature when they were last verified.
+    suspects: FixedBitSet,
 }
 
 impl AnswerRounds {
@@ -68,7 +72,8 @@ impl AnswerRounds {
             timing.catch_up(used_to.next());
         }
         let roster = roster.clone();
-        AnswerRounds { shape: *shape, roster, pool, open, next, timing, link_up: true }
+        let suspects = FixedBitSet::with_capacity(shape.tiles(members));
+        AnswerRounds { shape: *shape, roster, pool, open, next, timing, link_up: true, suspects }
     }
 
     pub(super) fn timing(&mut self) -> &mut Timing {
@@ -145,8 +150,8 @@ impl AnswerRounds {
             // A new link is waited for, and what is said over it.
             self.open.quiet_since = with.now;
         }
-        let AnswerRounds { shape, roster, pool, open, next, .. } = self;
-        let of = |round| Of { shape, roster, round, link_up: with.link_up };
+        let AnswerRounds { shape, roster, pool, open, next, suspects, .. } = self;
+        let of = |round| Of { shape, roster, round, link_up: with.link_up, suspects };
         let (of_open, of_next) = (of(open.taken.number), of(next.taken.number));
         for (round, of) in [(&mut *open, &of_open), (next, &of_next)] {
             if round.verify_full(of, out) {
@@ -171,10 +176,6 @@ impl AnswerRounds {
             open.look_at_tiles(&of_open, with, out);
         }
         if open.is_given_up(with, shape) {
-            // Over a link that is down nothing can be shown.
-            if with.link_up {
-                self.blame_not_shown(out);
-            }
             out.push(Output::Count(Counted::RoundsUnagreed, 1));
             self.skip_open(with, out);
             return true;
@@ -194,7 +195,8 @@ impl AnswerRounds {
     }
 
     fn of(&self, link_up: bool) -> Of<'_> {
-        Of { shape: &self.shape, roster: &self.roster, round: self.open(), link_up }
+        let AnswerRounds { shape, roster, suspects, .. } = self;
+        Of { shape, roster, round: self.open(), link_up, suspects }
     }
 
     /// Buffers for the rounds that have none: rows were all on their way when the round was made, and answers are with
@@ -251,12 +253,12 @@ impl AnswerRounds {
             roster: self.roster.clone(),
             slots: self.shape.slots,
             senders_present: senders,
+            absent: self.open.absent(),
             root: self.open.root(),
             set,
         });
         self.pool.hold(&answers);
         out.push(Output::Answers(answers));
-        self.blame_not_shown(out);
         self.turn(now);
         true
     }
@@ -274,14 +276,6 @@ impl AnswerRounds {
         self.open = std::mem::replace(&mut self.next, after);
         self.open.open(now);
         self.timing.set_seal_at(now);
-    }
-
-    /// The other server said that it has other records, and agreed on the rest without showing them.
-    fn blame_not_shown(&self, out: &mut Vec<Output>) {
-        for (index, tile) in self.open.tiles.iter().enumerate() {
-            let blame = |sender| self.blame(index, sender, Fault::PeerShowedNothing);
-            out.extend(bits(tile.not_shown()).map(blame));
-        }
     }
 
     fn blame(&self, tile: usize, sender: usize, fault: Fault) -> Output {

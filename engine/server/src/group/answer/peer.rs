@@ -5,8 +5,9 @@
 //! Hashes are kept for the open round and a few after it. The rest follows only from a hash that this server has said,
 //! so it is about the open round, once for each tile.
 
-use super::mask;
 use super::tile::Of;
+use super::work::OfTile;
+use super::{AnswerRounds, mask};
 use crate::config::Delivery;
 use crate::group::delivery::EpochRounds;
 use crate::group::peer::Link;
@@ -35,6 +36,7 @@ impl Group {
         if senders & !mask(TILE_SENDERS.min(members - tile * TILE_SENDERS)) != 0 {
             return Err(Code::LengthWrong);
         }
+        let settles = matches!(frame, LinkFrame::Digests(..));
         let hash = self.words.hash(round, tile);
         let link_up = self.link == Link::Up;
         let rounds = self.running.as_mut().and_then(|running| match &mut running.rounds {
@@ -52,8 +54,9 @@ impl Group {
             // This server has said no hash that it could follow from.
             (_, None) => return Err(Code::EpochMismatch),
             (frame, Some(rounds)) => {
-                let of = Of { shape: &rounds.shape, roster: &rounds.roster, round, link_up };
-                let known = rounds.open.tiles.get_mut(tile).ok_or(Code::EpochMismatch)?;
+                let AnswerRounds { shape, roster, suspects, open, .. } = &mut **rounds;
+                let of = Of { shape, roster, round, link_up, suspects };
+                let known = open.tiles.get_mut(tile).ok_or(Code::EpochMismatch)?;
                 let is_news = match frame {
                     LinkFrame::Digests(_, digests) => known.take_digests(&of, hash, senders, &digests, out),
                     LinkFrame::Shown(_, shown) => known.take_shown(&of, senders, shown, out),
@@ -65,6 +68,10 @@ impl Group {
         };
         if let (rounds, true) = is_news {
             rounds.open.touch(tile, now);
+            if settles {
+                let senders = rounds.open.tiles[tile].half();
+                self.tell_senders(Code::RecordHalf, &OfTile { tile, senders, round: round.0 }, out);
+            }
         }
         Ok(())
     }

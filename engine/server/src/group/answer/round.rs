@@ -13,7 +13,7 @@ use twincast_answer::{AnswerSet, Answers};
 use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::answer::table::{Digest, tree_hash};
 use twincast_protocol::ids::RoundNumber;
-use twincast_protocol::wire::Code;
+use twincast_protocol::wire::{AbsentTile, Code};
 
 /// One round that takes records, or waits for the other server or its answers.
 #[derive(Debug)]
@@ -208,6 +208,13 @@ impl Round {
 
     pub(super) fn senders_present(&self) -> u32 {
         self.tiles.iter().map(Tile::senders_present).sum()
+    }
+
+    /// Whose records are not in the table.
+    pub(super) fn absent(&self) -> Vec<AbsentTile> {
+        let entry = |(tile, absent)| AbsentTile { tile: (tile as u32).into(), absent: u64::into(absent) };
+        let absent = self.tiles.iter().map(Tile::absent).enumerate();
+        absent.filter(|(_, absent)| *absent != 0).map(entry).collect()
     }
 
     /// The hash over all records.

@@ -9,11 +9,13 @@
 //! In `Verifying` and `Filling` its rows are with the answer threads. What was said of it is kept until the round is
 //! over, to be said again over a new link.
 
+use super::blame;
 use super::rows::unshared;
-use crate::answer::{Rows, Work};
-use crate::group::{Output, Shape};
+use crate::answer::{Rows, Work, bits};
+use crate::group::{Fault, Output, Shape};
 use crate::limits::TILE_SENDERS;
 use crate::roster::Roster;
+use fixedbitset::FixedBitSet;
 use std::sync::Arc;
 use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::answer::table::{Digest, NO_DIGEST, tree_hash};
@@ -35,7 +37,7 @@ pub(super) enum Stage {
     Differs,
     /// It is agreed who is absent: signatures of that are made here, and waited for.
     Absent,
-    /// The records of the absent are being written.
+    /// The rows of the absent are being cleared.
     Filling,
     /// All its records are there.
     Final,
@@ -49,6 +51,8 @@ pub(super) struct Of<'a> {
     pub(super) roster: &'a Arc<Roster>,
     pub(super) round: RoundNumber,
     pub(super) link_up: bool,
+    /// Tiles in which there was a wrong signature when they were last verified.
+    pub(super) suspects: &'a FixedBitSet,
 }
 
 /// Senders whose records the two servers have different ones of.
@@ -127,9 +131,9 @@ impl Tile {
         self.final_hash
     }
 
-    /// Senders whose records the other server was to show, and has not.
-    pub(super) fn not_shown(&self) -> u64 {
-        self.conflict.as_ref().filter(|conflict| !conflict.answered).map_or(0, |conflict| conflict.senders)
+    /// Senders whose records are valid here, and not in the table.
+    pub(super) fn half(&self) -> u64 {
+        self.valid & !self.agreed
     }
 
     pub(super) fn take_rows(&mut self) -> Option<Arc<Rows>> {
@@ -149,7 +153,8 @@ impl Tile {
         let rows = self.rows.take().expect("rows of an open tile are here");
         self.stage = Stage::Verifying;
         let (round, roster, senders) = (of.round, of.roster.clone(), self.submitted);
-        out.push(Output::Answer(Work::Verify { round, roster, rows, senders }));
+        let alone = of.suspects.contains(self.index);
+        out.push(Output::Answer(Work::Verify { round, roster, rows, senders, alone }));
     }
 
     /// The signatures are verified. Returns the senders whose own were wrong, or the rows where they are not waited
@@ -283,11 +288,17 @@ impl Tile {
             return Ok(false);
         }
         self.absences[1] = Some(signatures);
+        // It shows before it says who is absent, over every link anew: so it has nothing to show. That nothing has come
+        // for long proves nothing.
+        let not_shown = self.conflict.as_ref().filter(|conflict| !conflict.answered);
+        let not_shown = not_shown.map_or(0, |conflict| conflict.senders);
+        let name = |sender| blame(of.roster, of.round, self.index, sender, Fault::PeerShowedNothing);
+        out.extend(bits(not_shown).map(name));
         self.fill(of, out);
         Ok(true)
     }
 
-    /// The records of the absent are written, or cannot be. Returns the rows where they are not waited for.
+    /// The rows of the absent are cleared, or cannot be. Returns the rows where they are not waited for.
     ///
     /// # Errors
     /// The first absent sender: a signature of the other server's is wrong.
@@ -378,17 +389,18 @@ impl Tile {
         out.push(Output::Answer(Work::SignAbsences { round: of.round, epoch, tile: self.index, senders }));
     }
 
-    /// Has the records of the absent written once both servers have signed for all of them.
+    /// Has the rows of the absent cleared once both servers have signed for all of them.
     fn fill(&mut self, of: &Of<'_>, out: &mut Vec<Output>) {
-        let [Some(own), Some(theirs)] = &self.absences else { return };
-        let signatures = own.iter().zip(theirs).map(|(own, theirs)| [*own, *theirs]).collect();
+        let [Some(_), Some(theirs)] = &self.absences else { return };
+        let signatures = theirs.clone();
         let rows = self.rows.take().expect("rows of an agreed tile are here");
         self.stage = Stage::Filling;
         let (round, epoch, absent) = (of.round, of.roster.epoch(), self.absent());
         out.push(Output::Answer(Work::Fill { round, epoch, rows, absent, signatures }));
     }
 
-    fn absent(&self) -> u64 {
+    /// Whose records are not in the table, once that is agreed.
+    pub(super) fn absent(&self) -> u64 {
         mask(self.senders) & !self.agreed
     }
 }
@@ -396,9 +408,4 @@ impl Tile {
 /// A bit for each of a tile's senders.
 pub(in super::super) fn mask(senders: usize) -> u64 {
     u64::MAX >> (TILE_SENDERS - senders)
-}
-
-/// The positions of the set bits, ascending.
-pub(in super::super) fn bits(word: u64) -> impl Iterator<Item = usize> {
-    (0..TILE_SENDERS).filter(move |bit| word >> bit & 1 == 1)
 }

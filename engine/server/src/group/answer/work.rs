@@ -5,16 +5,16 @@ use super::{AnswerRounds, bits, blame};
 use crate::answer::Done;
 use crate::group::delivery::{Buffers, EpochRounds};
 use crate::group::peer::Link;
-use crate::group::{Fault, Group, Output, connection_of};
-use crate::limits::TILE_SENDERS;
+use crate::group::{ConnectionId, Fault, Group, Output, connection_of};
+use crate::limits::{TILE_SENDERS, WRONG_SIGNATURES_MAX};
 use std::time::Duration;
 use twincast_protocol::wire::Code;
 
-/// A round and tile's senders whose records are not signed by them.
-struct Refused {
-    tile: usize,
-    senders: u64,
-    round: u64,
+/// Some senders of a tile of a round.
+pub(super) struct OfTile {
+    pub(super) tile: usize,
+    pub(super) senders: u64,
+    pub(super) round: u64,
 }
 
 impl Group {
@@ -54,16 +54,37 @@ impl Group {
         worked.map(|_| ())
     }
 
-    /// Tells who sent a record that its sender has not signed.
-    fn refuse_records(&self, refused: &Refused, out: &mut Vec<Output>) {
-        let Some(running) = &self.running else { return };
-        for sender in bits(refused.senders) {
-            let sender = refused.tile * TILE_SENDERS + sender;
-            if let Some(connection) = connection_of(&self.seats, &running.roster, sender) {
-                let frame = Code::SignatureWrong.frame(sender as u32, u32::MAX, refused.round);
+    /// Tells who sent records what became of them.
+    pub(super) fn tell_senders(&self, code: Code, of: &OfTile, out: &mut Vec<Output>) {
+        for (sender, connection) in self.connections_of(of) {
+            out.push(Output::To(connection, code.frame(sender, u32::MAX, of.round)));
+        }
+    }
+
+    /// Tells who sent records that their senders have not signed, and closes who does that again and again: each makes
+    /// the signatures of others dearer that are verified with it.
+    fn refuse_records(&mut self, refused: &OfTile, out: &mut Vec<Output>) {
+        for (sender, connection) in self.connections_of(refused) {
+            let Some(seat) = self.seats.get_mut(connection) else { continue };
+            seat.wrong_signatures += 1;
+            if seat.wrong_signatures < WRONG_SIGNATURES_MAX {
+                let frame = Code::SignatureWrong.frame(sender, u32::MAX, refused.round);
                 out.push(Output::To(connection, frame));
+            } else {
+                self.stand_up(connection);
+                out.push(Output::Close(connection, Code::SignatureFlood));
             }
         }
+    }
+
+    /// By whose connections these senders are attached.
+    fn connections_of(&self, of: &OfTile) -> Vec<(u32, ConnectionId)> {
+        let Some(running) = &self.running else { return Vec::new() };
+        let attached = bits(of.senders).filter_map(|sender| {
+            let sender = of.tile * TILE_SENDERS + sender;
+            Some((sender as u32, connection_of(&self.seats, &running.roster, sender)?))
+        });
+        attached.collect()
     }
 }
 
@@ -75,10 +96,10 @@ impl AnswerRounds {
         link_up: bool,
         now: Duration,
         out: &mut Vec<Output>,
-    ) -> Result<Option<Refused>, Code> {
+    ) -> Result<Option<OfTile>, Code> {
         let open = self.open();
-        let AnswerRounds { shape, roster, .. } = self;
-        let of = Of { shape, roster, round: open, link_up };
+        let AnswerRounds { shape, roster, suspects, .. } = self;
+        let of = Of { shape, roster, round: open, link_up, suspects };
         match done {
             Done::Verified { round, rows, valid, digests, hash } => {
                 let index = rows.tile;
@@ -90,8 +111,9 @@ impl AnswerRounds {
                 };
                 match known.tiles[index].verified(rows, valid, digests, hash) {
                     Ok(senders) => {
+                        self.suspects.set(index, senders != 0);
                         known.touch(index, now);
-                        Ok(Some(Refused { tile: index, senders, round: round.0 }))
+                        Ok(Some(OfTile { tile: index, senders, round: round.0 }))
                     }
                     Err(rows) => {
                         self.pool.give(rows);

@@ -50,7 +50,7 @@ fn servers() -> [VerifyingKey; 2] {
 pub(super) struct Threads {
     pub(super) setup: Arc<Setup>,
     parts: Vec<Part>,
-    queries: Option<Arc<Queries>>,
+    pub(super) queries: Option<Arc<Queries>>,
     /// The round that is added to, and each part's answers.
     adding: Option<(RoundNumber, Vec<Answers>)>,
     pub(super) todo: VecDeque<Work>,
@@ -81,6 +81,11 @@ impl Threads {
                 assert!(self.adding.is_none(), "an epoch opens while a round is added to");
                 self.parts = parts(queries.shape(), THREADS);
                 self.queries = Some(queries);
+                Vec::new()
+            }
+            Work::Close => {
+                assert!(self.adding.is_none(), "an epoch is given up while a round is added to");
+                (self.parts, self.queries) = (Vec::new(), None);
                 Vec::new()
             }
             Work::Add { round, rows } => {
@@ -129,6 +134,11 @@ pub(super) struct Answering {
 impl Answering {
     /// Linked, nobody attached. There are keys for `known` users.
     pub(super) fn new(config: &GroupConfig, known: u32) -> Answering {
+        Answering::started_at(config, known, [Duration::ZERO; 2])
+    }
+
+    /// The same, of servers that are started at these times of the Unix clock.
+    pub(super) fn started_at(config: &GroupConfig, known: u32, unix: [Duration; 2]) -> Answering {
         let members: HashMap<_, _> =
             (0..known).map(|user| (UserId(user), signing(user).verifying_key())).collect();
         let setups = ServerSide::BOTH.map(|side| {
@@ -143,7 +153,10 @@ impl Answering {
         let mut pair =
             Pair::new(&GroupConfig { delivery: crate::config::Delivery::Broadcast, ..config.clone() });
         for (bench, setup) in pair.sides.iter_mut().zip(&setups) {
-            let shape = Shape::new(config, setup.side).with_link(PEER_TIMEOUT).with_answer_threads(THREADS);
+            let shape = Shape::new(config, setup.side)
+                .with_link(PEER_TIMEOUT)
+                .with_answer_threads(THREADS)
+                .with_unix_at_zero(unix[setup.side.index()]);
             bench.group = Group::new(shape, None, Some(setup.clone()));
         }
         pair.connect();
@@ -162,12 +175,31 @@ impl Answering {
     /// All members attached by `A` and dialled, each for the senders that `target` says; round 1 is open.
     pub(super) fn running(config: &GroupConfig, target: impl Fn(u32, u32) -> Option<u32>) -> Answering {
         let mut answering = Answering::new(config, config.members);
-        answering.pair.attach(A, users(0..config.members));
-        answering.dial(0, 0..config.members, target);
-        assert_eq!(answering.pair.rounds(), [1, 1], "open on both");
-        answering.settle();
-        answering.pair.clear();
+        answering.open(config.members, target);
         answering
+    }
+
+    /// All members are attached by `A` and dial the epoch that comes; its first round is open.
+    pub(super) fn open(&mut self, members: u32, target: impl Fn(u32, u32) -> Option<u32>) {
+        self.pair.attach(A, users(0..members));
+        let [epoch, other] = self.pair.epochs();
+        assert_eq!(epoch, other);
+        self.dial(epoch, 0..members, target);
+        assert_eq!(self.pair.rounds(), [1, 1], "open on both");
+        self.settle();
+        self.pair.clear();
+    }
+
+    /// What members were told at a side of records: in order, and by whose connection.
+    pub(super) fn told(&self, side: usize, connection: ConnectionId) -> Vec<(Code, u32, u64)> {
+        let frames = self.pair.sides[side].frames_to(connection);
+        let errors = frames.iter().filter(|frame| kind(frame) == Kind::Error);
+        let errors = errors.map(|frame| ErrorFrame::read(&frame[HEADER_BYTES..]).unwrap().0);
+        let of = |error: ErrorFrame| {
+            let code = Code::from_number(error.code.get()).unwrap();
+            (code, error.sender.get(), error.round.get())
+        };
+        errors.map(of).collect()
     }
 
     /// Readers dial all their queries at both servers.
@@ -285,11 +317,8 @@ impl Answering {
     pub(super) fn work_at(&mut self, side: usize, at: usize) -> bool {
         self.collect();
         let todo = &mut self.threads[side].todo;
-        let on_table = |work: &Work| {
-            matches!(work, Work::Open { .. } | Work::Add { .. } | Work::Finish { .. } | Work::Abandon { .. })
-        };
         let at = match todo.get(at) {
-            Some(work) if on_table(work) => todo.iter().position(on_table).expect("it is one"),
+            Some(work) if work.is_on_table() => todo.iter().position(Work::is_on_table).expect("it is one"),
             _ => at,
         };
         let Some(work) = todo.remove(at) else { return false };
@@ -350,12 +379,7 @@ impl Answering {
         let [one, two] = [0, 1].map(|side| self.answers[side][&round].clone());
         let roster = one.roster.clone();
         assert_eq!(roster, two.roster);
-        let context = RoundContext {
-            group: GroupId(7),
-            epoch: roster.epoch(),
-            round: RoundNumber(round),
-            servers: servers(),
-        };
+        let context = RoundContext { group: GroupId(7), epoch: roster.epoch(), round: RoundNumber(round) };
         let mut reading = Reader::default();
         for slot in 0..one.slots {
             let query = reader as usize * one.slots + slot;
@@ -369,13 +393,16 @@ impl Answering {
             let key = user.map(|user| seal_key(user.0));
             let target = target.zip(user).map(|(target, user)| Target {
                 sender: MemberIndex(target),
+                absent: one.absent.iter().any(|entry| {
+                    entry.tile.get() == target / 64 && entry.absent.get() >> (target % 64) & 1 == 1
+                }),
                 verifying: signing(user.0).verifying_key(),
                 readers: key.as_ref().map(|key| Readers { key, recipient_set: 3 }),
             });
             reading.push(&context, target.as_ref(), [&answers[0], &answers[1]]);
         }
         let mut verdicts = Vec::new();
-        reading.finish(one.root == two.root, &mut self.rng, |_, verdict| {
+        reading.finish(one.root == two.root && one.absent == two.absent, &mut self.rng, |_, verdict| {
             verdicts.push(match verdict {
                 Verdict::Accept(message) => Read::Message(String::from_utf8(message.to_vec()).unwrap()),
                 Verdict::Ignore => Read::Nothing,
@@ -392,6 +419,14 @@ impl Answering {
         let members = one.roster.members() as u32;
         assert_eq!((one.root, one.senders_present), (two.root, two.senders_present), "round {round}");
         assert_eq!(one.senders_present, members - absent.len() as u32, "round {round}");
+        let mut listed = [0_u64; 4];
+        absent.iter().for_each(|sender| listed[*sender as usize / 64] |= 1 << (sender % 64));
+        for answers in [&one, &two] {
+            let list: Vec<_> =
+                answers.absent.iter().map(|entry| (entry.tile.get() as usize, entry.absent.get())).collect();
+            let expected = listed.iter().copied().enumerate().filter(|(_, absent)| *absent != 0);
+            assert_eq!(list, expected.collect::<Vec<_>>(), "round {round}");
+        }
         for reader in 0..members {
             for (slot, read) in self.read(round, reader).into_iter().enumerate() {
                 let target = self.targets[&(one.roster.epoch().0, reader, slot as u32)];

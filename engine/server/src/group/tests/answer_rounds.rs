@@ -63,6 +63,7 @@ fn one_sender_reaches_only_s1_and_nobody_elses_read_suffers() {
     answering.wait(seconds(1));
     answering.check(1, &[9]);
     assert_eq!(answering.blamed, [vec![], vec![]], "no record is no fault");
+    assert_eq!([0, 1].map(|side| answering.told(side, A)), [vec![(Code::RecordHalf, 9, 1)], vec![]]);
     answering.play(2, &[]);
     answering.check(2, &[]);
 }
@@ -83,19 +84,133 @@ fn a_record_that_its_sender_has_not_signed_is_refused_and_its_sender_absent() {
     answering.give(1, 80, 1, &record).unwrap();
     answering.settle();
     answering.check(1, &[70, 80]);
-    for (side, refused) in answering.pair.sides.iter().zip([vec![70], vec![70, 80]]) {
-        let frames = side.frames_to(A);
-        let errors = frames.iter().map(|frame| ErrorFrame::read(&frame[HEADER_BYTES..]).unwrap().0);
-        let senders: Vec<_> = errors
-            .map(|error| {
-                assert_eq!(Code::from_number(error.code.get()), Some(Code::SignatureWrong));
-                assert_eq!((error.round.get(), error.slot.get()), (1, u32::MAX));
-                error.sender.get()
-            })
-            .collect();
-        assert_eq!(senders, refused);
-    }
+    let [wrong, half] = [Code::SignatureWrong, Code::RecordHalf];
+    assert_eq!(answering.told(0, A), [(wrong, 70, 1), (half, 80, 1)]);
+    assert_eq!(answering.told(1, A), [(wrong, 70, 1), (wrong, 80, 1)]);
     assert_eq!(answering.blamed, [vec![], vec![]], "the other server has nothing that it said it had");
+}
+
+#[test]
+fn a_tile_with_a_wrong_signature_is_verified_alone_the_next_time() {
+    let mut answering = Answering::running(&answer_config(N, 1), |reader, _| Some(reader));
+    for (round, suspected) in [(1, false), (2, true), (3, false)] {
+        let mut record = answering.record(70, round, b"");
+        record[9] ^= u8::from(round == 1);
+        for sender in (0..N).filter(|sender| *sender != 70) {
+            answering.send(sender, round);
+        }
+        (0..2).for_each(|side| answering.give(side, 70, round, &record).unwrap());
+        for threads in &answering.threads {
+            let tiles: Vec<_> = threads
+                .todo
+                .iter()
+                .filter_map(|work| match work {
+                    Work::Verify { rows, alone, .. } => Some((rows.tile, *alone)),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(tiles, [(0, false), (2, false), (1, suspected)], "round {round}");
+        }
+        answering.settle();
+    }
+}
+
+#[test]
+fn a_connection_that_sends_wrong_signatures_again_and_again_is_closed_and_no_other() {
+    let mut answering = Answering::new(&answer_config(N, 1), N);
+    answering.pair.attach(B, users(70..80));
+    answering.pair.attach(A, (0..70).chain(80..N).map(UserId).collect());
+    answering.dial(0, 0..N, |reader, _| Some((reader + 1) % N));
+    answering.settle();
+    answering.pair.clear();
+    let (most, first) = (u64::from(WRONG_SIGNATURES_MAX), [70, 71, 72]);
+    let mut wrong = 0;
+    for round in 1.. {
+        for sender in (0..N).filter(|sender| !first.contains(sender)) {
+            answering.send(sender, round);
+        }
+        for sender in first {
+            let mut record = answering.record(sender, round, b"");
+            record[100] ^= 1;
+            (0..2).for_each(|side| answering.give(side, sender, round, &record).unwrap());
+            wrong += 1;
+        }
+        answering.settle();
+        answering.check(round, &first);
+        let closed = |side: &Bench| side.out.iter().any(|output| matches!(output, Output::Close(..)));
+        assert_eq!(answering.pair.sides.each_ref().map(closed), [wrong >= most; 2], "round {round}");
+        if wrong >= most {
+            break;
+        }
+    }
+    for side in 0..2 {
+        let closed =
+            answering.pair.sides[side].out.extract_if(.., |output| matches!(output, Output::Close(..)));
+        assert!(matches!(closed.collect::<Vec<_>>()[..], [Output::Close(B, Code::SignatureFlood)]));
+        assert_eq!(answering.told(side, A), []);
+    }
+    // Who sits on it is absent, and nobody waits for it.
+    let gone: Vec<u32> = (70..80).collect();
+    let round = answering.pair.rounds()[0];
+    answering.play(round, &gone);
+    answering.check(round, &gone);
+}
+
+/// Epochs never come again under the same keys.
+#[test]
+fn a_pair_that_starts_again_is_in_a_later_epoch_and_what_was_signed_before_is_refused() {
+    let config = answer_config(N, 1);
+    let target = |reader: u32, _: u32| Some((reader + 1) % N);
+    let mut before = Answering::started_at(&config, N, [seconds(1_000); 2]);
+    before.open(N, target);
+    assert_eq!(before.pair.epochs(), [1_000; 2]);
+    let old = before.record(5, 1, b"old");
+    before.play(1, &[]);
+    before.check(1, &[]);
+    let mut after = Answering::started_at(&config, N, [seconds(1_001); 2]);
+    after.open(N, target);
+    assert_eq!(after.pair.epochs(), [1_001; 2]);
+    for sender in (0..N).filter(|sender| *sender != 5) {
+        after.send(sender, 1);
+    }
+    (0..2).for_each(|side| after.give(side, 5, 1, &old).unwrap());
+    after.settle();
+    after.check(1, &[5]);
+    assert_eq!([0, 1].map(|side| after.told(side, A)), [[(Code::SignatureWrong, 5, 1)]; 2]);
+    assert_eq!(after.blamed, [vec![], vec![]]);
+    // Given, it is what it is.
+    let given = GroupConfig { first_epoch: Some(7), ..config };
+    assert_eq!(Answering::started_at(&given, N, [seconds(1_000); 2]).pair.epochs(), [7; 2]);
+}
+
+#[test]
+fn servers_that_start_in_different_seconds_come_together() {
+    for unix in [[1_000, 1_007], [1_007, 1_000]] {
+        let mut answering = Answering::started_at(&answer_config(N, 1), N, unix.map(seconds));
+        assert_eq!(answering.pair.epochs(), [1_008; 2]);
+        answering.open(N, |reader, _| Some(reader));
+        answering.play(1, &[]);
+        answering.check(1, &[]);
+        assert_eq!(answering.pair.closed, []);
+    }
+}
+
+#[test]
+fn an_epoch_that_is_given_up_is_forgotten_by_the_threads() {
+    let mut answering = Answering::running(&answer_config(N, 1), |reader, _| Some(reader));
+    answering.send(3, 1);
+    (0..64).filter(|sender| *sender != 3).for_each(|sender| answering.send(sender, 1));
+    answering.settle();
+    answering.pair.cut();
+    answering.settle();
+    assert!(answering.threads.iter().all(|threads| threads.queries.is_some()), "a link may come again");
+    // S2 has lost its state.
+    let standing = answering.pair.sides[1].group.standing();
+    let anew = LinkGroup { epoch: 5.into(), open: 0, ..standing };
+    let side = &mut answering.pair.sides[0];
+    side.group.link_up(Some(&anew), seconds(1), &mut side.out).unwrap();
+    answering.settle();
+    assert!(answering.threads[0].queries.is_none());
 }
 
 #[test]

@@ -55,6 +55,7 @@ struct World {
     reads: u32,
     absent: u32,
     blamed: u32,
+    floods: u32,
 }
 
 impl World {
@@ -87,6 +88,7 @@ impl World {
             reads: 0,
             absent: 0,
             blamed: 0,
+            floods: 0,
         }
     }
 
@@ -270,6 +272,7 @@ impl World {
                     let error = ErrorFrame::read(&frame[HEADER_BYTES..]).unwrap().0;
                     self.dials.retain(|(_, user, _), _| *user != error.sender.get());
                 }
+                Output::Close(_, Code::SignatureFlood) => self.floods += 1,
                 Output::Close(..) => panic!("seed {}: a connection is closed", self.seed),
                 _ => {}
             }
@@ -305,8 +308,8 @@ impl World {
             self.compared.insert(round);
             let [one, two] = [0, 1].map(|side| self.answering.answers[side].remove(&round).unwrap());
             assert_eq!(
-                (one.root, one.senders_present),
-                (two.root, two.senders_present),
+                (one.root, one.senders_present, &one.absent),
+                (two.root, two.senders_present, &two.absent),
                 "seed {seed}, round {round}"
             );
             let epoch = one.roster.epoch().0;
@@ -348,6 +351,7 @@ impl World {
 #[test]
 fn two_servers_answer_alike_through_losses_delays_and_bad_records() {
     let (mut compared, mut skipped, mut reads, mut absent, mut blamed, mut epochs) = (0, 0, 0, 0, 0, 0);
+    let mut floods = 0;
     for seed in 0..8 {
         let mut world = World::new(seed);
         (0..500).for_each(|_| world.step());
@@ -369,11 +373,13 @@ fn two_servers_answer_alike_through_losses_delays_and_bad_records() {
         (reads, absent) = (reads + world.reads, absent + world.absent);
         blamed += world.blamed;
         epochs += world.effective.len();
+        floods += world.floods;
     }
     println!(
         "{compared} rounds answered alike, {skipped} left out; {reads} messages read, {absent} absent; \
-         {blamed} senders named; {epochs} epochs"
+         {blamed} senders named; {epochs} epochs; {floods} connections closed for their signatures"
     );
     // The world has to be rough enough for all of this to mean something.
     assert!(compared > 500 && skipped > 8 && reads > 5_000 && absent > 40 && blamed > 50 && epochs > 16);
+    assert!(floods > 0);
 }
