@@ -52,7 +52,7 @@ fn what_is_no_result_is_wrong_usage() {
         (format!("report show {}", at("empty")), "holds no results"),
         (format!("report show {}", at("other.json")), "is of schema somebody-elses/3"),
         ("report".into(), "Usage"),
-        ("sweep --group 5,x".into(), "give a whole number from 2 to 65,536"),
+        ("sweep --group 5,x".into(), "give a whole number from 2 to 262,144"),
         ("sweep --group 5,5".into(), "--group has 5 twice"),
         ("local --group 5,6".into(), "use sweep"),
         ("local --repeats 0".into(), "give a whole number from 1 to 1,000"),

@@ -103,9 +103,9 @@ fn a_sweep_has_a_line_for_each_group() {
     assert!(printed.contains("Every check of 4 runs passed."), "{printed}");
     let cells: Vec<String> = text(&folder, "table.csv")
         .lines()
-        .map(|line| line.split(',').take(2).collect::<Vec<_>>().join(","))
+        .map(|line| line.split(',').take(3).collect::<Vec<_>>().join(","))
         .collect();
-    assert_eq!(cells, ["group,runs", "3,2", "40,2"]);
+    assert_eq!(cells, ["group,delivery,runs", "3,broadcast,2", "40,broadcast,2"]);
     let summary: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert_eq!(summary, json(&folder, "summary.json"));
     // Three users cannot be played by five hosts.
