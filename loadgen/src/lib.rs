@@ -33,5 +33,6 @@ pub mod roof;
 pub mod server_role;
 pub mod stats;
 pub mod store;
+pub mod trials;
 pub mod units;
 pub mod workload;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use twincast_protocol::answer;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
+use twincast_server::config::{Cores, ZeroCopy};
 
 /// A whole run, as the coordinator planned it and every host got it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,32 @@ pub struct Plan {
     pub link: Link,
     /// Rounds per second that are planned, whether or not earlier ones are done; none: lockstep.
     pub rate: Option<f64>,
+    /// How both servers are set up.
+    #[serde(default)]
+    pub server: ServerSettings,
+}
+
+/// How both servers of a run are set up where that is not the server's own default: keys of a server's configuration, by
+/// the same names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerSettings {
+    /// `fan_out.threads`.
+    pub fan_out_threads: Option<usize>,
+    /// `fan_out.cores`.
+    pub fan_out_cores: Option<Cores>,
+    /// `front.cores`.
+    pub front_cores: Option<Cores>,
+    /// `fan_out.slab_bytes`.
+    pub slab_bytes: Option<usize>,
+    /// `fan_out.slabs`, of each thread.
+    pub slabs: Option<usize>,
+    /// `fan_out.zero_copy`.
+    pub zero_copy: Option<ZeroCopy>,
+    /// `fan_out.zero_copy_bytes_min`.
+    pub zero_copy_bytes_min: Option<usize>,
+    /// `fan_out.send_buffer_bytes`.
+    pub send_buffer_bytes: Option<usize>,
 }
 
 /// A [`Profile`] by its name.
@@ -176,6 +203,7 @@ impl Default for Plan {
             host_skew_bytes: 32 << 20,
             link: Link { rate: LINK_DEFAULT, mtu: 1_500 },
             rate: None,
+            server: ServerSettings::default(),
         }
     }
 }

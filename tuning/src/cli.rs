@@ -1,12 +1,16 @@
 //! The command line of `twincast-tune`, and what its exit status says.
 
+mod check;
+
 use crate::TuneError;
+use crate::apply::ApplyArgs;
 use crate::compare::Comparison;
 use crate::constants::{Constants, Origin, default_path};
 use crate::file::JsonFile;
 use crate::group::{Group, HOSTS_DEFAULT, MEMBERS_MAX, Machine};
 use crate::measure::{SECONDS_DEFAULT, measure};
 use crate::plan::Plan;
+use crate::sweep::SweepArgs;
 use crate::units::thousands;
 use crate::{results, table};
 use clap::{Args, Parser, Subcommand};
@@ -52,6 +56,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// What keeps this machine from line rate: one line for each thing, with the command that mends it.
+    Check(check::CheckArgs),
+    /// Applies a profile to this machine, or undoes that.
+    Apply(ApplyArgs),
+    /// Finds the best settings of a server for this machine and a group, by measuring.
+    Sweep(SweepArgs),
     /// What each delivery takes for a group: bytes, time, memory, and which one to use.
     Plan(PlanArgs),
     /// Predictions beside what twincast-loadgen has measured, and how both grow.
@@ -125,6 +135,12 @@ struct ConstantsArgs {
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
     let end = match Cli::parse().command {
+        Command::Check(args) => match args.run() {
+            Ok(false) => return ExitCode::from(FAILED),
+            end => end.map(|_| ()),
+        },
+        Command::Apply(args) => args.run(),
+        Command::Sweep(args) => args.run(),
         Command::Plan(args) => args.run(),
         Command::Compare(args) => args.run(),
     };

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod bytes;
 pub mod cli;
 pub mod compare;
@@ -30,6 +31,7 @@ pub mod memory;
 pub mod plan;
 pub mod prediction;
 pub mod results;
+pub mod sweep;
 mod table;
 mod units;
 pub mod work;

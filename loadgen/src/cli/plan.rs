@@ -12,8 +12,8 @@ use crate::limits::{
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::plan::{
-    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, RECORD_BYTES, Verify, frame_bytes_default,
-    message_bytes_max,
+    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, RECORD_BYTES, ServerSettings, Verify,
+    frame_bytes_default, message_bytes_max,
 };
 use clap::Args;
 use twincast_protocol::wire::ANSWERS_HEAD_BYTES;
@@ -269,6 +269,7 @@ impl PlanArgs {
             },
             link: self.link(),
             rate: self.rate,
+            server: ServerSettings::default(),
         };
         plan.message_bytes = self.message_bytes(&plan)?;
         Ok(plan)

@@ -1,0 +1,70 @@
+//! What a check found.
+
+use crate::{Role, System};
+use serde::{Deserialize, Serialize};
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "twincast-check/1";
+
+/// How a finding is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The machine does not have what would be looked at.
+    Absent,
+    /// As it should be.
+    Pass,
+    /// It costs throughput, or may; or it could not be looked at.
+    Warn,
+    /// Line rate is not to be had, or nothing runs at all.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// What, in a few words that never change: `memlock`, `io_uring`, `irq_affinity`.
+    pub name: String,
+    /// How it is to be taken.
+    pub verdict: Verdict,
+    /// What was found, and why that matters, in one sentence.
+    pub reason: String,
+    /// The command, as root, that mends it; empty: nothing is to be mended, or no command does.
+    pub remedy: String,
+}
+
+/// All of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The machine's name for itself.
+    pub machine: String,
+    /// What it was checked for.
+    pub role: Role,
+    /// The interface that was looked at.
+    pub interface: Option<String>,
+    /// In a fixed order.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Of these findings.
+    #[must_use]
+    pub fn new(system: &System, role: Role, interface: Option<String>, findings: Vec<Finding>) -> Report {
+        Report { schema: SCHEMA.into(), machine: system.hostname(), role, interface, findings }
+    }
+
+    /// The worst verdict of all.
+    #[must_use]
+    pub fn worst(&self) -> Verdict {
+        self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Pass)
+    }
+
+    /// Those that keep it from line rate.
+    pub fn failures(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.verdict == Verdict::Fail)
+    }
+}
