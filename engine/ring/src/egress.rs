@@ -211,7 +211,8 @@ impl<R: Ring, S: Source> Egress<R, S> {
         self.cancel_polls();
         self.run_ready(now);
         self.report_closed(events);
-        self.stats.slabs_in_use_max = self.stats.slabs_in_use_max.max(self.pool.in_use() as u64);
+        self.stats.slabs_in_use = self.pool.in_use() as u64;
+        self.stats.slabs_in_use_max = self.stats.slabs_in_use_max.max(self.stats.slabs_in_use);
         let wait = self.wait(now, wait_max, events.is_empty());
         if self.ring.enter(wait) == Entered::Interrupted {
             self.stats.interrupted += 1;

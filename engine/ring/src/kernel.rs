@@ -12,6 +12,7 @@ use crate::error::RingError;
 use crate::limits::{COMPLETIONS_PER_SUBMISSION, SUBMISSIONS_MAX};
 use crate::memory::memlock_limit;
 use crate::ring::{Completion, Entered, Operation, Ring, Wait, What};
+use crate::support::OPERATIONS_NEEDED;
 use crate::tcp_info::{TcpInfo, tcp_info};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
@@ -43,6 +44,7 @@ const SETUPS: [(&str, Setup); 4] = [
 pub struct KernelRing {
     ring: IoUring,
     has_zero_copy: bool,
+    setup_lacks: Option<&'static str>,
     registered: bool,
     /// `SINGLE_ISSUER`: another thread's submissions would be refused, so that it is not `Send`.
     on_its_thread: PhantomData<*mut ()>,
@@ -61,7 +63,7 @@ impl KernelRing {
         // keeps aside, which costs it an allocation each. The queues count as locked memory (Linux 6.13).
         let under_way = (config.connections_max + 2 * config.slabs) as u32;
         let completions = (SUBMISSIONS_MAX * COMPLETIONS_PER_SUBMISSION).max(under_way.next_power_of_two());
-        let ring = Self::set_up(completions)?;
+        let (ring, setup_lacks) = Self::set_up(completions)?;
         let parameters = ring.params();
         for (has, what) in [
             (parameters.is_feature_ext_arg(), "a timeout for waits"),
@@ -73,20 +75,23 @@ impl KernelRing {
         }
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe).map_err(RingError::Unavailable)?;
-        for (code, what) in [
-            (opcode::Send::CODE, "SEND"),
-            (opcode::PollAdd::CODE, "POLL_ADD"),
-            (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-        ] {
+        let codes = [opcode::Send::CODE, opcode::PollAdd::CODE, opcode::AsyncCancel::CODE];
+        for (code, what) in codes.into_iter().zip(OPERATIONS_NEEDED) {
             if !probe.is_supported(code) {
                 return Err(RingError::TooOld(what));
             }
         }
         let has_zero_copy = probe.is_supported(opcode::SendZc::CODE);
-        Ok(Self { ring, has_zero_copy, registered: false, on_its_thread: PhantomData })
+        Ok(Self { ring, has_zero_copy, setup_lacks, registered: false, on_its_thread: PhantomData })
     }
 
-    fn set_up(completions: u32) -> Result<IoUring, RingError> {
+    /// What the best way to set a ring up needs and this kernel has not.
+    pub(crate) fn setup_lacks(&self) -> Option<&'static str> {
+        self.setup_lacks
+    }
+
+    /// A ring, and what its set-up had to do without.
+    fn set_up(completions: u32) -> Result<(IoUring, Option<&'static str>), RingError> {
         let mut refused = None;
         for (missing, setup) in SETUPS {
             let mut builder = IoUring::builder();
@@ -96,7 +101,7 @@ impl KernelRing {
                     if refused.is_some() {
                         tracing::warn!(missing, "this kernel's io_uring is an old one: egress costs more");
                     }
-                    return Ok(ring);
+                    return Ok((ring, refused.is_some().then_some(missing)));
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {

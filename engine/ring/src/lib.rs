@@ -82,6 +82,7 @@ mod sending;
 mod simulation;
 mod slabs;
 mod stats;
+mod support;
 mod tcp_info;
 mod user_data;
 
@@ -95,4 +96,5 @@ pub use limits::{SLAB_BYTES_DEFAULT, SLAB_BYTES_MAX, SLAB_BYTES_MIN, SLABS_MAX, 
 pub use memory::memlock_limit;
 pub use ring::{Completion, Entered, Operation, Ring, Wait};
 pub use stats::{EgressStats, TcpTotals};
+pub use support::{OPERATIONS_NEEDED, Support, support};
 pub use tcp_info::{TcpInfo, tcp_info};

@@ -40,6 +40,8 @@ pub struct EgressStats {
     pub slabs_reclaimed: u64,
     /// Connections that had to wait for a slab.
     pub slab_waits: u64,
+    /// Slabs out of the pool at the end of the last turn.
+    pub slabs_in_use: u64,
     /// The most slabs out of the pool at a time.
     pub slabs_in_use_max: u64,
     /// Stall deadlines that were renewed because the peer had acknowledged bytes.

@@ -2,56 +2,116 @@
 //!
 //! [`System`] is where a machine is read: files below a root (tests have a folder of their own there) and the output of a
 //! few programs. [`check`] reads one and says what keeps it from line rate: a [`Report`] of findings, each with its reason
-//! and the command that mends it. Nothing here changes anything.
+//! and the command that mends it. Nothing here changes anything. `CHECKS.md` beside the crate's manifest has every finding:
+//! what is read, when it warns or fails, and why.
+//!
+//! ```no_run
+//! use twincast_node::{Asked, Role, System, check};
+//!
+//! let asked = Asked { interface: Some("eth1".into()), ..Asked::new(Role::Server) };
+//! let report = check(&System::here(), &asked)?;
+//! for finding in report.failures() {
+//!     println!("{}: {}\n  {}", finding.name, finding.reason, finding.remedy);
+//! }
+//! # Ok::<(), twincast_node::CheckError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
+mod affinity;
+pub mod asked;
+mod card;
+mod clock;
+mod conntrack;
+mod cpu;
+mod interface;
+mod kernel;
+pub mod limits;
+mod link;
+mod machine;
+mod memory;
+mod process;
 pub mod report;
 pub mod system;
+mod tcp;
+mod text;
 
+pub use asked::{Asked, Role};
 pub use report::{Finding, Report, Verdict};
 pub use system::System;
 
-use std::net::IpAddr;
+use machine::Machine;
+use twincast_ring::{RingError, Support, support};
 
-/// What the machine is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// One of the two servers.
-    Server,
-    /// A client host of the load generator.
-    Host,
-    /// Everything on one machine, as in a local run.
-    Everything,
+/// Why a machine cannot be checked: the caller's doing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The interface that was asked for by name is not there.
+    #[error("there is no interface {name} here: there {}; name one of these", listed(.there))]
+    NoSuchInterface {
+        /// What was asked for.
+        name: String,
+        /// Those that are there.
+        there: Vec<String>,
+    },
+    /// No interface has the address that was asked for.
+    #[error("no interface here has the address {0}: name an address of this machine, or its interface")]
+    NoSuchAddress(std::net::IpAddr),
 }
 
-/// What a machine is checked for.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// What it is for.
-    pub role: Role,
-    /// The interface that carries shares; none: looked up by `address`, else that of the default route, else there is none.
-    pub interface: Option<String>,
-    /// An address of this machine on that interface.
-    pub address: Option<IpAddr>,
-    /// Machines to which packets of the interface's size have to get in one piece.
-    pub peers: Vec<IpAddr>,
-    /// Bits per second that the link should have; none: whatever it has.
-    pub link_bits_per_s: Option<u64>,
-    /// Cores that fan-out threads are pinned to; empty: not pinned, or not known.
-    pub fan_out_cores: Vec<usize>,
-    /// Bytes of all slab pools of a server together.
-    pub slab_pool_bytes: u64,
-    /// Connections that it has at the most.
-    pub connections_max: u64,
-    /// Bytes asked for as a socket's send buffer; 0: the kernel's own choice.
-    pub send_buffer_bytes: u64,
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "is none at all".into(),
+        [one] => format!("is {one} alone"),
+        [rest @ .., last] => format!("are {} and {last}", rest.join(", ")),
+    }
 }
 
 /// Reads the machine and says what keeps it from line rate.
-#[must_use]
-pub fn check(system: &System, asked: &Asked) -> Report {
-    let _ = asked;
-    Report::new(system, asked.role, None, Vec::new())
+///
+/// # Errors
+/// [`CheckError`]: the interface that was asked for is not there. What cannot be read is a finding.
+pub fn check(system: &System, asked: &Asked) -> Result<Report, CheckError> {
+    check_with(system, asked, &support())
+}
+
+/// The same of a machine whose kernel was probed already: its io_uring is all that no file and no program tells.
+///
+/// # Errors
+/// As of [`check`].
+pub fn check_with(
+    system: &System,
+    asked: &Asked,
+    ring: &Result<Support, RingError>,
+) -> Result<Report, CheckError> {
+    let machine = Machine::new(system, asked)?;
+    let findings = vec![
+        kernel::kernel(&machine),
+        kernel::io_uring(&machine, ring),
+        kernel::operations(ring),
+        process::memlock(&machine),
+        process::open_files(&machine),
+        memory::huge_pages(&machine),
+        memory::transparent(&machine),
+        cpu::governor(&machine),
+        cpu::smt(&machine),
+        cpu::isolated(&machine),
+        interface::interface(&machine),
+        link::speed(&machine),
+        link::mtu(&machine),
+        link::path_mtu(&machine),
+        card::rings(&machine),
+        card::offloads(&machine),
+        card::qdisc(&machine),
+        affinity::interrupts(&machine),
+        affinity::xps(&machine),
+        affinity::numa(&machine),
+        tcp::buffers(&machine),
+        tcp::congestion(&machine),
+        clock::clock(&machine),
+        conntrack::conntrack(&machine),
+    ];
+    let interface = machine.interface.map(|interface| interface.name);
+    Ok(Report::new(system, asked.role, interface, findings))
 }

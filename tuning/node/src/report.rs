@@ -34,6 +34,28 @@ pub struct Finding {
     pub remedy: String,
 }
 
+impl Finding {
+    pub(crate) fn pass(name: &str, reason: impl Into<String>) -> Finding {
+        Finding::of(name, Verdict::Pass, reason, "")
+    }
+
+    pub(crate) fn absent(name: &str, reason: impl Into<String>) -> Finding {
+        Finding::of(name, Verdict::Absent, reason, "")
+    }
+
+    pub(crate) fn warn(name: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::of(name, Verdict::Warn, reason, remedy)
+    }
+
+    pub(crate) fn fail(name: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::of(name, Verdict::Fail, reason, remedy)
+    }
+
+    fn of(name: &str, verdict: Verdict, reason: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { name: name.into(), verdict, reason: reason.into(), remedy: remedy.into() }
+    }
+}
+
 /// All of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// Where the programs of root are.
+const PATH_OF_ROOT: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
 /// A machine to read. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -45,7 +48,8 @@ impl System {
         self.read(path).ok()?.parse().ok()
     }
 
-    /// Runs a program and waits for it.
+    /// Runs a program and waits for it. Programs of `/usr/sbin` are found too, where Debian has `ethtool` and `tc` out
+    /// of the way of everybody but root.
     ///
     /// # Errors
     /// There is no such program (`NotFound`), or it cannot be started.
@@ -54,7 +58,29 @@ impl System {
             Some(folder) => folder.join(name),
             None => PathBuf::from(name),
         };
-        Command::new(path).args(words).env("LC_ALL", "C").output()
+        let mut command = Command::new(path);
+        command.args(words).env("LC_ALL", "C");
+        if self.programs.is_none() {
+            let found = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{found}:{PATH_OF_ROOT}"));
+        }
+        command.output()
+    }
+
+    /// The names in a folder, sorted, in the order of the numbers in them; none where it cannot be read.
+    #[must_use]
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_by_key(|name| (number_at_end(name), name.clone()));
+        names
+    }
+
+    /// Whether there is such a file or folder.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
     }
 
     /// The machine's name for itself.
@@ -62,4 +88,10 @@ impl System {
     pub fn hostname(&self) -> String {
         self.read("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".into())
     }
+}
+
+/// `tx-10` comes after `tx-9`.
+fn number_at_end(name: &str) -> u64 {
+    let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    digits.parse().unwrap_or(u64::MAX)
 }
