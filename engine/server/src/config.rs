@@ -116,6 +116,8 @@ pub struct FanOut {
     pub zero_copy_bytes_min: usize,
     /// Whether slabs are registered with the kernel, which locks memory.
     pub registered: Registered,
+    /// Bytes asked for as each client's send buffer; 0: the kernel's own choice, which grows with the connection.
+    pub send_buffer_bytes: usize,
 }
 
 /// The threads that work answers out, and verify signatures.
@@ -187,6 +189,7 @@ impl Default for FanOut {
             zero_copy: ZeroCopy::Auto,
             zero_copy_bytes_min: egress.zero_copy_bytes_min,
             registered: Registered::Auto,
+            send_buffer_bytes: 0,
         }
     }
 }
@@ -358,6 +361,13 @@ impl Config {
         if let Some(parts_box) = &self.parts_box {
             let least = BOX_FILE_HEAD_BYTES + BOX_REGION_HEAD_BYTES;
             within("box.bytes_max", parts_box.bytes_max, least, u64::MAX)?;
+        }
+        let send_buffer = self.fan_out.send_buffer_bytes;
+        if send_buffer != 0 && !(SEND_BUFFER_BYTES_MIN..=SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
+            let allowed = format!(
+                "0 for the kernel's own choice, or {SEND_BUFFER_BYTES_MIN} to {SEND_BUFFER_BYTES_MAX}"
+            );
+            return Err(bounds("fan_out.send_buffer_bytes", send_buffer, allowed));
         }
         // What is left of its bounds are the slabs'.
         if let Err(RingError::Config { name, value, bounds: allowed }) = self.egress().check() {

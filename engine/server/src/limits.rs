@@ -118,6 +118,10 @@ pub const FLUSH_TIMEOUT_MS: u64 = 1_000;
 
 /// Front executors, fan-out threads and answer threads at the most, of each kind.
 pub const THREADS_MAX: usize = 256;
+/// The least that may be asked for as a client's send buffer: about what the kernel gives at the least.
+pub const SEND_BUFFER_BYTES_MIN: usize = 4 << 10;
+/// The most: the kernel counts twice as much in a signed number of 32 bits.
+pub const SEND_BUFFER_BYTES_MAX: usize = 512 << 20;
 /// Locked memory that glommio needs for each executor.
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 << 10;
 /// Descriptors for everything that is no connection: rings, doorbells, listeners, logs.

@@ -1,9 +1,20 @@
 //! What the server counts, and the page that shows it.
+//!
+//! Counters are per server, per thread or per group, never per user or connection: the page tells its reader no more of
+//! users than how many there are. Nothing is counted per share; what the way of a share needs is counted by its thread,
+//! which tells it when it is asked.
 
-use crate::fanout::CoreCounters;
+mod page;
+mod process;
+mod settings;
+mod span;
+
+pub(crate) use page::{Standing, page};
+pub(crate) use settings::{Setting, settings};
+pub use span::{Span, SpanCounter};
+
 use crate::group::Fault;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber};
 use twincast_protocol::wire::Code;
@@ -18,12 +29,16 @@ macro_rules! counters {
             errors: Errors,
             /// By index in [`FAULTS`].
             blames: [AtomicU64; FAULTS.len()],
-            /// By group: the epoch, and the open round.
-            groups: BTreeMap<GroupId, [AtomicU64; 2]>,
+            /// From a round's first submission, or its opening if that was later, to its seal.
+            pub round_seal: SpanCounter,
+            /// From a round's seal to its release.
+            pub round_release: SpanCounter,
+            /// By group: the epoch, the open round, and the members of the epoch.
+            groups: BTreeMap<GroupId, [AtomicU64; 3]>,
         }
 
         impl Metrics {
-            fn front_rows(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str, u64)> {
+            pub(super) fn front_rows(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str, u64)> {
                 [ $( (stringify!($name), concat!($($doc),*), $kind, self.$name.load(Relaxed)), )* ].into_iter()
             }
         }
@@ -137,11 +152,13 @@ impl Metrics {
         Metrics { groups: groups.map(|group| (group, Default::default())).collect(), ..Metrics::default() }
     }
 
-    /// Says which epoch of a group runs or is dialled, and which round is open, 0 for none.
-    pub fn stands(&self, group: GroupId, epoch: Epoch, round: RoundNumber) {
-        if let Some([epoch_now, round_now]) = self.groups.get(&group) {
+    /// Says which epoch of a group runs or is dialled, which round is open, 0 for none, and how many members the epoch
+    /// has.
+    pub fn stands(&self, group: GroupId, epoch: Epoch, round: RoundNumber, members: usize) {
+        if let Some([epoch_now, round_now, members_now]) = self.groups.get(&group) {
             epoch_now.store(epoch.0.into(), Relaxed);
             round_now.store(round.0, Relaxed);
+            members_now.store(members as u64, Relaxed);
         }
     }
 
@@ -175,122 +192,5 @@ impl Metrics {
             .zip(&self.blames)
             .find(|((other, _), _)| *other == fault)
             .map_or(0, |(_, n)| n.load(Relaxed))
-    }
-
-    /// The page for Prometheus, in its text format.
-    #[must_use]
-    pub fn page(&self, cores: &[CoreCounters]) -> String {
-        let mut page = String::new();
-        let head = |page: &mut String, name: &str, help: &str, kind: &str| {
-            let _ = writeln!(page, "# HELP {name} {}\n# TYPE {name} {kind}", help.trim());
-        };
-        for (name, help, kind, value) in self.front_rows() {
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            let name = format!("twincast_{name}{suffix}");
-            head(&mut page, &name, help, kind);
-            let _ = writeln!(page, "{name} {value}");
-        }
-        head(&mut page, "twincast_errors_total", "Error frames, by code.", "counter");
-        for (code, errors) in Code::ALL.iter().zip(&self.errors.0) {
-            let _ =
-                writeln!(page, "twincast_errors_total{{code=\"{}\"}} {}", code.label(), errors.load(Relaxed));
-        }
-        head(&mut page, "twincast_blames_total", "Whose fault something was, by fault.", "counter");
-        for ((_, label), blames) in FAULTS.iter().zip(&self.blames) {
-            let _ = writeln!(page, "twincast_blames_total{{fault=\"{label}\"}} {}", blames.load(Relaxed));
-        }
-        let rows = [
-            ("twincast_group_epoch", "The epoch that runs or, where none does, is dialled."),
-            ("twincast_group_round", "The open round, 0 while the first epoch is dialled."),
-        ];
-        for (index, (name, help)) in rows.into_iter().enumerate() {
-            head(&mut page, name, help, "gauge");
-            for (group, stands) in &self.groups {
-                let _ = writeln!(page, "{name}{{group=\"{group}\"}} {}", stands[index].load(Relaxed));
-            }
-        }
-        for (name, help, kind, value) in CORE_ROWS {
-            head(&mut page, name, help, kind);
-            for (index, core) in cores.iter().enumerate() {
-                let _ = writeln!(page, "{name}{{core=\"{index}\"}} {}", value(core));
-            }
-        }
-        page
-    }
-}
-
-type CoreRow = (&'static str, &'static str, &'static str, fn(&CoreCounters) -> u64);
-
-const CORE_ROWS: &[CoreRow] = &[
-    ("twincast_core_connections", "Connections of the core now.", "gauge", |core| core.connections),
-    ("twincast_egress_bytes_total", "Bytes that the kernel took.", "counter", |core| core.egress.sent_bytes),
-    ("twincast_egress_shares_total", "Message cells sent whole.", "counter", |core| core.shares),
-    ("twincast_egress_answers_total", "Answers sent whole.", "counter", |core| core.answers),
-    (
-        "twincast_slow_readers_closed_total",
-        "Connections closed because they did not read.",
-        "counter",
-        |core| core.slow_readers_closed,
-    ),
-    ("twincast_sends_total", "Sends that took bytes.", "counter", |core| core.egress.sends),
-    ("twincast_short_sends_total", "Sends that took less than all.", "counter", |core| {
-        core.egress.short_sends
-    }),
-    ("twincast_zero_copy_sends_total", "Sends without a copy asked for.", "counter", |core| {
-        core.egress.zc_sends
-    }),
-    ("twincast_zero_copy_copied_total", "Those that the kernel copied.", "counter", |core| {
-        core.egress.zc_copied
-    }),
-    ("twincast_slabs_reclaimed_total", "Slabs taken back from blocked connections.", "counter", |core| {
-        core.egress.slabs_reclaimed
-    }),
-    ("twincast_tcp_retransmits_total", "Segments sent again.", "counter", |core| core.tcp.retransmits),
-    ("twincast_tcp_busy_microseconds_total", "Time with data to send, summed.", "counter", |core| {
-        core.tcp.busy_us
-    }),
-    (
-        "twincast_tcp_rwnd_limited_microseconds_total",
-        "Part of it in which the peer's window was closed.",
-        "counter",
-        |core| core.tcp.rwnd_limited_us,
-    ),
-    (
-        "twincast_tcp_sndbuf_limited_microseconds_total",
-        "Part of it in which the send buffer was too small.",
-        "counter",
-        |core| core.tcp.sndbuf_limited_us,
-    ),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_of_the_page_has_the_form_that_prometheus_reads() {
-        let metrics = Metrics::new([GroupId(4), GroupId(9)].into_iter());
-        metrics.refused(Code::SlowReader);
-        metrics.stands(GroupId(9), Epoch(2), RoundNumber(31));
-        // Of a group that the server has not.
-        metrics.stands(GroupId(5), Epoch(2), RoundNumber(31));
-        metrics.submissions.store(7, Relaxed);
-        metrics.blamed(Fault::PeerSignedFalse);
-        assert_eq!(FAULTS.map(|(fault, _)| metrics.blames(fault)), [0, 0, 0, 1]);
-        let page = metrics.page(&[CoreCounters::default(), CoreCounters::default()]);
-        assert!(page.contains("twincast_submissions_total 7\n"), "{page}");
-        assert!(page.contains("twincast_errors_total{code=\"slow_reader\"} 1\n"));
-        assert!(page.contains("twincast_blames_total{fault=\"peer_signed_false\"} 1\n"));
-        assert!(page.contains("twincast_group_epoch{group=\"9\"} 2\n"));
-        assert!(page.contains("twincast_group_round{group=\"9\"} 31\n"));
-        assert!(page.contains("twincast_group_round{group=\"4\"} 0\n") && !page.contains("group=\"5\""));
-        assert!(page.contains("twincast_egress_bytes_total{core=\"1\"} 0\n"));
-        for line in page.lines().filter(|line| !line.starts_with("# ")) {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name.starts_with("twincast_") && value.parse::<u64>().is_ok(), "{line}");
-        }
-        let heads = page.lines().filter(|line| line.starts_with("# HELP")).count();
-        let types = page.lines().filter(|line| line.starts_with("# TYPE")).count();
-        assert_eq!(heads, types);
     }
 }

@@ -1,7 +1,8 @@
 //! Serves `/metrics` and `/healthz`, on a thread of its own.
 
 use crate::fanout::{CoreCounters, CoreHandle, CoreMessage};
-use crate::metrics::Metrics;
+use crate::front::Shared;
+use crate::metrics::{self, Setting, Standing};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use tiny_http::{Header, Request, Response, Server};
 /// How long a core may take to say what it counts: it answers between two turns.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks every core what it counts. A core that does not answer in time counts as nothing.
-pub(crate) fn count(cores: &[Arc<CoreHandle>]) -> Vec<CoreCounters> {
+/// Asks every core what it counts. Nothing of a core that does not answer in time.
+pub(crate) fn count(cores: &[Arc<CoreHandle>]) -> Vec<Option<CoreCounters>> {
     let answers: Vec<_> = cores
         .iter()
         .map(|core| {
@@ -22,10 +23,7 @@ pub(crate) fn count(cores: &[Arc<CoreHandle>]) -> Vec<CoreCounters> {
             core.send(CoreMessage::Count(reply)).is_ok().then_some(answer)
         })
         .collect();
-    answers
-        .into_iter()
-        .map(|answer| answer.and_then(|answer| answer.recv_timeout(ANSWER_TIMEOUT).ok()).unwrap_or_default())
-        .collect()
+    answers.into_iter().map(|answer| answer?.recv_timeout(ANSWER_TIMEOUT).ok()).collect()
 }
 
 /// The thread that serves the pages.
@@ -37,18 +35,15 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Listens and serves from now on.
-    pub(crate) fn start(
-        address: SocketAddr,
-        metrics: Arc<Metrics>,
-        cores: Vec<Arc<CoreHandle>>,
-    ) -> io::Result<Pages> {
+    pub(crate) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Pages> {
         let server = Arc::new(Server::http(address).map_err(io::Error::other)?);
         let address = server.server_addr().to_ip().unwrap_or(address);
         let serving = server.clone();
+        let settings = metrics::settings(&shared.config);
         let thread = std::thread::Builder::new().name("pages".into()).spawn(move || {
             for request in serving.incoming_requests() {
                 // A reader who goes away in the middle harms nobody.
-                let _ = answer(request, &metrics, &cores);
+                let _ = answer(request, &shared, &settings);
             }
         })?;
         Ok(Pages { server, address, thread })
@@ -66,10 +61,25 @@ impl Pages {
     }
 }
 
-fn answer(request: Request, metrics: &Metrics, cores: &[Arc<CoreHandle>]) -> io::Result<()> {
+/// What the threads say of themselves now.
+fn standing(shared: &Shared) -> Standing {
+    // Before the cores are asked, which empty their queues for it.
+    let core_queues = shared.cores.iter().map(|core| core.queue_length()).collect();
+    Standing {
+        cores: count(&shared.cores),
+        core_queues,
+        front_queues: shared.fronts.iter().map(|front| front.queue_length()).collect(),
+        answer_queue: shared.answers.as_ref().map_or(0, |pool| pool.queue_length()),
+    }
+}
+
+fn answer(request: Request, shared: &Shared, settings: &[Setting]) -> io::Result<()> {
     let text: Header = "Content-Type: text/plain; version=0.0.4".parse().expect("a header");
     match request.url() {
-        "/metrics" => request.respond(Response::from_string(metrics.page(&count(cores))).with_header(text)),
+        "/metrics" => {
+            let page = metrics::page(&shared.metrics, settings, &standing(shared));
+            request.respond(Response::from_string(page).with_header(text))
+        }
         "/healthz" => request.respond(Response::from_string("ok\n").with_header(text)),
         _ => request
             .respond(Response::from_string("only /metrics and /healthz are here\n").with_status_code(404)),

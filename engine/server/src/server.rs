@@ -3,7 +3,7 @@
 use crate::answer::{AnswerPool, AnswerThreads, Identities, IdentityError, Owner, Setup};
 use crate::config::{Config, ConfigError, Cores, CoresNamed, Delivery};
 use crate::fanout::{Core, CoreHandle, CoreMessage};
-use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared};
+use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared, Taking};
 use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
 use crate::link::{Link, LinkHandle, LinkParts};
 use crate::metrics::Metrics;
@@ -160,22 +160,26 @@ impl Server {
             pages: None,
             stands: false,
         };
-        for (handle, core) in shared.cores.iter().zip(fan_out_cores) {
-            starting.cores.push(start_core(handle.clone(), core, &shared)?);
+        for (index, core) in fan_out_cores.into_iter().enumerate().take(threads) {
+            starting.cores.push(start_core(index, core, &shared)?);
         }
         starting.answers = start_answers(&shared, &answer_cores)?;
         for (index, (ear, core)) in ears.into_iter().zip(front_cores).enumerate() {
             starting.executors.push(Executor::start(index, core, shared.clone(), ear)?);
         }
         let listen = |address, error| StartError::Listen { address, error };
-        let pages = shared.config.metrics_listen.map(|address| {
-            Pages::start(address, metrics.clone(), shared.cores.clone())
-                .map_err(|error| listen(address, error))
-        });
+        let pages = shared
+            .config
+            .metrics_listen
+            .map(|address| Pages::start(address, shared.clone()).map_err(|error| listen(address, error)));
         starting.pages = pages.transpose()?;
         starting.link = start_link(&shared)?;
-        let (address, most) = (shared.config.listen, shared.config.limits.connections_max);
-        let acceptor = Acceptor::start(address, most, shared.fronts.clone(), metrics)
+        let address = shared.config.listen;
+        let taking = Taking {
+            connections_max: shared.config.limits.connections_max,
+            send_buffer_bytes: shared.config.fan_out.send_buffer_bytes,
+        };
+        let acceptor = Acceptor::start(address, taking, shared.fronts.clone(), metrics)
             .map_err(|error| listen(address, error))?;
         let (executors, link, answers, cores, pages) = starting.done();
         tracing::info!(side = %shared.side, address = %acceptor.address(), "ready");
@@ -204,7 +208,7 @@ impl Server {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        for core in pages::count(&self.shared.cores) {
+        for core in pages::count(&self.shared.cores).into_iter().flatten() {
             sum.egress_bytes += core.egress.sent_bytes;
             sum.egress_shares += core.shares;
             sum.egress_answers += core.answers;
@@ -391,14 +395,11 @@ fn start_link(shared: &Arc<Shared>) -> Result<Option<Link>, StartError> {
 }
 
 /// Starts a core's thread and waits until its ring stands.
-fn start_core(
-    handle: Arc<CoreHandle>,
-    cpu: Option<usize>,
-    shared: &Shared,
-) -> Result<JoinHandle<()>, StartError> {
-    let (config, fronts) = (shared.config.egress(), shared.fronts.clone());
+fn start_core(index: usize, cpu: Option<usize>, shared: &Shared) -> Result<JoinHandle<()>, StartError> {
+    let (config, handle, fronts) =
+        (shared.config.egress(), shared.cores[index].clone(), shared.fronts.clone());
     let (ready, outcome) = sync_channel(1);
-    let thread = std::thread::Builder::new().name("fan-out".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name(format!("fan-out-{index}")).spawn(move || {
         if let Some(cpu) = cpu {
             pin(cpu);
         }

@@ -96,6 +96,11 @@ impl AnswerPool {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Works that wait now, in all queues.
+    pub(crate) fn queue_length(&self) -> usize {
+        self.any.len() + self.seats.iter().map(|seat| seat.works.len()).sum::<usize>()
+    }
+
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }

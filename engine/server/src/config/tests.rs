@@ -198,6 +198,7 @@ fn what_is_written_is_read_back() {
     let mut config = Config::from_toml(&minimal()).unwrap();
     config.fan_out.cores = Cores::List(vec![1]);
     config.front.cores = Cores::Named(CoresNamed::None);
+    config.fan_out.send_buffer_bytes = 4 << 20;
     config.link = Some(LinkConfig {
         listen: None,
         peer: None,
@@ -258,6 +259,8 @@ fn a_value_out_of_bounds_is_named_with_its_bounds() {
         ("[[groups]]|[fan_out]\nslabs = 1\n[[groups]]", "fan_out.slabs"),
         ("[[groups]]|[fan_out]\nslab_bytes = 70001\n[[groups]]", "fan_out.slab_bytes"),
         ("[[groups]]|[fan_out]\nthreads = 2\ncores = [1]\n[[groups]]", "fan_out.cores"),
+        ("[[groups]]|[fan_out]\nsend_buffer_bytes = 4095\n[[groups]]", "fan_out.send_buffer_bytes"),
+        ("[[groups]]|[fan_out]\nsend_buffer_bytes = 536870913\n[[groups]]", "fan_out.send_buffer_bytes"),
         ("[[groups]]|[limits]\nconnections_max = 0\n[[groups]]", "limits.connections_max"),
         ("[[groups]]|[[groups]]\nid = 0\nmembers = 5\n[[groups]]", "id"),
     ] {

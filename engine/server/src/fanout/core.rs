@@ -5,6 +5,7 @@ use super::log::{Item, Log};
 use crate::front::{FrontHandle, FrontMessage};
 use crate::group::ConnectionId;
 use crate::limits::{CORE_QUEUE_MAX, FLUSH_TIMEOUT_MS, ROUNDS_LATE_MAX};
+use crate::metrics::Span;
 use crate::roster::Roster;
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
@@ -73,8 +74,12 @@ pub struct CoreCounters {
     pub tcp: TcpTotals,
     /// Message cells sent whole.
     pub shares: u64,
+    /// Parts sent whole, of confirmations, keys and replies.
+    pub parts: u64,
     /// Answers sent whole.
     pub answers: u64,
+    /// Rounds, each from its first tile, or its answers, to its last byte that the kernel took.
+    pub delivered: Span,
     /// Connections now.
     pub connections: u64,
     /// Connections closed because they took nothing for too long, lagged, or let answers pile up.
@@ -114,6 +119,11 @@ impl CoreHandle {
         let sent = self.queue.push(message);
         self.doorbell.ring();
         sent
+    }
+
+    /// Messages that wait for the core now.
+    pub(crate) fn queue_length(&self) -> usize {
+        self.queue.len()
     }
 
     /// Members of the group who lag on this core.
@@ -397,11 +407,16 @@ impl Core {
     }
 
     fn counters(&self) -> CoreCounters {
+        let of_logs = |count: fn(&Log) -> u64| {
+            self.audiences.values().map(|audience| count(&audience.log.borrow())).sum()
+        };
         CoreCounters {
             egress: *self.egress.stats(),
             tcp: self.egress.tcp_totals(),
-            shares: self.audiences.values().map(|audience| audience.log.borrow().shares_sent).sum(),
-            answers: self.audiences.values().map(|audience| audience.log.borrow().answers_sent).sum(),
+            shares: of_logs(|log| log.shares_sent),
+            parts: of_logs(|log| log.parts_sent),
+            answers: of_logs(|log| log.answers_sent),
+            delivered: self.audiences.values().map(|audience| audience.log.borrow().delivered).sum(),
             connections: self.places.len() as u64,
             slow_readers_closed: self.slow_readers_closed,
         }

@@ -223,8 +223,9 @@ impl Source for Cursor {
             }
             let mut log = self.log.borrow_mut();
             match &piece {
-                Piece::Tile(tile, users) if tile.is_message() => {
-                    log.shares_sent += (users.len() * tile.head().senders) as u64;
+                Piece::Tile(tile, users) => {
+                    let cells = (users.len() * tile.head().senders) as u64;
+                    *(if tile.is_message() { &mut log.shares_sent } else { &mut log.parts_sent }) += cells;
                 }
                 Piece::Answers(answers, users) => log.answers_sent += (users.len() * answers.slots) as u64,
                 _ => {}

@@ -1,10 +1,12 @@
 //! What a core has to send to every connection of a group, in order: sealed tiles, answers, and frames for all.
 
 use crate::answer::RoundAnswers;
+use crate::metrics::Span;
 use crate::tile::Tile;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 use twincast_protocol::ids::RoundNumber;
 
 /// One thing to send to every connection of a group.
@@ -37,6 +39,8 @@ struct Entry {
     remaining: u32,
     /// The round that readers are judged by: its own, or the newest where it belongs to none.
     round: RoundNumber,
+    /// Of what ends a round that was delivered: when the first of it came.
+    begun: Option<Instant>,
 }
 
 /// The items of one group that not all connections of this core have sent, and how many still have to.
@@ -50,8 +54,14 @@ pub(super) struct Log {
     connections: u32,
     /// Message cells that were sent whole, over all connections.
     pub(super) shares_sent: u64,
+    /// Cells of confirmations, keys and replies that were sent whole, likewise.
+    pub(super) parts_sent: u64,
     /// Answers that were sent whole, likewise.
     pub(super) answers_sent: u64,
+    /// Rounds that all connections have sent, each from its first tile, or its answers, on.
+    pub(super) delivered: Span,
+    /// The round that is being delivered, and when the first of it came.
+    begun: Option<(RoundNumber, Instant)>,
     /// The newest round that an item belongs to.
     newest: RoundNumber,
 }
@@ -63,7 +73,25 @@ impl Log {
         if self.connections > 0 {
             // An announcement between two rounds lags no further behind than they do.
             let round = if item.round() == RoundNumber::DIAL { self.newest } else { item.round() };
-            self.items.push_back(Entry { item, remaining: self.connections, round });
+            let begun = self.begun_of(&item);
+            self.items.push_back(Entry { item, remaining: self.connections, round, begun });
+        }
+    }
+
+    /// Notes when a round's first item comes; of the one that ends it, says when that was. The clock is read once a round.
+    fn begun_of(&mut self, item: &Item) -> Option<Instant> {
+        match item {
+            Item::Tile(tile) if tile.is_message() => {
+                let round = tile.head().round;
+                if self.begun.is_none_or(|(begun, _)| begun != round) {
+                    self.begun = Some((round, Instant::now()));
+                }
+                None
+            }
+            Item::Tile(_) => None,
+            Item::Answers(_) => Some(Instant::now()),
+            // Of a round that was left out there was no tile.
+            Item::Frame(round, _) => self.begun.take_if(|(begun, _)| begun == round).map(|(_, at)| at),
         }
     }
 
@@ -96,7 +124,10 @@ impl Log {
         let index = (place - self.base) as usize;
         self.items[index].remaining -= 1;
         while self.items.front().is_some_and(|entry| entry.remaining == 0) {
-            self.items.pop_front();
+            let entry = self.items.pop_front().expect("it was there");
+            if let Some(begun) = entry.begun {
+                self.delivered.add(begun.elapsed());
+            }
             self.base += 1;
         }
     }

@@ -49,6 +49,8 @@ impl Executor {
                     metrics.rounds_sealed.fetch_add(1, Relaxed);
                     metrics.members_absent.fetch_add(absent.into(), Relaxed);
                     metrics.tiles_unagreed.fetch_add(sealed.unagreed.into(), Relaxed);
+                    metrics.round_seal.add(sealed.gathered);
+                    metrics.round_release.add(sealed.settled);
                 }
                 Output::Peer(frame) => {
                     if let (Some(link), Some(session)) = (&self.shared.link, self.link) {

@@ -299,7 +299,7 @@ impl Executor {
                 group.answer_fetches(budget, out);
             });
             let group = &self.groups[&id];
-            self.shared.metrics.stands(id, group.epoch(), group.open_round());
+            self.shared.metrics.stands(id, group.epoch(), group.open_round(), group.members());
         }
         let Some(deadline) = self.stop_deadline else { return false };
         if !self.finishing && self.groups.values().all(Group::is_drained) {

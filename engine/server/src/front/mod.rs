@@ -11,7 +11,7 @@ mod net;
 mod queue;
 mod reader;
 
-pub use accept::Acceptor;
+pub use accept::{Acceptor, Taking};
 pub use executor::{Executor, Shared};
 pub use net::{Joiner, watched};
 pub use queue::{FrontHandle, FrontMessage};

@@ -99,6 +99,11 @@ impl FrontHandle {
         sent
     }
 
+    /// Messages that wait for the executor now.
+    pub(crate) fn queue_length(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The executor's: the bell was heard, and the queue is looked at after this.
     pub(crate) fn heard(&self) {
         self.rung.store(false, Ordering::Release);

@@ -4,6 +4,7 @@ use crate::answer::{RoundAnswers, Work};
 use crate::tile::Tile;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use twincast_protocol::ids::{Epoch, RoundNumber, UserId};
 use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::LinkFrame;
@@ -78,6 +79,10 @@ pub struct SealedRound {
     pub senders: u32,
     /// Tiles, over all slots, that were released without the other server's word.
     pub unagreed: u32,
+    /// From its first submission, or its opening if that was later, to its seal; nothing if nobody submitted.
+    pub gathered: Duration,
+    /// From its seal to its release.
+    pub settled: Duration,
 }
 
 /// What a group counts.

@@ -285,7 +285,8 @@ impl Rounds {
     }
 
     fn end_round(&mut self, now: Duration, out: &mut Vec<Output>) {
-        let Round { senders, unagreed, .. } = self.open;
+        let Round { senders, unagreed, sealed_at, .. } = self.open;
+        let (gathered, settled) = self.open.taken.times(sealed_at, now);
         let number = self.open();
         let tiles = (self.tiles() * self.shape.slots) as u32;
         // Counted before anybody can see it.
@@ -295,6 +296,8 @@ impl Rounds {
             members: self.roster.members() as u32,
             senders,
             unagreed,
+            gathered,
+            settled,
         }));
         let end = RoundEnd { unagreed: unagreed.into(), ..RoundEnd::new(number.0, tiles, senders) };
         out.push(Output::All(number, end.frame()));

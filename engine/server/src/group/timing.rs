@@ -46,6 +46,14 @@ impl Submitted {
         self.by.insert(sender);
         self.begun_at.get_or_insert(now);
     }
+
+    /// Of a round that was sealed then and is released now: the time that its submissions took to come, and the time
+    /// since its seal.
+    pub(super) fn times(&self, sealed_at: Option<Duration>, now: Duration) -> (Duration, Duration) {
+        let sealed_at = sealed_at.unwrap_or(now);
+        let begun_at = self.begun_at.unwrap_or(sealed_at);
+        (sealed_at.saturating_sub(begun_at), now.saturating_sub(sealed_at))
+    }
 }
 
 /// The pace of an epoch's rounds.

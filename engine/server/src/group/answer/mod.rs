@@ -240,6 +240,7 @@ impl AnswerRounds {
     fn end_round(&mut self, now: Duration, out: &mut Vec<Output>) -> bool {
         let Some(set) = self.open.take_answers() else { return false };
         let senders = self.open.senders_present();
+        let (gathered, settled) = self.open.taken.times(self.open.sealed_at, now);
         // Counted before anybody can see it.
         out.push(Output::Sealed(SealedRound {
             epoch: self.roster.epoch(),
@@ -247,6 +248,8 @@ impl AnswerRounds {
             members: self.roster.members() as u32,
             senders,
             unagreed: 0,
+            gathered,
+            settled,
         }));
         let answers = Arc::new(RoundAnswers {
             round: self.open(),
