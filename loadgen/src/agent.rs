@@ -2,7 +2,7 @@
 //!
 //! A connection is lines of JSON (`protocol.rs`; `AGENT.md` beside the crate's manifest tells it in words). Both ends
 //! prove that they know the token by HMAC over each other's challenge; the token itself never travels. Then the
-//! coordinator reads the agent's clock, and asks for a child. From there on the lines of the two are the child's: its
+//! coordinator reads the agent's clock, or has its machine looked at, and asks for a child. From there on the lines of the two are the child's: its
 //! orders and its news, as if it were the coordinator's own child (`control.rs`). When the connection goes, the child
 //! goes; when the child goes, the agent says how.
 //!
@@ -20,7 +20,7 @@ pub use listen::{AgentError, listen, stdio};
 pub use protocol::AgentRole;
 pub use token::Token;
 
-pub(crate) use handshake::{plain, versions_differ};
+pub(crate) use handshake::{plain, plain_up_to, versions_differ};
 pub(crate) use lines::{LineError, Lines, say};
 pub(crate) use protocol::{
     AgentLine, AgentSays, Answer, Build, Challenge, CoordinatorSays, Ended, Hello, PROTOCOL, Proof, Speaker,

@@ -8,6 +8,7 @@ mod paper;
 mod plan;
 mod report;
 mod run;
+mod server_settings;
 mod sweep;
 mod values;
 
@@ -20,6 +21,7 @@ pub(crate) use paper::plan_of;
 pub use plan::PlanArgs;
 pub use report::ReportArgs;
 pub use run::RunArgs;
+pub use server_settings::ServerArgs;
 pub use sweep::SweepArgs;
 
 use crate::agent::AgentError;
@@ -118,15 +120,26 @@ pub fn main() -> ExitCode {
         Command::Run(args) => end_of_run(args.run()),
         Command::Agent(args) => waiting(&args),
         Command::Report(args) => stored(&args),
-        Command::Server(args) => role(&args, crate::server_role::run),
-        Command::Host(args) => role(&args, crate::host::run),
-        Command::RoofSender(args) => role(&args, crate::roof::sender::run),
+        Command::Server(args) => play(&args, crate::server_role::run),
+        Command::Host(args) => play(&args, crate::host::run),
+        Command::RoofSender(args) => play(&args, crate::roof::sender::run),
         Command::Baselines(args) => baselines(&args),
         Command::Paper(args) => end_of_run(crate::paper::run(&args.order())),
-        Command::BaselineServer(args) => role(&args, baseline::server::run),
-        Command::BaselineHost(args) => role(&args, baseline::host::run),
+        Command::BaselineServer(args) => play(&args, baseline::server::run),
+        Command::BaselineHost(args) => play(&args, baseline::host::run),
         Command::BaselineBroker(args) => end_of_role(baseline::server::become_program(&args.words)),
     }
+}
+
+/// Plays a hidden role, if this process was started in one. A run starts its servers and hosts by starting its own program
+/// again: a program that makes runs ([`crate::trials`]) calls this before it reads its own command line.
+pub fn role() -> Option<ExitCode> {
+    let first = std::env::args_os().nth(1)?;
+    is_role(first.to_str()?).then(main)
+}
+
+fn is_role(word: &str) -> bool {
+    Cli::command().get_subcommands().any(|command| command.is_hide_set() && command.get_name() == word)
 }
 
 /// An agent: its log goes to stderr, its address to stdout.
@@ -202,7 +215,7 @@ fn wrong_usage(sentence: &str) -> ! {
 }
 
 /// A child: its log goes to stderr, which the coordinator keeps and shows when something is wrong.
-fn role(args: &RoleArgs, run: fn() -> anyhow::Result<()>) -> ExitCode {
+fn play(args: &RoleArgs, run: fn() -> anyhow::Result<()>) -> ExitCode {
     log_to_stderr();
     let end = crate::process::become_child(args.namespace.as_deref())
         .map_err(anyhow::Error::from)
@@ -227,6 +240,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_program_that_makes_runs_knows_the_roles_from_its_own_commands() {
+        for role in [coordinator::ROLE_SERVER, coordinator::ROLE_HOST, coordinator::ROLE_ROOF_SENDER] {
+            assert!(is_role(role), "{role}");
+        }
+        for own in ["local", "sweep", "check", "help", "--help", "role", ""] {
+            assert!(!is_role(own), "{own}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! peer's death, on the loss of its agent, on a signal, or when a peer was silent for too long: a run cannot hang, and
 //! whatever ends it, every peer is stopped.
 
+mod checks;
 pub(crate) mod child;
 mod clock;
 mod error;
@@ -21,6 +22,7 @@ mod ssh;
 pub(crate) mod stage;
 pub(crate) mod team;
 
+pub(crate) use checks::Checks;
 pub use error::RunError;
 pub(crate) use machine::{check, connections, connections_by_host, connections_max};
 pub(crate) use progress::Progress;
@@ -106,12 +108,13 @@ pub(crate) fn measure(
     deployment: &Deployment,
     plan: &Plan,
     with_roof: bool,
-    progress: &mut Progress,
+    looks: (&mut Checks, &mut Progress),
 ) -> Result<RunResult, RunError> {
-    measure_whole(team, deployment, plan, with_roof, progress).map(|measured| measured.result)
+    measure_whole(team, deployment, plan, with_roof, looks).map(|measured| measured.result)
 }
 
-/// [`measure`], with what a result does not carry. However it ends, `team.series` holds the seconds of the measured
+/// [`measure`], with what a result does not carry. Machines are checked before the rounds unless that was done for a plan
+/// that asks for the same. However it ends, `team.series` holds the seconds of the measured
 /// rounds: neither those of the warm-up nor the roof's.
 ///
 /// # Errors
@@ -121,12 +124,13 @@ pub(crate) fn measure_whole(
     deployment: &Deployment,
     plan: &Plan,
     with_roof: bool,
-    progress: &mut Progress,
+    (checks, progress): (&mut Checks, &mut Progress),
 ) -> Result<Measurement, RunError> {
     team.series = Series::default();
     let rate = deployment.medium.rate_bits_per_s(&plan.link);
     progress.watch(&mut team.series, plan, rate.map(|rate| goodput_bits_per_s(rate, plan.link.mtu)));
     let environment = deployment.environment(&plan.link);
+    let checks = checks.of(team, deployment, plan, progress)?;
     let stage = Stage::open(team, deployment, plan, progress)?;
     let mut warmup_bytes_in = 0;
     if plan.warmup > 0 {
@@ -154,6 +158,7 @@ pub(crate) fn measure_whole(
         plan,
         medium,
         environment,
+        checks,
         dial,
         warmup_bytes_in,
         play,

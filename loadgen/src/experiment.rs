@@ -11,7 +11,7 @@ pub use search::{HighestRate, Trial};
 
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{Outputs, Progress, RunError, measure_whole, print, refused, take_seconds};
+use crate::coordinator::{Checks, Outputs, Progress, RunError, measure_whole, print, refused, take_seconds};
 use crate::json_file::JsonFile;
 use crate::plan::Plan;
 use crate::report;
@@ -74,8 +74,16 @@ pub(crate) fn run(
 ) -> Result<bool, RunError> {
     let json = outputs.json.as_deref().map(JsonFile::open).transpose()?;
     let store = outputs.results.as_deref().map(|results| Store::create(results, experiment)).transpose()?;
-    let mut series =
-        Runs { team, experiment, outputs, progress, store: store.as_ref(), cells: Vec::new(), number: 0 };
+    let mut series = Runs {
+        team,
+        experiment,
+        outputs,
+        progress,
+        checks: Checks::default(),
+        store: store.as_ref(),
+        cells: Vec::new(),
+        number: 0,
+    };
     let end = series.play(places);
     series.progress.finish();
     if end.is_err() {
@@ -136,6 +144,7 @@ struct Runs<'a> {
     experiment: &'a Experiment,
     outputs: &'a Outputs,
     progress: &'a mut Progress,
+    checks: Checks,
     store: Option<&'a Store>,
     cells: Vec<Cell>,
     /// Of the run that goes on, or was the last.
@@ -175,7 +184,8 @@ impl Runs<'_> {
         let context = if many { format!("n = {group}, run {} of {of}", repeat + 1) } else { String::new() };
         self.progress.context(&context);
         let with_roof = self.outputs.roof && repeat == 0;
-        let measured = measure_whole(self.team, deployment, plan, with_roof, self.progress)?;
+        let looks = (&mut self.checks, &mut *self.progress);
+        let measured = measure_whole(self.team, deployment, plan, with_roof, looks)?;
         let run = Run { number: self.number, result: measured.result, rounds: measured.rounds };
         let seconds_of_it = take_seconds(self.team);
         let kept = self.store.map_or(Ok(()), |store| store.run(&run, &seconds_of_it));
@@ -198,7 +208,8 @@ impl Runs<'_> {
             let plan = search::plan(plan, rate, length);
             let group = thousands(u64::from(plan.group));
             self.progress.context(&format!("n = {group}, trial at {rate:.3} rounds/s"));
-            let trial = match measure_whole(self.team, deployment, &plan, false, self.progress) {
+            let looks = (&mut self.checks, &mut *self.progress);
+            let trial = match measure_whole(self.team, deployment, &plan, false, looks) {
                 Ok(measured) => Trial::of(&plan, length, &measured),
                 Err(RunError::Interrupted) => return Err(RunError::Interrupted),
                 // A rate under which a process dies is not borne; the next trial has a team of its own.

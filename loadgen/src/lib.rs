@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod baseline;
+pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod control;

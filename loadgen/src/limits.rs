@@ -97,6 +97,9 @@ pub const LOG_LINES_KEPT: usize = 20;
 /// Those that are shown where none tells of trouble.
 pub const LOG_LINES_TOLD: usize = 5;
 
+/// The least part of what TCP can carry on its link that a server's egress is called line rate from.
+pub const LINE_RATE_MIN: f64 = 0.95;
+
 /// How late a host may be for the instant at which it is to begin, before the report says so.
 pub const START_LATE_MAX: Duration = Duration::from_millis(50);
 /// Time for a child to start and say that it is there.
@@ -132,6 +135,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const AGENT_GRACE: Duration = Duration::from_secs(1);
 /// The longest line before an agent and its coordinator have proved themselves.
 pub const AGENT_LINE_BYTES_MAX: usize = 4096;
+/// The longest line in which an agent tells what it found on its machine.
+pub const CHECK_LINE_BYTES_MAX: usize = 64 << 10;
+/// Time for an agent to look at its machine: programs are started for that, and packets sent.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest sentence or command that is taken from another machine's check.
+pub const CHECK_TEXT_CHARS_MAX: usize = 4096;
 /// Connections to an agent that have proved nothing yet.
 pub const AGENT_HANDSHAKES_MAX: usize = 32;
 /// Children of an agent at once.

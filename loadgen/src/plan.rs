@@ -103,6 +103,36 @@ pub struct ServerSettings {
     pub send_buffer_bytes: Option<usize>,
 }
 
+impl ServerSettings {
+    /// What is set, as a configuration says it: section, key and value.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(&'static str, &'static str, String)> {
+        fn put<T: Serialize>(value: &Option<T>) -> Option<String> {
+            let value = toml::Value::try_from(value.as_ref()?).expect("every value has a form in TOML");
+            Some(value.to_string())
+        }
+        let all = [
+            ("front", "cores", put(&self.front_cores)),
+            ("fan_out", "threads", put(&self.fan_out_threads)),
+            ("fan_out", "cores", put(&self.fan_out_cores)),
+            ("fan_out", "slab_bytes", put(&self.slab_bytes)),
+            ("fan_out", "slabs", put(&self.slabs)),
+            ("fan_out", "zero_copy", put(&self.zero_copy)),
+            ("fan_out", "zero_copy_bytes_min", put(&self.zero_copy_bytes_min)),
+            ("fan_out", "send_buffer_bytes", put(&self.send_buffer_bytes)),
+        ];
+        all.into_iter().filter_map(|(section, key, value)| Some((section, key, value?))).collect()
+    }
+
+    /// A line for a person; none if nothing is set.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        let keys: Vec<String> =
+            self.keys().iter().map(|(section, key, value)| format!("{section}.{key} = {value}")).collect();
+        (!keys.is_empty()).then(|| format!("both servers set up with {}", keys.join(", ")))
+    }
+}
+
 /// A [`Profile`] by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -455,6 +485,21 @@ pub(crate) mod tests {
         assert!(line.contains("\"delivery\":\"answer\""), "{line}");
         assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), answer);
         assert_eq!((answer.message_bytes, answer.format().unwrap().frame_bytes()), (256, 272));
+    }
+
+    #[test]
+    fn settings_are_told_as_a_configuration_says_them() {
+        let server = ServerSettings {
+            fan_out_threads: Some(2),
+            fan_out_cores: Some(Cores::List(vec![0, 1])),
+            front_cores: Some(Cores::default()),
+            zero_copy: Some(ZeroCopy::Off),
+            ..ServerSettings::default()
+        };
+        let said = "both servers set up with front.cores = \"auto\", fan_out.threads = 2, fan_out.cores = [0, 1], \
+                    fan_out.zero_copy = \"off\"";
+        assert_eq!(server.in_words().as_deref(), Some(said));
+        assert_eq!(ServerSettings::default().in_words(), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod flags;
 mod places;
+mod trials;
 
 use crate::cli::{KeepArgs, PlanArgs};
 use crate::coordinator::place::Deployment;
@@ -20,6 +21,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
+
+pub(crate) use trials::read as read_for_trials;
 
 /// The group of a plan that names none, as that of `local`.
 const GROUP_DEFAULT: u32 = 1_000;
@@ -39,8 +42,20 @@ struct File {
     #[serde(default)]
     run: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     sweep: Option<Sweep>,
-    servers: Spanned<Vec<Spanned<PlaceTable>>>,
-    hosts: Spanned<Vec<Spanned<PlaceTable>>>,
+    /// What a search for settings tries: its program reads it, and a run does without.
+    tune: Option<toml::Table>,
+    servers: Option<PlaceTables>,
+    hosts: Option<PlaceTables>,
+}
+
+/// `[[servers]]` or `[[hosts]]`.
+type PlaceTables = Spanned<Vec<Spanned<PlaceTable>>>;
+
+/// Both of them.
+#[derive(Clone, Copy)]
+struct Tables<'a> {
+    servers: &'a PlaceTables,
+    hosts: &'a PlaceTables,
 }
 
 /// Group sizes one after another.
@@ -82,6 +97,13 @@ impl Problem {
     fn at(span: std::ops::Range<usize>, what: impl Into<String>) -> Problem {
         Problem { at: Some(span.start), what: what.into() }
     }
+
+    /// With the file, and the line of this text of it.
+    fn told(&self, path: &Path, text: &str) -> String {
+        let line = self.at.map(|at| text[..at.min(text.len())].matches('\n').count() + 1);
+        let line = line.map_or_else(String::new, |line| format!(":{line}"));
+        format!("{}{line}: {}", path.display(), self.what.trim())
+    }
 }
 
 impl From<String> for Problem {
@@ -96,42 +118,15 @@ impl PlanFile {
     /// # Errors
     /// A sentence with the file, the line and the key.
     pub fn read(path: &Path, more: &[String]) -> Result<PlanFile, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("the plan {} cannot be read: {error}", path.display()))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        PlanFile::of(&text, folder, &name, more).map_err(|problem| {
-            let line = problem.at.map(|at| text[..at.min(text.len())].matches('\n').count() + 1);
-            let line = line.map_or_else(String::new, |line| format!(":{line}"));
-            format!("{}{line}: {}", path.display(), problem.what.trim())
-        })
+        let (text, folder, name) = opened(path)?;
+        PlanFile::of(&text, folder, &name, more).map_err(|problem| problem.told(path, &text))
     }
 
     fn of(text: &str, folder: &Path, name: &str, more: &[String]) -> Result<PlanFile, Problem> {
-        if text.trim().is_empty() {
-            return Err(Problem::at(0..0, format!("the file is empty; {SHOWN}")));
-        }
-        let file: File = toml::from_str(text).map_err(|error| broken(&error))?;
-        let deployment = places::deployment(&file, folder)?;
-        let mut flags = Flags::new();
-        for (key, value) in &file.run {
-            flags.put(key, value)?;
-        }
-        for (key, value) in [("repeats", &file.repeats), ("find_rate", &file.find_rate)] {
-            if let Some(value) = value {
-                flags.keep(key, value)?;
-            }
-        }
-        if let Some(sweep) = &file.sweep {
-            flags.sweep(&sweep.group)?;
-        }
-        match &file.name {
-            Some(name) => flags.keep("name", &name_value(name))?,
-            None => flags.name(name),
-        }
-        flags.places(&deployment, &file)?;
-        enough_users(&file)?;
-        let args = flags.parse(more)?;
+        let file = File::read(text)?;
+        let tables = file.tables()?.ok_or_else(|| without("servers"))?;
+        let deployment = places::deployment(&file, tables, folder)?;
+        let args = file.flags(name, Some(&deployment))?.parse(more)?;
         let plans = args.plan.plans(&[GROUP_DEFAULT])?;
         let outputs = args.keep.outputs(args.plan.has_fault());
         let experiment = args.keep.experiment(plans, name.to_owned())?;
@@ -171,19 +166,70 @@ impl PlanFile {
     }
 }
 
-/// What the reader of TOML says, in the words of this file's tables where one is missing.
-fn broken(error: &toml::de::Error) -> Problem {
-    let said = error.message().replace('\n', " ");
-    let missing = ["servers", "hosts"].into_iter().find(|table| said == format!("missing field `{table}`"));
-    let what = missing.map_or(said, |table| format!("there are no [[{table}]]; {SHOWN}"));
-    // A table that is missing is missing nowhere in particular.
-    let at = if missing.is_some() { None } else { error.span().map(|span| span.start) };
-    Problem { at, what }
+impl File {
+    fn read(text: &str) -> Result<File, Problem> {
+        if text.trim().is_empty() {
+            return Err(Problem::at(0..0, format!("the file is empty; {SHOWN}")));
+        }
+        toml::from_str(text).map_err(|error| Problem {
+            at: error.span().map(|span| span.start),
+            what: error.message().replace('\n', " "),
+        })
+    }
+
+    /// The tables of places; none if neither is there.
+    fn tables(&self) -> Result<Option<Tables<'_>>, Problem> {
+        match (&self.servers, &self.hosts) {
+            (Some(servers), Some(hosts)) => Ok(Some(Tables { servers, hosts })),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(without("servers")),
+            (Some(_), None) => Err(without("hosts")),
+        }
+    }
+
+    /// The file's keys as flags; `name` is that of the file. Without a deployment all of it is on this machine, which has
+    /// as many hosts and such links as `[run]` says.
+    fn flags(&self, name: &str, deployment: Option<&Deployment>) -> Result<Flags, Problem> {
+        let mut flags = Flags::new(deployment.is_some());
+        for (key, value) in &self.run {
+            flags.put(key, value)?;
+        }
+        for (key, value) in [("repeats", &self.repeats), ("find_rate", &self.find_rate)] {
+            if let Some(value) = value {
+                flags.keep(key, value)?;
+            }
+        }
+        if let Some(sweep) = &self.sweep {
+            flags.sweep(&sweep.group)?;
+        }
+        match &self.name {
+            Some(name) => flags.keep("name", &name_value(name))?,
+            None => flags.name(name),
+        }
+        if let Some(deployment) = deployment {
+            flags.places(deployment, self)?;
+            enough_users(self, deployment.hosts.len())?;
+        }
+        Ok(flags)
+    }
+}
+
+/// A file's text, its folder, and its name without an extension.
+fn opened(path: &Path) -> Result<(String, &Path, String), String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("the plan {} cannot be read: {error}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok((text, folder, name))
+}
+
+/// A table that is missing is missing nowhere in particular.
+fn without(table: &str) -> Problem {
+    Problem { at: None, what: format!("there are no [[{table}]]; {SHOWN}") }
 }
 
 /// Every host plays at least one user of each group.
-fn enough_users(file: &File) -> Result<(), Problem> {
-    let hosts = file.hosts.get_ref().len();
+fn enough_users(file: &File, hosts: usize) -> Result<(), Problem> {
     let run = file.run.iter().find(|(key, _)| key.get_ref() == "group");
     let run = run.and_then(|(_, value)| Some(("run.group", value.span(), value.get_ref().as_integer()?)));
     let sweep = file.sweep.iter().filter_map(|sweep| {

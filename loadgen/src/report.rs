@@ -1,5 +1,6 @@
 //! The table that a person reads at the end of a run.
 
+mod checks;
 mod costs;
 mod link;
 
@@ -25,6 +26,7 @@ pub fn render(result: &RunResult) -> String {
     costs::partitions(&mut table, result);
     times(&mut table, result);
     costs::costs(&mut table, result);
+    checks::checks(&mut table, result);
     link::link(&mut table, result);
     servers(&mut table, result);
     hosts(&mut table, result);
@@ -65,6 +67,9 @@ fn head(table: &mut Table, result: &RunResult) {
     table.line(&format!("Twincast {}: {}", environment.versions.twincast, plan_in_words(plan)));
     table.line(&costs::format(plan, result));
     table.line(&costs::setting(plan));
+    if let Some(settings) = plan.server.in_words() {
+        table.line(&settings);
+    }
     table.line(&format!(
         "{}{}, {} cores, {}, {}, MTU {}\ncommit {}",
         // Of the other machines nobody has told anything.

@@ -10,6 +10,7 @@ mod limited_by;
 mod link;
 mod load;
 
+use crate::check::MachineCheck;
 use crate::control::{DialReport, EpochReport, Flow, PlayReport, ServerReport, Totals};
 use crate::coordinator::stage::Play;
 use crate::cost::{PartitionsCost, partitions};
@@ -33,6 +34,7 @@ pub(crate) struct Measured {
     /// What joined servers and hosts.
     pub(crate) medium: Medium,
     pub(crate) environment: Environment,
+    pub(crate) checks: Vec<MachineCheck>,
     pub(crate) dial: Vec<DialReport>,
     /// What hosts received in the rounds of the warm-up.
     pub(crate) warmup_bytes_in: u64,
@@ -55,6 +57,9 @@ pub struct RunResult {
     pub plan: Plan,
     /// Where.
     pub environment: Environment,
+    /// What was found on each machine before the rounds; of results that are older than that, nothing.
+    #[serde(default)]
+    pub checks: Vec<MachineCheck>,
     /// How messages became shares.
     pub format: Format,
     /// Messages and cells of the measured rounds.
@@ -304,7 +309,7 @@ impl RunResult {
     /// # Errors
     /// A sentence: a host's histogram cannot be read.
     pub(crate) fn of(measured: Measured) -> Result<RunResult, String> {
-        let Measured { plan, medium, environment, dial, warmup_bytes_in, .. } = measured;
+        let Measured { plan, medium, environment, checks, dial, warmup_bytes_in, .. } = measured;
         let Measured { play, faults_done, clocks, roof, bad_to_stop, .. } = measured;
         let percentiles = |of: fn(&PlayReport) -> &String| {
             merge(play.hosts.iter().map(|host| of(host).as_str())).map(|all| Percentiles::of(&all))
@@ -324,6 +329,7 @@ impl RunResult {
         let messages = play.hosts.iter().fold(Flow::default(), |all, host| all + host.messages);
         let mut result = RunResult {
             schema: SCHEMA.into(),
+            checks,
             format: costs::format(&plan)?,
             totals,
             dial,
@@ -363,7 +369,21 @@ impl RunResult {
             environment,
         };
         result.failures = checks::failures(&result, &play, &bad_to_stop);
+        let good = result.why_not_line_rate().is_none();
+        for server in &mut result.link.servers {
+            server.line_rate = server.goodput_fraction.map(|_| good && server.fills_its_link());
+        }
         Ok(result)
+    }
+
+    /// Why no server's egress is called line rate however much of its link it fills, as the rest of a sentence; none: every
+    /// machine was checked, no check failed, and neither did the run.
+    #[must_use]
+    pub fn why_not_line_rate(&self) -> Option<String> {
+        if !self.failures.is_empty() {
+            return Some("the run failed".into());
+        }
+        crate::check::fault(&self.checks)
     }
 }
 

@@ -63,18 +63,20 @@ impl Ends<'_> {
 pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     let side = ends.side;
     let connections = crate::coordinator::connections_max(plan);
-    // A server has one front executor and one fan-out thread, a host one thread. Pinning is for who has a core for each:
+    // A server has one front executor and some fan-out threads, a host one thread. Pinning is for who has a core for each:
     // nobody knows that of another machine.
     let answering = if plan.answers() { 2 * answer_threads(plan, ends.here).unwrap_or(1) } else { 0 };
-    let threads = 2 * 2 + answering + u64::from(plan.hosts);
+    let fan_out = plan.server.fan_out_threads.unwrap_or(1) as u64;
+    let threads = 2 * (1 + fan_out) + answering + u64::from(plan.hosts);
     let pinned = ends.here && threads <= crate::environment::cores();
     let cores = if pinned { "auto" } else { "none" };
     let mut text = format!(
-        "side = {side}\nlisten = \"{}\"\ninsecure_baseline = {}\n\n[front]\ncores = \"{cores}\"\n\n\
-         [fan_out]\ncores = \"{cores}\"\n\n[limits]\nconnections_max = {connections}\n\
+        "side = {side}\nlisten = \"{}\"\ninsecure_baseline = {}\n\n{}\n{}\n[limits]\nconnections_max = {connections}\n\
          users_per_connection_max = {}\n",
         ends.listen,
         plan.profile.is_paper(),
+        section_text(plan, "front", cores),
+        section_text(plan, "fan_out", cores),
         plan.users_per_connection
     );
     if plan.answers() {
@@ -110,6 +112,20 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
         put(format!("\n[fault]\nswap_half = {{ round = {round}, sender = {sender}, user = {USER} }}\n"));
     }
     (0..plan.groups).for_each(|group| put(group_text(plan, group)));
+    text
+}
+
+/// A section of threads: what the plan sets, and these cores unless it sets them.
+fn section_text(plan: &Plan, name: &str, cores: &str) -> String {
+    let keys = plan.server.keys().into_iter().filter(|(section, ..)| *section == name);
+    let keys: Vec<(&str, String)> = keys.map(|(_, key, value)| (key, value)).collect();
+    let mut text = format!("[{name}]\n");
+    if keys.iter().all(|(key, _)| *key != "cores") {
+        writeln!(text, "cores = \"{cores}\"").expect("a string takes it");
+    }
+    for (key, value) in keys {
+        writeln!(text, "{key} = {value}").expect("a string takes it");
+    }
     text
 }
 
@@ -340,6 +356,41 @@ mod tests {
         let here = config_text(&plan, &Ends::loopback(2));
         let word = if crate::environment::cores() >= 5 { "auto" } else { "none" };
         assert_eq!(here.matches(&format!("cores = \"{word}\"")).count(), 2, "{here}");
+    }
+
+    #[test]
+    fn what_the_plan_sets_is_in_the_configuration_of_both_servers() {
+        use twincast_server::config::{Cores, CoresNamed, FanOut, ZeroCopy};
+        let server = crate::plan::ServerSettings {
+            fan_out_threads: Some(2),
+            fan_out_cores: Some(Cores::List(vec![0, 1])),
+            front_cores: Some(Cores::Named(CoresNamed::None)),
+            slab_bytes: Some(65_536),
+            slabs: Some(8),
+            zero_copy: Some(ZeroCopy::On),
+            zero_copy_bytes_min: Some(4_096),
+            send_buffer_bytes: Some(1 << 20),
+        };
+        let plan = Plan { server, ..plan() };
+        for side in [1, 2] {
+            let config = config(&plan, side);
+            assert_eq!(config.front.cores, Cores::Named(CoresNamed::None));
+            let expected = FanOut {
+                threads: 2,
+                cores: Cores::List(vec![0, 1]),
+                slab_bytes: 65_536,
+                slabs: 8,
+                zero_copy: ZeroCopy::On,
+                zero_copy_bytes_min: 4_096,
+                send_buffer_bytes: 1 << 20,
+                ..FanOut::default()
+            };
+            assert_eq!(config.fan_out, expected);
+        }
+        let few =
+            Plan { server: crate::plan::ServerSettings { slabs: Some(8), ..Default::default() }, ..plan };
+        let far = config_text(&few, &Ends { here: false, ..Ends::loopback(2) });
+        assert!(far.contains("[fan_out]\ncores = \"none\"\nslabs = 8\n"), "{far}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long a coordinator may take to read the agent's clock and to ask for the child.
+/// How long a coordinator may take to read the agent's clock, to have the machine looked at and to ask for the child.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest that another end's words are repeated.
 const PLAIN_CHARS_MAX: usize = 600;
@@ -35,6 +35,14 @@ pub(super) struct Admitted {
     pub(super) shared: bool,
     /// The agent's own.
     proof: Option<Proof>,
+}
+
+/// What a coordinator wants after its questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Child,
+    /// It asked what was found here, and that was all.
+    Nothing,
 }
 
 /// Who is let in.
@@ -92,19 +100,26 @@ impl Connection {
         self.say(AgentSays::Welcome(admitted.proof)).map_err(broken)
     }
 
-    /// Tells the time until the child is asked for.
+    /// Tells the time, and what is found on this machine, until the child is asked for.
     ///
     /// # Errors
     /// The rest of a sentence about the peer.
-    pub(super) fn tell_time(&mut self) -> Result<(), String> {
+    pub(super) fn answer(&mut self) -> Result<Next, String> {
         let deadline = Instant::now() + CLOCK_TIMEOUT;
+        let mut checked = false;
         loop {
             match self.lines.next(AGENT_LINE_BYTES_MAX, deadline) {
                 Ok(CoordinatorSays::Ping) => {
                     let now_ns = crate::process::now_ns();
                     self.say(AgentSays::Pong { now_ns }).map_err(broken)?;
                 }
-                Ok(CoordinatorSays::Start) => return Ok(()),
+                // Once: a look starts programs.
+                Ok(CoordinatorSays::Check(order)) if !checked => {
+                    checked = true;
+                    self.say(AgentSays::Checked(order.check())).map_err(broken)?;
+                }
+                Ok(CoordinatorSays::Start) => return Ok(Next::Child),
+                Err(LineError::Closed) if checked => return Ok(Next::Nothing),
                 Ok(_) => return Err(self.refuse(LineError::Nonsense.to_string())),
                 Err(error) => return Err(error.to_string()),
             }
@@ -154,10 +169,11 @@ fn broken(error: io::Error) -> String {
 /// What another end says goes into a log, onto a terminal and into a file as one line of no great length, in which nothing
 /// moves a cursor or turns the direction of writing.
 pub(crate) fn plain(sentence: &str) -> String {
+    plain_up_to(sentence, PLAIN_CHARS_MAX)
+}
+
+/// The same of so many characters at the most.
+pub(crate) fn plain_up_to(sentence: &str, chars_max: usize) -> String {
     let is_format = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    sentence
-        .chars()
-        .map(|c| if c.is_control() || is_format(c) { ' ' } else { c })
-        .take(PLAIN_CHARS_MAX)
-        .collect()
+    sentence.chars().map(|c| if c.is_control() || is_format(c) { ' ' } else { c }).take(chars_max).collect()
 }

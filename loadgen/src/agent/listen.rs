@@ -1,7 +1,8 @@
 //! The agent's two doors: a socket that it listens on, and its standard streams.
 
-use super::handshake::{Admitted, Connection, Door};
+use super::handshake::{Admitted, Connection, Door, Next};
 use super::{AgentRole, Lines, Token, child, keep_watch};
+use crate::coordinator::role::Role;
 use crate::coordinator::signals::ends;
 use crate::limits::{AGENT_GRACE, AGENT_HANDSHAKES_MAX, AGENT_SESSIONS_MAX, CUT_TIMEOUT, STOP_TIMEOUT};
 use signal_hook::iterator::Signals;
@@ -120,11 +121,19 @@ pub fn stdio(role: AgentRole) -> Result<(), AgentError> {
     let door = Door { role, token: None };
     let admitted = connection.admit(&door).and_then(|admitted| {
         connection.welcome(&admitted)?;
-        connection.tell_time().map(|()| admitted)
+        Ok((connection.answer()?, admitted.role))
     });
-    let admitted = admitted.map_err(|what| AgentError::Failed(format!("the coordinator {what}")))?;
-    tracing::info!("{}", child::lead(connection, admitted.role));
+    let (next, role) = admitted.map_err(|what| AgentError::Failed(format!("the coordinator {what}")))?;
+    tracing::info!("{}", serve(connection, next, role));
     Ok(())
+}
+
+/// What is wanted next; how it ended, for the log.
+fn serve(connection: Connection, next: Next, role: Role) -> String {
+    match next {
+        Next::Child => child::lead(connection, role),
+        Next::Nothing => "this machine was checked for it".into(),
+    }
 }
 
 impl Agent {
@@ -166,9 +175,9 @@ impl Agent {
         let role = admitted.role;
         self.admitted(number, &admitted).map_err(|full| connection.refuse(full.to_string()))?;
         connection.welcome(&admitted)?;
-        tracing::info!("{peer} has proved itself and wants a child in {}", role.subcommand());
-        connection.tell_time()?;
-        Ok(child::lead(connection, role))
+        tracing::info!("{peer} has proved itself, for a child in {}", role.subcommand());
+        let next = connection.answer()?;
+        Ok(serve(connection, next, role))
     }
 
     /// Keeps a connection in mind as long as what it gives back lives.

@@ -1,6 +1,7 @@
 //! What agent and coordinator say to each other besides what is the child's, and the proof that both know the token.
 
 use super::Token;
+use crate::check::CheckOrder;
 use crate::coordinator::role::Role;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,9 +10,10 @@ use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt;
+use twincast_node::Report;
 
 /// Version of these lines.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// Said by a coordinator that knows the token.
 const COORDINATOR: &str = "twincast agent 1: coordinator";
@@ -58,6 +60,8 @@ pub(crate) enum AgentSays {
         /// Nanoseconds since 1970.
         now_ns: u64,
     },
+    /// What it found on its machine, or why it cannot look.
+    Checked(Result<Report, String>),
     /// The child is there; all lines are its own from here to `Ended`.
     Started,
     /// The child is not there any more. The last line.
@@ -97,6 +101,8 @@ pub(crate) enum CoordinatorSays {
     Refused(String),
     /// Say what time it is.
     Ping,
+    /// Look at the machine.
+    Check(CheckOrder),
     /// Start the child.
     Start,
 }

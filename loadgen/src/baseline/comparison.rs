@@ -10,7 +10,7 @@ pub(crate) use row::Row;
 use super::{Baseline, BaselineResult, Setup, measure, table};
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{self, Progress, RunError, check};
+use crate::coordinator::{self, Checks, Progress, RunError, check};
 use crate::environment::Environment;
 use crate::json_file::JsonFile;
 use crate::net::{Link, LinkRate};
@@ -123,10 +123,12 @@ fn compare(
 ) -> Result<Comparison, RunError> {
     let mut kinds = asked.kinds.clone();
     let (mut twincast, mut baselines, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut checks = Checks::default();
     let mut mcmix = asked.mcmix.then(|| Mcmix::on(deployment, plan));
     for repeat in 0..asked.repeats.max(1) {
         let with_roof = asked.roof && repeat == 0;
-        twincast.push(coordinator::measure(team, deployment, plan, with_roof, progress)?);
+        let looks = (&mut checks, &mut *progress);
+        twincast.push(coordinator::measure(team, deployment, plan, with_roof, looks)?);
         let mut missing = None;
         for kind in &kinds {
             match measure(team, deployment, *kind, setup, progress) {

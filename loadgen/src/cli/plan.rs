@@ -2,6 +2,7 @@
 
 mod refusals;
 
+use super::server_settings::ServerArgs;
 use super::values::{fault, link, noise, parts_box, peers, rate, verify, within};
 use crate::fault::Fault;
 use crate::limits::{
@@ -12,8 +13,8 @@ use crate::limits::{
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::plan::{
-    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, RECORD_BYTES, ServerSettings, Verify,
-    frame_bytes_default, message_bytes_max,
+    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, RECORD_BYTES, Verify, frame_bytes_default,
+    message_bytes_max,
 };
 use clap::Args;
 use twincast_protocol::wire::ANSWERS_HEAD_BYTES;
@@ -176,6 +177,10 @@ pub struct PlanArgs {
     /// planned instant [default: lockstep, a round begins when the last one is done]
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
+
+    /// How both servers are set up.
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 impl PlanArgs {
@@ -269,7 +274,7 @@ impl PlanArgs {
             },
             link: self.link(),
             rate: self.rate,
-            server: ServerSettings::default(),
+            server: self.server.settings()?,
         };
         plan.message_bytes = self.message_bytes(&plan)?;
         Ok(plan)

@@ -6,15 +6,20 @@ use super::role::Role;
 use super::ssh::SshProcess;
 use crate::agent::{
     AGENT_LINE, AgentLine, AgentSays, Answer, Build, Challenge, CoordinatorSays, Ended, Hello, LineError,
-    Lines, PROTOCOL, Speaker, Token, keep_watch, plain, prove, proves, say, versions_differ,
+    Lines, PROTOCOL, Speaker, Token, keep_watch, plain, plain_up_to, prove, proves, say, versions_differ,
 };
-use crate::limits::{AGENT_LINE_BYTES_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::check::CheckOrder;
+use crate::limits::{
+    AGENT_LINE_BYTES_MAX, CHECK_LINE_BYTES_MAX, CHECK_TEXT_CHARS_MAX, CHECK_TIMEOUT, CONNECT_TIMEOUT,
+    HANDSHAKE_TIMEOUT,
+};
 use rustix::net::{Shutdown, shutdown};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
+use twincast_node::Report;
 
 /// A child of an agent, as the team has it.
 pub(super) struct Far {
@@ -54,6 +59,65 @@ pub(super) struct Ends {
 /// # Errors
 /// The rest of a sentence about the peer.
 pub(super) fn at_agent(agent: &AgentSite, role: Role, run: u64) -> Result<Far, String> {
+    let (mut ends, control) = reach(agent, role)?;
+    let wants = Wants { role, run, shared: agent.shared };
+    let clock = begin(&mut ends, Some(&agent.token), wants)?;
+    let hold = FarHold { clock, ended: None, lost: None, line: Line::Socket(control) };
+    let orders = Box::new(HalfClosing(ends.output));
+    Ok(Far { orders, news: Box::new(ends.lines.rest()), hold })
+}
+
+/// Has an agent look at its machine.
+///
+/// # Errors
+/// Why it does not, as the rest of a sentence about the machine.
+pub(super) fn check_at_agent(
+    agent: &AgentSite,
+    role: Role,
+    run: u64,
+    order: &CheckOrder,
+) -> Result<Report, String> {
+    let (mut ends, _) = reach(agent, role)?;
+    check_over(&mut ends, Some(&agent.token), Wants { role, run, shared: agent.shared }, order)
+}
+
+/// The same of an agent that ssh has started for this.
+pub(super) fn check_over_ssh(
+    ends: &mut Ends,
+    role: Role,
+    run: u64,
+    order: &CheckOrder,
+) -> Result<Report, String> {
+    check_over(ends, None, Wants { role, run, shared: false }, order)
+}
+
+fn check_over(
+    ends: &mut Ends,
+    token: Option<&Token>,
+    wants: Wants,
+    order: &CheckOrder,
+) -> Result<Report, String> {
+    shake_hands(ends, token, wants, Instant::now() + HANDSHAKE_TIMEOUT)?;
+    tell(ends, &CoordinatorSays::Check(order.clone()))?;
+    match hear_up_to(ends, CHECK_LINE_BYTES_MAX, Instant::now() + CHECK_TIMEOUT)? {
+        AgentSays::Checked(found) => found.map(plain_report).map_err(|why| plain(&why)),
+        other => Err(unasked(&other)),
+    }
+}
+
+/// It is printed here, and comes from another machine.
+fn plain_report(mut report: Report) -> Report {
+    let all = report
+        .findings
+        .iter_mut()
+        .flat_map(|finding| [&mut finding.name, &mut finding.reason, &mut finding.remedy]);
+    let all = all.chain([&mut report.schema, &mut report.machine]).chain(&mut report.interface);
+    all.for_each(|text| *text = plain_up_to(text, CHECK_TEXT_CHARS_MAX));
+    report
+}
+
+/// Connects to an agent: what its lines travel over, and what ends them.
+fn reach(agent: &AgentSite, role: Role) -> Result<(Ends, File), String> {
     let unreachable = |error: io::Error| {
         format!(
             "could not be reached: {error}; is `twincast-loadgen agent --listen {} --role {}` running there?",
@@ -65,12 +129,7 @@ pub(super) fn at_agent(agent: &AgentSite, role: Role, run: u64) -> Result<Far, S
     keep_watch(&stream).map_err(unreachable)?;
     let input = File::from(OwnedFd::from(stream.try_clone().map_err(unreachable)?));
     let control = File::from(OwnedFd::from(stream.try_clone().map_err(unreachable)?));
-    let mut ends = Ends { lines: Lines::new(input), output: File::from(OwnedFd::from(stream)) };
-    let wants = Wants { role, run, shared: agent.shared };
-    let clock = begin(&mut ends, Some(&agent.token), wants)?;
-    let hold = FarHold { clock, ended: None, lost: None, line: Line::Socket(control) };
-    let orders = Box::new(HalfClosing(ends.output));
-    Ok(Far { orders, news: Box::new(ends.lines.rest()), hold })
+    Ok((Ends { lines: Lines::new(input), output: File::from(OwnedFd::from(stream)) }, control))
 }
 
 /// Has an agent start a child, which ssh has started for this.
@@ -165,7 +224,11 @@ fn tell(ends: &Ends, what: &CoordinatorSays) -> Result<(), String> {
 }
 
 fn hear(ends: &mut Ends, deadline: Instant) -> Result<AgentSays, String> {
-    let line: Result<AgentLine, LineError> = ends.lines.next(AGENT_LINE_BYTES_MAX, deadline);
+    hear_up_to(ends, AGENT_LINE_BYTES_MAX, deadline)
+}
+
+fn hear_up_to(ends: &mut Ends, bytes_max: usize, deadline: Instant) -> Result<AgentSays, String> {
+    let line: Result<AgentLine, LineError> = ends.lines.next(bytes_max, deadline);
     match line.map_err(|error| error.to_string())?.agent {
         AgentSays::Refused(sentence) => Err(format!("refused: {}", plain(&sentence))),
         other => Ok(other),

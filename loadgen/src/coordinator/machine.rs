@@ -9,7 +9,8 @@ use crate::process::{hard_limit, memlock_is_counted, memory_available_bytes};
 use crate::server_role::{Ends, config_text};
 use crate::units::memory as in_words;
 use rustix::process::Resource;
-use twincast_server::config::{Config, ConfigError};
+use rustix::thread::CpuSet;
+use twincast_server::config::{Config, ConfigError, Cores};
 
 /// What a host keeps for a user whom it plays, about: keys, dials, names.
 const USER_BYTES: u64 = 2 << 10;
@@ -23,6 +24,7 @@ const CONNECTION_BYTES: u64 = 512 << 10;
 pub(crate) fn check(plan: &Plan) -> Result<(), RunError> {
     memlock(plan, hard_limit(Resource::Memlock), memlock_is_counted())
         .and_then(|()| descriptors(plan, hard_limit(Resource::Nofile)))
+        .and_then(|()| cores(plan))
         .and_then(|()| servers(plan))
         .and_then(|()| memory(plan, memory_available_bytes()))
         .map_err(RunError::Usage)
@@ -58,6 +60,24 @@ fn descriptors(plan: &Plan, hard: u64) -> Result<(), String> {
          {need}` as root, or give a larger --users-per-connection",
         connections(plan)
     ))
+}
+
+/// A thread that cannot be pinned runs anywhere, with a line in the log that nobody reads: figures would be of other
+/// settings than they say.
+fn cores(plan: &Plan) -> Result<(), String> {
+    let Ok(own) = rustix::thread::sched_getaffinity(None) else { return Ok(()) };
+    for (flag, cores) in [("fan-out", &plan.server.fan_out_cores), ("front", &plan.server.front_cores)] {
+        let Some(Cores::List(list)) = cores else { continue };
+        if let Some(missing) = list.iter().find(|core| **core >= CpuSet::MAX_CPU || !own.is_set(**core)) {
+            let known: Vec<String> =
+                (0..CpuSet::MAX_CPU).filter(|core| own.is_set(*core)).map(|core| core.to_string()).collect();
+            return Err(format!(
+                "--{flag}-cores: there is no core {missing} for this process; give some of {}",
+                known.join(",")
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What a server would not take: groups that need more memory than it allows.
@@ -145,6 +165,23 @@ mod tests {
             memlock(&plan(), 512 << 10, false),
             Ok(()),
             "whoever may lock any amount needs one share a process"
+        );
+    }
+
+    #[test]
+    fn cores_that_are_not_there_are_refused_before_the_start() {
+        let with = |list: Vec<usize>| {
+            let server =
+                crate::plan::ServerSettings { fan_out_cores: Some(Cores::List(list)), ..Default::default() };
+            cores(&Plan { server, ..plan() })
+        };
+        let own = rustix::thread::sched_getaffinity(None).unwrap();
+        let some = (0..CpuSet::MAX_CPU).find(|core| own.is_set(*core)).unwrap();
+        assert_eq!((with(vec![some]), cores(&plan())), (Ok(()), Ok(())));
+        let sentence = with(vec![some, 1_023]).unwrap_err();
+        assert!(
+            sentence.contains("--fan-out-cores: there is no core 1023") && sentence.contains("give some of"),
+            "{sentence}"
         );
     }
 

@@ -44,6 +44,11 @@ impl Progress {
         Progress::on(ProgressDrawTarget::stderr())
     }
 
+    /// Nothing is shown: somebody else shows what goes on.
+    pub(crate) fn quiet() -> Progress {
+        Progress { view: View::default() }
+    }
+
     /// Indicatif draws nothing on what is no terminal.
     fn on(target: ProgressDrawTarget) -> Progress {
         let multi = MultiProgress::with_draw_target(target);

@@ -3,11 +3,12 @@
 //! What runs on the other machine is `PROGRAM agent --stdio --role ROLE`, whose standard streams are the connection. The
 //! library that calls ssh is asynchronous; it runs on a thread of its own, and only pipes come out of it.
 
-use super::far::{Ends, Far, over_ssh};
+use super::far::{Ends, Far, check_over_ssh, over_ssh};
 use super::folder::Folder;
 use super::place::SshSite;
 use super::role::Role;
 use crate::agent::{Lines, plain};
+use crate::check::CheckOrder;
 use crate::limits::{CONNECT_TIMEOUT, CUT_TIMEOUT, LOG_LINES_KEPT};
 use openssh::{Child, ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::oneshot;
+use twincast_node::Report;
 
 /// How often ssh looks whether the other machine is there; it gives up after three looks.
 const ALIVE: Duration = Duration::from_secs(2);
@@ -58,6 +60,24 @@ type Pipes = (OwnedFd, OwnedFd);
 /// # Errors
 /// The rest of a sentence about the peer, with what ssh said.
 pub(super) fn start(site: &SshSite, role: Role, run: u64) -> Result<Far, String> {
+    let (process, ends) = open(site, role)?;
+    over_ssh(process, ends, role, run)
+}
+
+/// Starts an agent over ssh, and has it look at its machine.
+///
+/// # Errors
+/// As of [`start`].
+pub(super) fn check(site: &SshSite, role: Role, run: u64, order: &CheckOrder) -> Result<Report, String> {
+    let (mut process, mut ends) = open(site, role)?;
+    let found = check_over_ssh(&mut ends, role, run, order);
+    // The agent ends with its input.
+    drop(ends);
+    found.map_err(|what| process.explain(what))
+}
+
+/// An agent that ssh has started, and its pipes.
+fn open(site: &SshSite, role: Role) -> Result<(SshProcess, Ends), String> {
     let (tell, told) = mpsc::channel();
     let (end, ended) = oneshot::channel();
     let shared = Arc::new(Shared::default());
@@ -75,8 +95,7 @@ pub(super) fn start(site: &SshSite, role: Role, run: u64) -> Result<Far, String>
     let process = SshProcess { shared, end: Some(end), thread: Some(thread), program };
     let pipes = told.recv().unwrap_or_else(|_| Err("ended before it began".into()));
     let (input, output) = pipes?;
-    let ends = Ends { lines: Lines::new(File::from(output)), output: File::from(input) };
-    over_ssh(process, ends, role, run)
+    Ok((process, Ends { lines: Lines::new(File::from(output)), output: File::from(input) }))
 }
 
 /// The thread's work: connects, starts the program, gives its pipes out, and waits for its end or for being told.

@@ -125,6 +125,16 @@ impl Team {
         })
     }
 
+    /// By which an agent knows who is of this run.
+    pub(super) fn run_number(&self) -> u64 {
+        self.run
+    }
+
+    /// Whether a signal has come, for who does not gather.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.signals.came()
+    }
+
     /// Starts a process in a role, at its place.
     pub(crate) fn start(&mut self, role: Role, name: String, site: &Site) -> Result<PeerId, RunError> {
         let namespace = match site {

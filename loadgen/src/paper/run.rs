@@ -9,7 +9,7 @@ use crate::baseline::{self, Baseline};
 use crate::cli::plan_of;
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{self, Progress, RunError, measure, print};
+use crate::coordinator::{self, Checks, Progress, RunError, measure, print};
 use crate::environment::Environment;
 use crate::net::{Link, LinkRate};
 use crate::plan::Plan;
@@ -138,6 +138,7 @@ struct Runner {
     team: Team,
     interrupt: Interrupt,
     deployment: Deployment,
+    checks: Checks,
     environment: Environment,
     done: Vec<Done>,
     since: Instant,
@@ -149,7 +150,8 @@ impl Runner {
     fn new(all: &Experiments, team: Team, interrupt: Interrupt, deployment: Deployment) -> Runner {
         let environment = deployment.environment(&all.link);
         let since = Instant::now();
-        Runner { team, interrupt, deployment, environment, done: Vec::new(), since, expected_s: 0.0 }
+        let checks = Checks::default();
+        Runner { team, interrupt, deployment, checks, environment, done: Vec::new(), since, expected_s: 0.0 }
     }
 
     /// Runs every job, and keeps each as it ends; only a signal ends it, or a folder that takes no more.
@@ -241,7 +243,7 @@ impl Runner {
             Work::Twincast { plan, roof, .. } => {
                 let plan = Plan { seed: plan.seed + repeat, ..plan.as_ref().clone() };
                 let roof = *roof && repeat == 0;
-                measure(team, deployment, &plan, roof, progress)
+                measure(team, deployment, &plan, roof, (&mut self.checks, progress))
                     .map(|result| Outcome::Twincast(Box::new(result)))
             }
             Work::Rival { rival, setup } => baseline::measure(team, deployment, *rival, setup, progress)

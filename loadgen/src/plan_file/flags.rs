@@ -10,13 +10,16 @@ pub(super) struct Flags {
     words: Vec<String>,
     /// The flags that describe a run.
     known: Vec<clap::Arg>,
+    /// Whether hosts are tables of the file.
+    placed: bool,
 }
 
 impl Flags {
-    pub(super) fn new() -> Flags {
+    /// None yet; `placed` if the file has tables of places.
+    pub(super) fn new(placed: bool) -> Flags {
         let command = crate::cli::PlanArgs::augment_args(clap::Command::new("run"));
         let known = command.get_arguments().filter(|arg| arg.get_long().is_some()).cloned().collect();
-        Flags { words: Vec::new(), known }
+        Flags { words: Vec::new(), known, placed }
     }
 
     /// A key of `[run]`.
@@ -25,7 +28,7 @@ impl Flags {
         let flag = name.replace('_', "-");
         let arg = self.known.iter().find(|arg| arg.get_long() == Some(&flag) && !name.contains('-'));
         match arg {
-            Some(_) if name == "hosts" => Err(Problem::at(
+            Some(_) if name == "hosts" && self.placed => Err(Problem::at(
                 key.span(),
                 "run.hosts follows from how many [[hosts]] there are: leave it out",
             )),
@@ -34,7 +37,8 @@ impl Flags {
                 self.add("run.", name, &arg, value)
             }
             None => {
-                let known = self.known.iter().filter_map(clap::Arg::get_long).filter(|long| *long != "hosts");
+                let known = self.known.iter().filter_map(clap::Arg::get_long);
+                let known = known.filter(|long| *long != "hosts" || !self.placed);
                 let known: Vec<String> = known.map(|long| long.replace('-', "_")).collect();
                 let what = format!("unknown key `{name}` in [run]; known are {}", known.join(", "));
                 Err(Problem::at(key.span(), what))
@@ -131,6 +135,11 @@ impl Flags {
             (Value::Float(number), true) => vec![format!("--{flag}={number}")],
             (Value::Array(_), true) if key == "group" => {
                 return Err(bad("a list of group sizes belongs into [sweep], as group = [100, 500]"));
+            }
+            // As a server's configuration has it.
+            (Value::Array(list), true) if key.ends_with("cores") => {
+                let list: Vec<String> = list.iter().map(Value::to_string).collect();
+                vec![format!("--{flag}={}", list.join(","))]
             }
             (_, true) => return Err(bad("give a number or a word in quotes")),
         };

@@ -1,6 +1,6 @@
 //! The `[[servers]]` and `[[hosts]]` of a plan file.
 
-use super::{File, Problem};
+use super::{File, Problem, Tables};
 use crate::agent::Token;
 use crate::coordinator::place::{AgentSite, Deployment, Place, Site, SshSite};
 use crate::limits::HOSTS_MAX;
@@ -97,15 +97,15 @@ struct Context<'a> {
 }
 
 /// Everywhere that the file's plan has processes.
-pub(super) fn deployment(file: &File, folder: &Path) -> Result<Deployment, Problem> {
-    let (servers, hosts) = (file.servers.get_ref(), file.hosts.get_ref());
+pub(super) fn deployment(file: &File, tables: Tables<'_>, folder: &Path) -> Result<Deployment, Problem> {
+    let (servers, hosts) = (tables.servers.get_ref(), tables.hosts.get_ref());
     if servers.len() != 2 {
         let what = format!("there are {} [[servers]]; a plan has two, S1 first", servers.len());
-        return Err(Problem::at(file.servers.span(), what));
+        return Err(Problem::at(tables.servers.span(), what));
     }
     if !(1..=HOSTS_MAX as usize).contains(&hosts.len()) {
         let what = format!("there are {} [[hosts]]; a plan has 1 to {HOSTS_MAX}", hosts.len());
-        return Err(Problem::at(file.hosts.span(), what));
+        return Err(Problem::at(tables.hosts.span(), what));
     }
     let all = || servers.iter().chain(hosts).map(Spanned::get_ref);
     let token = match (all().any(|table| table.agent.is_some()), &file.token_file) {

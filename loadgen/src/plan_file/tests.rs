@@ -185,6 +185,62 @@ fn what_is_wrong_is_told_with_its_line_and_key() {
 }
 
 #[test]
+fn servers_are_set_up_as_the_plan_says_and_what_a_search_tries_is_left_to_it() {
+    let run =
+        "[run]\nfan_out_threads = 2\nfan_out_cores = [0, 1]\nfront_cores = \"none\"\nslab_bytes = 65536\n";
+    let tune = "[tune]\nbudget = \"10 min\"\nslabs = [4, 8]\n";
+    let plan = read(&format!("{run}{tune}{LOCAL}")).unwrap();
+    let server = &plan.experiment.plans[0].server;
+    let said = "both servers set up with front.cores = \"none\", fan_out.threads = 2, fan_out.cores = [0, 1], \
+                fan_out.slab_bytes = 65536";
+    assert_eq!(server.in_words().as_deref(), Some(said));
+    let sentence = read(&format!("[run]\nslab_bytes = 5000\n{LOCAL}")).unwrap_err();
+    assert!(
+        sentence.contains("my plan.toml:2: run.slab_bytes: ") && sentence.contains("4,096"),
+        "{sentence}"
+    );
+    let sentence = read(&format!("[run]\nfan_out_cores = \"0,1\"\n{LOCAL}")).unwrap_err();
+    assert!(sentence.contains("give --fan-out-threads 2"), "{sentence}");
+}
+
+fn read_trials(text: &str) -> Result<crate::trials::TrialsFile, String> {
+    let folder = folder_with_token();
+    let path = folder.path().join("my plan.toml");
+    std::fs::write(&path, text).unwrap();
+    let strip = |sentence: String| sentence.replace(&format!("{}/", folder.path().display()), "");
+    read_for_trials(&path).map_err(strip)
+}
+
+#[test]
+fn trials_run_here_unless_the_file_says_where() {
+    let here = read_trials("repeats = 3\n[run]\ngroup = 50\nhosts = 3\n[tune]\nslabs = [4, 8]\n").unwrap();
+    assert_eq!((here.plan.group, here.plan.hosts, here.name.as_str()), (50, 3, "my-plan"));
+    assert_eq!(here.plan.link.rate, crate::net::LINK_DEFAULT, "as in local");
+    assert!(here.is_here() && here.tune.unwrap().contains_key("slabs"));
+    let named = read_trials(&format!("[sweep]\ngroup = [50]\n{LOCAL}")).unwrap();
+    assert!(named.is_here() && named.tune.is_none());
+    assert_eq!((named.plan.group, named.plan.hosts, named.plan.link.rate), (50, 2, LinkRate::Loopback));
+    let far = LOCAL.replace("local = true", "local = true\naddress = \"10.0.0.9\"");
+    assert!(!read_trials(&far).unwrap().is_here());
+}
+
+#[test]
+fn what_is_wrong_with_trials_is_told_with_its_line_and_key() {
+    for (text, said) in [
+        ("[run]\ngroup = 50\nfault = \"flip@1\"\n".to_owned(), "my plan.toml:3: run.fault breaks one run"),
+        ("[sweep]\ngroup = [50, 60]\n".into(), "my plan.toml:2: sweep.group has 2 sizes"),
+        ("[run]\ngroup = 1\n".into(), "my plan.toml:2: run.group: "),
+        (format!("[run]\nhosts = 2\n{LOCAL}"), "my plan.toml:2: run.hosts follows"),
+        ("[[hosts]]\nlocal = true\n".into(), "there are no [[servers]]"),
+        ("[[servers]]\nlocal = true\n".into(), "there are no [[hosts]]"),
+        ("".into(), "the file is empty"),
+    ] {
+        let sentence = read_trials(&text).expect_err(&text);
+        assert!(sentence.contains(said), "{text}: {sentence}");
+    }
+}
+
+#[test]
 fn names_are_looked_up_and_agents_are_shared_where_the_plan_says_so() {
     let far = "[[servers]]\nagent = \"localhost:7401\"\n[[servers]]\nagent = \"127.0.0.1:7402\"\n\
                [[hosts]]\nlocal = true\naddress = \"localhost\"\n";

@@ -47,4 +47,73 @@ pub(super) fn link(table: &mut Table, result: &RunResult) {
         bits_per_s(goodput),
         thousands(link.mtu)
     ));
+    line_rate(table, result);
+}
+
+/// The one place where egress is called line rate, or where it is said why it is not.
+fn line_rate(table: &mut Table, result: &RunResult) {
+    let servers = || result.link.servers.iter().enumerate().filter(|(_, server)| server.fills_its_link());
+    let of = |(side, server): (usize, &ServerLink)| {
+        let part = server.goodput_fraction.unwrap_or_default();
+        format!("server {} sent {part:.4} of what TCP can carry", side + 1)
+    };
+    let told: Vec<String> = servers().map(of).collect();
+    if told.is_empty() {
+        return;
+    }
+    let told = told.join(", ");
+    match result.why_not_line_rate() {
+        None => table.line(&format!("Line rate: {told}, and no check of a machine failed.")),
+        Some(why) => table.line(&format!("Not called line rate, since {why}: {told}.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::MachineCheck;
+    use crate::check::tests::machine;
+    use crate::result::tests::measured;
+    use twincast_node::Verdict;
+
+    /// The report and the verdicts of a run in which servers sent these parts of what their links can carry.
+    fn told(parts: [f64; 2], checks: Vec<MachineCheck>, lost: u64) -> (String, Vec<Option<bool>>) {
+        let mut measured = measured();
+        measured.checks = checks;
+        measured.play.hosts[0].totals.lost = lost;
+        let whole = measured.play.servers[0].egress_bytes as f64;
+        let fraction = crate::result::tests::sample().link.servers[0].goodput_fraction.unwrap();
+        for (server, part) in measured.play.servers.iter_mut().zip(parts) {
+            server.egress_bytes = (whole * part / fraction) as u64;
+        }
+        let result = RunResult::of(measured).unwrap();
+        let mut table = Table::default();
+        link(&mut table, &result);
+        (table.text, result.link.servers.iter().map(|server| server.line_rate).collect())
+    }
+
+    #[test]
+    fn egress_is_called_line_rate_only_if_it_fills_the_link_and_every_machine_passed() {
+        let good = || machine("server 1", &[("mtu", Verdict::Pass), ("qdisc", Verdict::Warn)]);
+        let bad = machine("host 1", &[("governor", Verdict::Fail)]);
+        let missing = MachineCheck::of("host 0".into(), Err("nobody is there".into()));
+
+        let (text, verdicts) = told([0.97, 0.90], vec![good(), good()], 0);
+        assert!(text.contains("Line rate: server 1 sent 0.97") && !text.contains("server 2 sent"), "{text}");
+        assert_eq!(verdicts, [Some(true), Some(false)]);
+        for (checks, lost, why) in [
+            (vec![good(), bad], 0, "since host 1 failed its check of governor: server 1 sent 0.97"),
+            (vec![missing, good()], 0, "since host 0 was not checked: server 1 sent 0.97"),
+            (Vec::new(), 0, "since no machine was checked: server 1 sent 0.97"),
+            (vec![good()], 2, "since the run failed: server 1 sent 0.97"),
+        ] {
+            let (text, verdicts) = told([0.97, 0.96], checks, lost);
+            assert!(text.contains("Not called line rate") && text.contains(why), "{why}: {text}");
+            assert!(!text.contains("Line rate:") && text.contains("server 2 sent 0.96"), "{text}");
+            assert_eq!(verdicts, [Some(false), Some(false)]);
+        }
+        let (text, verdicts) = told([0.90, 0.94], vec![good()], 0);
+        assert!(!text.to_lowercase().contains("line rate"), "{text}");
+        assert_eq!(verdicts, [Some(false), Some(false)]);
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::control::InterfaceBytes;
 use crate::coordinator::stage::Play;
+use crate::limits::LINE_RATE_MIN;
 use crate::net::{Medium, goodput_bits_per_s};
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,10 @@ pub struct ServerLink {
     /// Its egress, as a part of the payload that TCP can carry while rounds are delivered; what the bucket holds before
     /// a round does not wait for the rate, and is added to that.
     pub goodput_fraction: Option<f64>,
+    /// Whether that is line rate: enough of it, in a run that did not fail, on machines that were all checked and of which
+    /// no check failed. None where the link has no rate.
+    #[serde(default)]
+    pub line_rate: Option<bool>,
     /// Everything that it sent, as a part of what its bucket lets through in the same time.
     pub raw_fraction: Option<f64>,
     /// Bytes that it put on the wire, all of Ethernet's included.
@@ -109,6 +114,8 @@ pub(super) fn result(plan: &Plan, medium: &Medium, play: &Play, delivering_secon
         ServerLink {
             goodput_fraction: goodput
                 .map(|goodput| passes.part(report.egress_bytes as f64, goodput / 8.0, payload_burst)),
+            // What machines were checked for, and whether the run is good, is known later.
+            line_rate: None,
             // Of what the bucket counts, since that is what it holds to the rate.
             raw_fraction: shape.zip(sent).map(|(shape, sent)| {
                 let (rate, burst) = (shape.tbf_rate_bits_per_s as f64 / 8.0, shape.tbf_burst_bytes as f64);
@@ -153,6 +160,14 @@ pub(super) fn result(plan: &Plan, medium: &Medium, play: &Play, delivering_secon
                 },
             })
             .collect(),
+    }
+}
+
+impl ServerLink {
+    /// Whether its egress is as much as can be asked for of its link.
+    #[must_use]
+    pub fn fills_its_link(&self) -> bool {
+        self.goodput_fraction.is_some_and(|fraction| fraction >= LINE_RATE_MIN)
     }
 }
 

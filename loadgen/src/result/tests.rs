@@ -1,6 +1,7 @@
 //! A result of fixed inputs, and what must hold of any.
 
 use super::*;
+use crate::check::tests::machine;
 use crate::control::Phase;
 use crate::cost::model;
 use crate::environment::Versions;
@@ -11,6 +12,7 @@ use crate::plan::tests::{answer_plan, plan};
 use crate::plan::{Peers, Verify};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use twincast_node::Verdict;
 
 /// A good run of 130 members on two hosts, three rounds.
 pub(crate) fn measured() -> Measured {
@@ -105,6 +107,13 @@ pub(crate) fn measured() -> Measured {
             versions: Versions { twincast: "0.1.0".into(), wire: 2 },
             git_commit: "unknown".into(),
         },
+        checks: vec![
+            machine(
+                "server 1",
+                &[("mtu", Verdict::Pass), ("governor", Verdict::Fail), ("qdisc", Verdict::Warn)],
+            ),
+            MachineCheck::of("host 1 at 10.0.0.2:7400".into(), Err("said nothing in time".into())),
+        ],
         dial: vec![dial(0.2), dial(0.3)],
         play: Play {
             hosts: vec![host(0), host(1)],
@@ -427,6 +436,20 @@ fn collect(path: &str, value: &Value, into: &mut BTreeSet<String>) {
         }
         _ => drop(into.insert(path.to_owned())),
     }
+}
+
+#[test]
+fn a_result_from_before_machines_were_checked_is_read_and_claims_nothing() {
+    let mut old = serde_json::to_value(sample()).unwrap();
+    assert!(old.as_object_mut().unwrap().remove("checks").is_some());
+    for server in old["link"]["servers"].as_array_mut().unwrap() {
+        assert!(server.as_object_mut().unwrap().remove("line_rate").is_some());
+    }
+    assert!(old["plan"].as_object_mut().unwrap().remove("server").is_some());
+    let old: RunResult = serde_json::from_value(old).unwrap();
+    assert_eq!(old.link.servers[0].line_rate, None);
+    assert_eq!(old.why_not_line_rate().as_deref(), Some("no machine was checked"));
+    assert!(!crate::report::render(&old).contains("Machine checks"));
 }
 
 #[test]

@@ -21,9 +21,19 @@ fn a_run_over_agents_counts_what_a_local_one_counts_and_the_agents_serve_the_nex
         assert_eq!(clocks.len(), 5, "{clocks:?}");
         assert!(clocks[0]["name"].as_str().unwrap().starts_with("server 1 at 127.0.0.1:"));
         assert!(clocks.iter().all(|clock| clock["round_trip_us"].as_f64().unwrap() > 0.0));
+        let checks = result["checks"].as_array().unwrap();
+        let roles: Vec<&Value> = checks.iter().map(|check| &check["report"]["role"]).collect();
+        assert_eq!(roles, ["server", "server", "host", "host", "host"], "{checks:?}");
+        assert!(checks[4]["name"].as_str().unwrap().starts_with("host 2 at 127.0.0.1:"), "{checks:?}");
+        assert!(checks.iter().all(|check| check["report"]["interface"] == "lo"), "{checks:?}");
         assert!(result["environment"]["hosts"].as_str().unwrap().contains("3 hosts at 5 agents"));
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(report.contains("Clocks") && report.contains("host 2 at 127.0.0.1:"), "{report}");
+        assert!(
+            report.contains("Clocks")
+                && report.contains("Machine checks")
+                && report.contains("host 2 at 127.0.0.1:"),
+            "{report}"
+        );
         agents.servers.iter().chain(&agents.hosts).for_each(|agent| drop(agent.children(0)));
     }
     assert_eq!(local["clocks"].as_array().unwrap().len(), 0);

@@ -44,6 +44,16 @@ fn a_slow_link_bounds_the_rate_and_its_figures_add_up() {
         assert!(of("interface/sent") > of("program/sent"));
     }
     assert!(printed.contains("links of 200mbit each way (tbf 196.9 Mbit/s"), "{printed}");
+    let checks = result["checks"].as_array().unwrap();
+    assert_eq!((checks.len(), &checks[0]["name"]), (1, &"this machine".into()));
+    let findings = checks[0]["report"]["findings"].as_array().unwrap();
+    let failed = findings.iter().any(|finding| finding["verdict"] == "fail");
+    for side in 0..2 {
+        let server = &result["link"]["servers"][side];
+        let full = server["goodput_fraction"].as_f64().unwrap() >= 0.95;
+        assert_eq!(server["line_rate"], full && !failed, "{server}");
+    }
+    assert!(printed.contains("Machine checks"), "{printed}");
     assert!(printed.contains("no delay is emulated") && printed.contains("of TCP's goodput"), "{printed}");
 }
 

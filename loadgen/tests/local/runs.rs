@@ -44,6 +44,26 @@ fn everybody_writes_to_themselves() {
 }
 
 #[test]
+fn servers_that_are_set_up_otherwise_deliver_the_same() {
+    let settings = "--fan-out-threads 2 --fan-out-cores none --front-cores none --slab-bytes 65536 --slabs 4 \
+                    --zero-copy off --send-buffer-bytes 65536";
+    let result = run(settings);
+    adds_up(&result, GROUP, GROUP * GROUP);
+    let server = &result["plan"]["server"];
+    assert_eq!((number(&result, "/plan/server/slab_bytes"), &server["zero_copy"]), (65_536, &"off".into()));
+    let output =
+        loadgen(&format!("local --group 20 --hosts 2 --rounds 1 --no-roof {settings}")).output().unwrap();
+    let printed = told(&output);
+    assert!(
+        printed.contains("both servers set up with front.cores = \"none\", fan_out.threads = 2"),
+        "{printed}"
+    );
+    let output = loadgen("local --group 20 --fan-out-cores 1023").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("--fan-out-cores: there is no core 1023"), "{}", told(&output));
+}
+
+#[test]
 fn a_random_permutation_without_confirmation() {
     let result = run("--peers random --no-confirm --seed 7");
     adds_up(&result, GROUP, GROUP * GROUP);

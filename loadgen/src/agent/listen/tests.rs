@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::agent::{Answer, Build, Challenge, CoordinatorSays, Speaker, prove};
-use crate::coordinator::role::Role;
 use crate::limits::AGENT_LINE_BYTES_MAX;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
