@@ -8,5 +8,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    twincast_tune::cli::main()
+    // The servers and hosts of a sweep are this program, started again.
+    twincast_loadgen::cli::role().unwrap_or_else(twincast_tune::cli::main)
 }

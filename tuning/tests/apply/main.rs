@@ -1,0 +1,5 @@
+//! `twincast-tune apply`: on machines made of files and fake programs, and on a real kernel in a network namespace.
+
+mod fixture;
+mod machine;
+mod real;
