@@ -2,17 +2,17 @@
 //!
 //! Everything is read and checked before anything is changed; every change is printed before the first one is made; what
 //! undoes them is on the disk before that, too. Then each is made and read back, and one that fails, or a signal, puts all
-//! of them back. What there is to set is a [`setting`]: profiles and undo files name settings, and never paths or commands.
+//! of them back. What there is to set is a `setting`: profiles and undo files name settings, and never paths or commands.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`profile`] | a profile's TOML |
-//! | [`keys`] | what may be set at all |
-//! | [`setting`], [`ethtool`], [`limits`] | one setting: read, written, checked |
-//! | [`interface`], [`cores`], [`server`] | what of the machine and of the server a profile's words mean |
-//! | [`plan`] | what changes here |
-//! | [`change`] | making it, or none of it |
-//! | [`undo`] | and back |
+//! | `profile` | a profile's TOML |
+//! | `keys` | what may be set at all |
+//! | `setting`, `ethtool`, `limits` | one setting: read, written, checked |
+//! | `interface`, `cores`, `server` | what of the machine and of the server a profile's words mean |
+//! | `plan` | what changes here |
+//! | `change` | making it, or none of it |
+//! | `undo` | and back |
 
 mod change;
 mod cores;
@@ -107,7 +107,12 @@ impl ApplyArgs {
     ///
     /// # Errors
     /// As [`ApplyArgs::run`].
-    pub fn run_on(&self, system: &System, out: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), TuneError> {
+    pub fn run_on(
+        &self,
+        system: &System,
+        out: &mut dyn Write,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), TuneError> {
         if self.list {
             return tell(out, &PROFILES.map(|(name, text)| format!("{name:<16} {}", first_comment(text))));
         }
@@ -174,7 +179,10 @@ impl ApplyArgs {
                     absent.iter().map(|what| format!("not on this machine: {what}")).collect();
                 let made = plan.changes.len() - absent.len();
                 told.push(format!("done: {} changed and read back", count(made, "setting")));
-                told.push(format!("to undo: sudo twincast-tune apply --undo {}", absolute(&place.path).display()));
+                told.push(format!(
+                    "to undo: sudo twincast-tune apply --undo {}",
+                    absolute(&place.path).display()
+                ));
                 // The machine is changed, whether or not somebody reads this.
                 tell(out, &told)
             }
@@ -236,7 +244,10 @@ impl ApplyArgs {
         let mut failed = plan.troubles;
         failed.extend(undo::put_back(system, &plan.changes, stop));
         if !failed.is_empty() {
-            return Err(TuneError::Failed(format!("not everything is as it was before: {}", failed.join("; "))));
+            return Err(TuneError::Failed(format!(
+                "not everything is as it was before: {}",
+                failed.join("; ")
+            )));
         }
         if plan.changes.is_empty() {
             return Ok(());

@@ -77,13 +77,21 @@ pub(super) fn set(system: &System, change: &Change, way: Way) -> Result<(), Trou
             } else {
                 "; the kernel or the driver takes no other: ask for a value that it takes"
             };
-            Err(Trouble::Failed(format!("{what}: {} was set, and it is {} now{hint}", shown(value), shown(&now))))
+            Err(Trouble::Failed(format!(
+                "{what}: {} was set, and it is {} now{hint}",
+                shown(value),
+                shown(&now)
+            )))
         }
     }
 }
 
 /// Makes all, or none. Gives what the machine turned out not to have.
-pub(super) fn make(system: &System, changes: &[Change], stop: &dyn Fn() -> bool) -> Result<Vec<String>, Failure> {
+pub(super) fn make(
+    system: &System,
+    changes: &[Change],
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<String>, Failure> {
     let mut absent = Vec::new();
     for (index, change) in changes.iter().enumerate() {
         let done = if stop() {
@@ -124,7 +132,9 @@ fn put_back(system: &System, changes: &[Change]) -> Vec<String> {
             Err(Trouble::Absent(why) | Trouble::Failed(why)) => {
                 stuck.push(format!("{} (was {}): {why}", change.setting.what(), shown(&change.before)));
             }
-            Err(Trouble::NoProgram(program)) => stuck.push(format!("{}: no {program}", change.setting.what())),
+            Err(Trouble::NoProgram(program)) => {
+                stuck.push(format!("{}: no {program}", change.setting.what()))
+            }
         }
     }
     stuck

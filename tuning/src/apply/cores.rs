@@ -48,8 +48,7 @@ impl CoreSet {
                 _ => parts.push((core, core)),
             }
         }
-        let part =
-            |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+        let part = |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
         let text = parts.into_iter().map(part).collect::<Vec<_>>().join(",");
         if text.is_empty() { "none".into() } else { text }
     }

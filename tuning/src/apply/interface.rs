@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use twincast_node::System;
 
 /// Words in the names of interrupts that belong to no queue.
-const NO_QUEUE: [&str; 9] =
-    ["config", "async", "control", "ctrl", "mgmnt", "misc", "fdir", "event", "link"];
+const NO_QUEUE: [&str; 9] = ["config", "async", "control", "ctrl", "mgmnt", "misc", "fdir", "event", "link"];
 
 /// Whether an interface can be tuned, with the sentence that lists those that can.
 pub(super) fn check(system: &System, name: &str) -> Result<(), TuneError> {
@@ -31,8 +30,10 @@ pub(super) fn check(system: &System, name: &str) -> Result<(), TuneError> {
 fn names(system: &System) -> Vec<String> {
     let entries = std::fs::read_dir(system.path("/sys/class/net")).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.path().is_dir());
-    let mut names: Vec<String> =
-        folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name != "lo").collect();
+    let mut names: Vec<String> = folders
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name != "lo")
+        .collect();
     names.sort();
     names
 }

@@ -11,7 +11,8 @@ use twincast_node::System;
 pub(super) const FILE: &str = "/etc/security/limits.d/60-twincast.conf";
 
 /// Its first line, by which it is known as ours.
-const HEAD: &str = "# Written by twincast-tune: limits of logins. `twincast-tune apply --undo FILE` takes it away.";
+const HEAD: &str =
+    "# Written by twincast-tune: limits of logins. `twincast-tune apply --undo FILE` takes it away.";
 
 /// The file in bytes, at the most.
 const BYTES_MAX: usize = 4_096;

@@ -305,14 +305,17 @@ impl Planner<'_> {
         }
         let interrupts = interface::interrupts(self.system, name);
         if interrupts.is_empty() {
-            self.plan.absent.push(format!("interrupts of {name} (no queue of it has one: a virtual interface)"));
+            self.plan
+                .absent
+                .push(format!("interrupts of {name} (no queue of it has one: a virtual interface)"));
             return;
         }
         for (irq, queue) in interrupts {
             let core = cores[queue as usize % cores.len()];
             self.want(Setting::Irq { interface: name.to_owned(), irq }, &core.to_string());
         }
-        let note = "irqbalance runs here and moves interrupts again: `systemctl disable --now irqbalance` stops it";
+        let note =
+            "irqbalance runs here and moves interrupts again: `systemctl disable --now irqbalance` stops it";
         if interface::irqbalance(self.system) && !self.plan.notes.iter().any(|told| told == note) {
             self.plan.notes.push(note.into());
         }

@@ -213,7 +213,9 @@ impl TryFrom<Value> for CoalesceValue {
         match value {
             Value::Boolean(on) => Ok(CoalesceValue(if on { "on" } else { "off" }.into())),
             Value::Integer(number @ 0..=1_000_000) => Ok(CoalesceValue(number.to_string())),
-            _ => Err("give true or false for adaptive-rx and adaptive-tx, else a number up to 1000000".into()),
+            _ => {
+                Err("give true or false for adaptive-rx and adaptive-tx, else a number up to 1000000".into())
+            }
         }
     }
 }
@@ -346,7 +348,12 @@ impl Profile {
         {
             if key.starts_with("adaptive") != matches!(value.as_str(), "on" | "off") {
                 let line = text.lines().position(|line| line.contains(key.as_str())).map_or(1, |at| at + 1);
-                return Err(wrong(line, &format!("{key} is {value}: give true or false for adaptive-rx and adaptive-tx, else a number")));
+                return Err(wrong(
+                    line,
+                    &format!(
+                        "{key} is {value}: give true or false for adaptive-rx and adaptive-tx, else a number"
+                    ),
+                ));
             }
         }
         Ok(profile)
@@ -397,19 +404,49 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line_and_the_known_keys() {
         for (text, said) in [
-            ("about = \"x\"\n\n[sysctls]\n", "p.toml:3: unknown field `sysctls`, expected one of `about`, `sysctl`"),
-            ("about = \"x\"\n[interface]\nmut = 9000\n", "p.toml:3: unknown field `mut`, expected one of `mtu`, `rings`"),
+            (
+                "about = \"x\"\n\n[sysctls]\n",
+                "p.toml:3: unknown field `sysctls`, expected one of `about`, `sysctl`",
+            ),
+            (
+                "about = \"x\"\n[interface]\nmut = 9000\n",
+                "p.toml:3: unknown field `mut`, expected one of `mtu`, `rings`",
+            ),
             ("about = \"x\"\n[interface]\nmtu = 9\n", "p.toml:3: give a whole number from 68 to 65536"),
-            ("about = \"x\"\n[sysctl]\n\"kernel.core_pattern\" = \"|/x\"\n", "p.toml:3: the sysctl key `kernel.core_pattern` is not one"),
-            ("about = \"x\"\n[sysctl]\n\"net.core.wmem_max\" = -1\n", "p.toml:3: give a whole number, a text"),
+            (
+                "about = \"x\"\n[sysctl]\n\"kernel.core_pattern\" = \"|/x\"\n",
+                "p.toml:3: the sysctl key `kernel.core_pattern` is not one",
+            ),
+            (
+                "about = \"x\"\n[sysctl]\n\"net.core.wmem_max\" = -1\n",
+                "p.toml:3: give a whole number, a text",
+            ),
             ("about = \"x\"\n[sysctl]\n\"net.core.wmem_max\" = { least = 1 }\n", "p.toml:3: give { at_least"),
-            ("about = \"x\"\n[interface]\nrings = { rx = \"all\" }\n", "p.toml:3: give a whole number from 1 to 1000000, or \"max\""),
-            ("about = \"x\"\n[interface]\noffloads = { ufo = true }\n", "p.toml:3: the offload `ufo` is not known here; these are: rx, tx"),
-            ("about = \"x\"\n[interface]\nqdisc = \"htb\"\n", "p.toml:3: the qdisc `htb` is not known here; these are: mq"),
-            ("about = \"x\"\n[interface.coalesce]\nadaptive-rx = 3\n", "p.toml:3: adaptive-rx is 3: give true or false"),
-            ("about = \"x\"\n[affinity]\nirq = \"all\"\n", "p.toml:3: unknown variant `all`, expected one of `spread`, `away`, `fan-out`"),
+            (
+                "about = \"x\"\n[interface]\nrings = { rx = \"all\" }\n",
+                "p.toml:3: give a whole number from 1 to 1000000, or \"max\"",
+            ),
+            (
+                "about = \"x\"\n[interface]\noffloads = { ufo = true }\n",
+                "p.toml:3: the offload `ufo` is not known here; these are: rx, tx",
+            ),
+            (
+                "about = \"x\"\n[interface]\nqdisc = \"htb\"\n",
+                "p.toml:3: the qdisc `htb` is not known here; these are: mq",
+            ),
+            (
+                "about = \"x\"\n[interface.coalesce]\nadaptive-rx = 3\n",
+                "p.toml:3: adaptive-rx is 3: give true or false",
+            ),
+            (
+                "about = \"x\"\n[affinity]\nirq = \"all\"\n",
+                "p.toml:3: unknown variant `all`, expected one of `spread`, `away`, `fan-out`",
+            ),
             ("about = \"x\"\n[limits]\nnofile = 3\n", "p.toml:3: give a whole number from 1024"),
-            ("about = \"x\"\n[sysctl]\n\"vm.nr_hugepages\" = 1\n\"vm.nr_hugepages\" = 2\n", "p.toml:4: duplicate key"),
+            (
+                "about = \"x\"\n[sysctl]\n\"vm.nr_hugepages\" = 1\n\"vm.nr_hugepages\" = 2\n",
+                "p.toml:4: duplicate key",
+            ),
             ("[cpu]\ngovernor = \"performance\"\n", "missing field `about`"),
             ("about = \n", "p.toml:1: "),
         ] {

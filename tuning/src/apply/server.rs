@@ -26,13 +26,18 @@ impl Server {
         let Some(path) = config else {
             let why = "no --config FILE says where fan-out threads run".to_owned();
             let fan_out = FanOut::default();
-            return Ok(Server { fan_out_cores: Err(why), fan_out_threads: None, slab_pages: pages(&fan_out) });
+            return Ok(Server {
+                fan_out_cores: Err(why),
+                fan_out_threads: None,
+                slab_pages: pages(&fan_out),
+            });
         };
         let wrong = |error: String| TuneError::Usage(format!("--config {}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let config = Config::from_toml_with(&text, true).map_err(|error| wrong(error.to_string()))?;
-        let fan_out_cores = fan_out_cores(system, &config)
-            .ok_or_else(|| format!("the fan-out threads of {} are not pinned on this machine", path.display()));
+        let fan_out_cores = fan_out_cores(system, &config).ok_or_else(|| {
+            format!("the fan-out threads of {} are not pinned on this machine", path.display())
+        });
         Ok(Server {
             fan_out_cores,
             fan_out_threads: Some(config.fan_out.threads as u64),

@@ -164,9 +164,7 @@ impl Setting {
                 let plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_lowercase());
                 plain.then_some(()).ok_or_else(wrong)
             }
-            Setting::TransparentHugePages => {
-                keys::one_of("the value", value, &keys::TRANSPARENT_HUGE_PAGES)
-            }
+            Setting::TransparentHugePages => keys::one_of("the value", value, &keys::TRANSPARENT_HUGE_PAGES),
             Setting::LoginLimits => limits::is_ours(value).then_some(()).ok_or_else(wrong),
         }
     }
@@ -243,8 +241,7 @@ impl Setting {
             Setting::Offload { interface, name } => return ethtool(&["-K", interface, name, value]),
             Setting::Coalesce { interface, name } => return ethtool(&["-C", interface, name, value]),
             Setting::Qdisc { interface } => {
-                let (verb, kind) =
-                    if way == Way::There { ("replace", Some(value)) } else { ("del", None) };
+                let (verb, kind) = if way == Way::There { ("replace", Some(value)) } else { ("del", None) };
                 let words: Vec<&str> =
                     ["qdisc", verb, "dev", interface, "root"].into_iter().chain(kind).collect();
                 return ethtool::run(system, "tc", &words).map(|_| ());
@@ -289,7 +286,10 @@ impl Setting {
     }
 
     fn strange(&self, text: &str) -> Trouble {
-        Trouble::Failed(format!("{}: holds {text:?}, which cannot be read here", self.file().unwrap_or_default()))
+        Trouble::Failed(format!(
+            "{}: holds {text:?}, which cannot be read here",
+            self.file().unwrap_or_default()
+        ))
     }
 
     fn trouble(&self, file: &str, error: &std::io::Error) -> Trouble {

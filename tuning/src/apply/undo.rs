@@ -130,10 +130,11 @@ impl Place {
 impl UndoFile {
     /// Reads one and makes sure that it can be meant for this machine and names nothing that a profile may not set.
     pub(super) fn load(system: &System, path: &Path) -> Result<UndoFile, TuneError> {
-        let wrong = |why: String| TuneError::Usage(format!("--undo {}: {why}; nothing was changed", path.display()));
+        let wrong =
+            |why: String| TuneError::Usage(format!("--undo {}: {why}; nothing was changed", path.display()));
         let text = read(path).map_err(&wrong)?;
-        let file: UndoFile =
-            serde_json::from_str(&text).map_err(|error| wrong(format!("is no undo file of twincast-tune: {error}")))?;
+        let file: UndoFile = serde_json::from_str(&text)
+            .map_err(|error| wrong(format!("is no undo file of twincast-tune: {error}")))?;
         if file.schema != SCHEMA {
             return Err(wrong(format!("is of schema {}; this program reads {SCHEMA}", shown(&file.schema))));
         }
@@ -247,10 +248,16 @@ fn read(path: &Path) -> Result<String, String> {
     }
     let user = rustix::process::geteuid().as_raw();
     if about.uid() != 0 && about.uid() != user {
-        return Err(format!("belongs to user {}, who could write anything into it: it has to be yours or root's", about.uid()));
+        return Err(format!(
+            "belongs to user {}, who could write anything into it: it has to be yours or root's",
+            about.uid()
+        ));
     }
     if about.mode() & 0o022 != 0 {
-        return Err(format!("can be written by others (mode {:04o}): `chmod 600` it once you have read it", about.mode() & 0o7777));
+        return Err(format!(
+            "can be written by others (mode {:04o}): `chmod 600` it once you have read it",
+            about.mode() & 0o7777
+        ));
     }
     let mut text = String::new();
     file.take(BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;

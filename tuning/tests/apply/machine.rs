@@ -15,18 +15,22 @@ struct Line {
     apply: ApplyArgs,
 }
 
-pub struct Machine {
+pub(crate) struct Machine {
     folder: tempfile::TempDir,
-    pub system: System,
+    pub(crate) system: System,
 }
 
-const FILES: [(&str, &str); 27] = [
+const FILES: [(&str, &str); 28] = [
     ("proc/sys/kernel/hostname", "node-1\n"),
     ("proc/sys/kernel/random/boot_id", "first\n"),
     ("etc/machine-id", "0123\n"),
     ("etc/security/limits.d/README", "\n"),
+    ("var/lib/README", "\n"),
     ("proc/self/status", "Name:\tx\nCapEff:\t000001ffffffffff\n"),
-    ("proc/self/limits", "Max locked memory         8388608              8388608              bytes\nMax open files            1024                 1048576              files\n"),
+    (
+        "proc/self/limits",
+        "Max locked memory         8388608              8388608              bytes\nMax open files            1024                 1048576              files\n",
+    ),
     ("proc/meminfo", "HugePages_Total:       3\nHugePages_Free:        1\nHugepagesize:       2048 kB\n"),
     ("proc/sys/vm/nr_hugepages", "3\n"),
     ("proc/sys/net/core/wmem_max", "212992\n"),
@@ -35,7 +39,10 @@ const FILES: [(&str, &str); 27] = [
     ("proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304\n"),
     ("proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n"),
     ("proc/sys/net/ipv4/tcp_slow_start_after_idle", "1\n"),
-    ("proc/interrupts", "  40:  1 2  PCI-MSI 1-edge  eth1-TxRx-0\n  41:  1 2  PCI-MSI 2-edge  eth1-TxRx-1\n  42:  1 2  PCI-MSI 3-edge  eth1-async\n  50:  1 1  PCI-MSI 9-edge  disk-0\n"),
+    (
+        "proc/interrupts",
+        "  40:  1 2  PCI-MSI 1-edge  eth1-TxRx-0\n  41:  1 2  PCI-MSI 2-edge  eth1-TxRx-1\n  42:  1 2  PCI-MSI 3-edge  eth1-async\n  50:  1 1  PCI-MSI 9-edge  disk-0\n",
+    ),
     ("proc/irq/40/smp_affinity_list", "0-3\n"),
     ("proc/irq/41/smp_affinity_list", "0-3\n"),
     ("sys/class/net/eth1/mtu", "1500\n"),
@@ -95,13 +102,15 @@ const STATE: [(&str, &str); 10] = [
 ];
 
 impl Machine {
-    pub fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         let folder = tempfile::tempdir().unwrap();
         let (root, programs) = (folder.path().join("root"), folder.path().join("programs"));
         let system = System::at(&root, &programs);
         let machine = Machine { folder, system };
         FILES.iter().for_each(|(path, text)| machine.write(&format!("root/{path}"), text));
-        STATE.iter().for_each(|(name, text)| machine.write(&format!("programs/state/{name}"), &format!("{text}\n")));
+        STATE
+            .iter()
+            .for_each(|(name, text)| machine.write(&format!("programs/state/{name}"), &format!("{text}\n")));
         for (name, text) in PROGRAMS {
             machine.write(&format!("programs/{name}"), text);
             let mode = std::fs::Permissions::from_mode(0o755);
@@ -110,36 +119,39 @@ impl Machine {
         machine
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.path(path)).unwrap().trim().to_owned()
     }
 
     /// Every file below the root and the programs' folder, without white space around its text.
-    pub fn everything(&self) -> BTreeMap<PathBuf, String> {
+    pub(crate) fn everything(&self) -> BTreeMap<PathBuf, String> {
         let mut files = BTreeMap::new();
         walk(&self.path("root"), &mut files);
         walk(&self.path("programs"), &mut files);
         // XPS masks are written with all their digits.
-        files.into_iter().map(|(path, text)| (path, text.replace("00000000", "0").replace('\t', " "))).collect()
+        files
+            .into_iter()
+            .map(|(path, text)| (path, text.replace("00000000", "0").replace('\t', " ")))
+            .collect()
     }
 
     /// `apply` with these words, `{}` being the machine's folder; what it printed and how it ended.
-    pub fn apply(&self, words: &str) -> (String, Result<(), TuneError>) {
+    pub(crate) fn apply(&self, words: &str) -> (String, Result<(), TuneError>) {
         self.apply_until(words, usize::MAX)
     }
 
     /// The same; a signal comes when it is looked for the n-th time.
-    pub fn apply_until(&self, words: &str, looks: usize) -> (String, Result<(), TuneError>) {
+    pub(crate) fn apply_until(&self, words: &str, looks: usize) -> (String, Result<(), TuneError>) {
         let words = words.replace("{}", &self.folder.path().display().to_string());
         let words = std::iter::once("apply").chain(words.split_whitespace());
         let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
@@ -154,14 +166,14 @@ impl Machine {
     }
 
     /// What it printed; it must end well.
-    pub fn printed(&self, words: &str) -> String {
+    pub(crate) fn printed(&self, words: &str) -> String {
         let (out, end) = self.apply(words);
         end.unwrap_or_else(|error| panic!("{words}: {error}\n{out}"));
         out
     }
 
     /// Why it did not.
-    pub fn refused(&self, words: &str) -> String {
+    pub(crate) fn refused(&self, words: &str) -> String {
         let (out, end) = self.apply(words);
         end.err().unwrap_or_else(|| panic!("{words} ended well:\n{out}")).to_string()
     }

@@ -44,7 +44,8 @@ impl Namespace {
             return None;
         }
         let namespace = Namespace(name);
-        let made = works("ip", &["-n", &namespace.0, "link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
+        let made =
+            works("ip", &["-n", &namespace.0, "link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
         if !made || !works("ethtool", &["--version"]) {
             eprintln!("not run: no veth pair, or no ethtool");
             return None;
@@ -107,15 +108,21 @@ fn a_signal_between_two_changes_brings_a_real_kernel_back() {
     let (_folder, at) = folder();
     let before = namespace.state();
     // Ends the program that started it, and does what it was asked for.
-    let script = "#!/bin/sh\nif [ \"$1\" = -K ]; then kill -TERM $PPID; fi\nPATH=${PATH#*:} exec ethtool \"$@\"\n";
+    let script =
+        "#!/bin/sh\nif [ \"$1\" = -K ]; then kill -TERM $PPID; fi\nPATH=${PATH#*:} exec ethtool \"$@\"\n";
     std::fs::write(Path::new(&at).join("ethtool"), script).unwrap();
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(Path::new(&at).join("ethtool"), mode).unwrap();
-    let apply = format!("PATH={at}:$PATH {BINARY} apply --profile {at}/veth.toml --interface v0 --undo {at}/undo.json");
+    let apply = format!(
+        "PATH={at}:$PATH {BINARY} apply --profile {at}/veth.toml --interface v0 --undo {at}/undo.json"
+    );
     let output = namespace.run(&apply);
     let told = text(&output);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("stopped by a signal") && told.contains("everything is as it was before"), "{told}");
+    assert!(
+        told.contains("stopped by a signal") && told.contains("everything is as it was before"),
+        "{told}"
+    );
     assert_eq!(namespace.state(), before);
     assert!(!Path::new(&at).join("undo.json").exists());
 }
@@ -141,12 +148,19 @@ fn nobody_may_change_nothing_and_is_told_the_command() {
     let binary = folder.path().join("twincast-tune");
     std::fs::copy(BINARY, &binary).unwrap();
     std::fs::set_permissions(&binary, open()).unwrap();
-    std::fs::write(folder.path().join("p.toml"), "about = \"x\"\n[sysctl]\n\"net.ipv4.tcp_max_syn_backlog\" = 4321\n").unwrap();
+    std::fs::write(
+        folder.path().join("p.toml"),
+        "about = \"x\"\n[sysctl]\n\"net.ipv4.tcp_max_syn_backlog\" = 4321\n",
+    )
+    .unwrap();
     let mut command = Command::new(&binary);
     command.args(["apply", "--profile", "./p.toml"]).current_dir(folder.path()).uid(65_534).gid(65_534);
     let output = command.output().unwrap();
     let told = text(&output);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("no privilege to change net.ipv4.tcp_max_syn_backlog"), "{told}");
-    assert!(told.contains("run `sudo twincast-tune apply --profile ./p.toml`; nothing was changed"), "{told}");
+    assert!(
+        told.contains("run `sudo twincast-tune apply --profile ./p.toml`; nothing was changed"),
+        "{told}"
+    );
 }
