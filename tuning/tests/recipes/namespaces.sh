@@ -77,6 +77,7 @@ UsePAM no
 PasswordAuthentication no
 PermitRootLogin yes
 PidFile none
+Subsystem sftp internal-sftp
 SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 END
     {
@@ -174,7 +175,7 @@ END
 
     good setup "$ansible/setup.yml"
     [ "$(on c5 cat /sys/class/net/data0/mtu)" = $MTU ] || fail "c5's card does not have its MTU"
-    [ "$(on s2 stat -c '%a %U' /etc/twincast/token)" = "600 twincast" ] || fail "the token of s2 is not twincast's alone"
+    [ "$(on s2 "stat -c '%a %U' /etc/twincast/token")" = "600 twincast" ] || fail "the token of s2 is not twincast's alone"
     [ "$(stat -c %a "$work/token")" = 600 ] || fail "others may read the token here"
     on s2 pgrep -u twincast -f "'role server'" >/dev/null || fail "no agent of s2's in its user's name"
     good again "$ansible/setup.yml"
