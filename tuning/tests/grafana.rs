@@ -255,7 +255,10 @@ fn every_panel_has_its_place_its_unit_and_what_to_do() {
     for panel in dashboard["panels"].as_array().expect("panels") {
         let title = text(&panel["title"]);
         assert!(!title.is_empty() && titles.insert(title), "\"{title}\" is no title, or there twice");
-        assert!(ids.insert(panel["id"].as_u64().expect("a number")), "\"{title}\" has another panel's number");
+        assert!(
+            ids.insert(panel["id"].as_u64().expect("a number")),
+            "\"{title}\" has another panel's number"
+        );
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a place"));
         assert!(w > 0 && h > 0 && x + w <= 24, "\"{title}\" is not within the grid");
         for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {

@@ -8,8 +8,8 @@ use twincast_server::config::Config;
 /// A folder with a plan.
 struct Place(tempfile::TempDir);
 
-/// Three candidates at the most in the first rung, and one round in its runs.
-const PLAN: &str = "[run]\ngroup = 130\nhosts = 2\nlink = \"loopback\"\n\n[tune]\nbudget_seconds = 60\nrounds = 1\n\n\
+/// Three values in all and one round in the first runs; so long a budget that a busy machine has room, which nobody waits for.
+const PLAN: &str = "[run]\ngroup = 130\nhosts = 2\nlink = \"loopback\"\n\n[tune]\nbudget_seconds = 3600\nrounds = 1\n\n\
                     [tune.values]\nfan_out_threads = [2]\nfan_out_cores = [\"none\"]\nslab_bytes = []\n\
                     slabs_per_connection = []\nconnections_per_host = [3]\nzero_copy = []\nzero_copy_bytes_min = []\n\
                     send_buffer_bytes = []\n";

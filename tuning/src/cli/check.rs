@@ -183,7 +183,7 @@ fn tail(report: &Report, colour: bool) -> String {
     let worst = report.worst();
     let meaning = match worst {
         Verdict::Fail => "figures of this machine cannot be called line rate.",
-        Verdict::Warn => "nothing keeps it from line rate; what warns may cost, or was not seen.",
+        Verdict::Warn => "nothing failed; what warns may cost line rate, or was not seen.",
         Verdict::Pass | Verdict::Absent => "nothing keeps this machine from line rate.",
     };
     let mut text = format!("{}: {meaning}\n", painted(&told, worst, colour));

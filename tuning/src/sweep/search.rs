@@ -24,7 +24,7 @@ const COMBINED_MAX: usize = 3;
 /// What the final comparison may take of the budget for having longer runs than the first rung.
 const FINAL_PART: f64 = 0.4;
 /// The final comparison has at most so many times the pairs that were asked for.
-const PAIRS_TIMES_MAX: u32 = 4;
+const PAIRS_TIMES_MAX: u32 = 2;
 /// How much longer than estimated a run is taken to be.
 const SPARE: f64 = 1.1;
 /// How much longer than the first run said the least budget is, which is told to who gave less.
@@ -520,7 +520,7 @@ impl Row {
 }
 
 /// How often the default is measured beside so many others.
-fn defaults(others: usize) -> usize {
+pub(super) fn defaults(others: usize) -> usize {
     others.div_ceil(OTHERS_PER_DEFAULT)
 }
 

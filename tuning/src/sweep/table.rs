@@ -2,6 +2,7 @@
 
 use super::knobs::{Candidate, Knob};
 use super::outcome::{Outcome, RowOutcome, RungOutcome};
+use super::search::defaults;
 use super::space::{Space, setting};
 use super::tune_file::{Objective, Settings};
 use crate::units::thousands;
@@ -59,7 +60,7 @@ pub(crate) fn dry_run(space: &Space, settings: &Settings) -> String {
         wrap(&mut text, &line, 2);
     }
     let _ = writeln!(text, "  {}\n", tile_line());
-    let least = 1 + number + number.div_ceil(5) + 2 * settings.repeats as usize;
+    let least = 1 + number + defaults(number) + 2 * settings.repeats as usize;
     wrap(
         &mut text,
         &format!(

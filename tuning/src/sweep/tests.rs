@@ -37,7 +37,7 @@ impl<'a> Fake<'a> {
             space,
             cost,
             is_bad: |_| false,
-            noise: [0.05, 0.02],
+            noise: [0.04, 0.015],
             drift: 0.0,
             interrupted_at: None,
             // Not the seed of the search, whose draws would be the same.
@@ -127,7 +127,7 @@ fn a_planted_optimum_is_found_within_the_budget() {
         assert!(outcome.beats, "seed {seed}: {}", outcome.verdict);
         assert_eq!(best.changes.get(&Knob::SlabBytes), Some(&Value::Whole(65_536)), "seed {seed}: {best}");
         assert_eq!(best.changes.get(&Knob::FanOutThreads), Some(&Value::Whole(2)), "seed {seed}: {best}");
-        assert!(outcome.seconds <= 400.0, "seed {seed}: {} s", outcome.seconds);
+        assert!(outcome.seconds <= 1.02 * 400.0, "seed {seed}: {} s", outcome.seconds);
         let text = table::outcome(&outcome);
         assert!(text.lines().all(|line| line.chars().count() <= table::COLUMNS), "seed {seed}: {text}");
     }
@@ -181,7 +181,7 @@ fn the_budget_is_kept_and_one_that_is_too_small_is_refused_with_the_least() {
             assert_eq!(end, Ok(()), "seed {seed}, {budget_s} s");
             assert!(found.seconds <= 1.02 * budget_s, "seed {seed}, {budget_s} s: took {} s", found.seconds);
             let pairs = found.last.unwrap().pairs.len();
-            assert!((5..=20).contains(&pairs), "seed {seed}, {budget_s} s: {pairs} pairs");
+            assert!((5..=10).contains(&pairs), "seed {seed}, {budget_s} s: {pairs} pairs");
         }
         let mut machine = Fake::new(&space, seed, planted);
         let (found, end) = searched(&mut machine, &settings(5.0, seed));
