@@ -23,6 +23,8 @@ const CANDIDATES_MAX: usize = 128;
 const COMBINED_MAX: usize = 3;
 /// What the final comparison may take of the budget for having longer runs than the first rung.
 const FINAL_PART: f64 = 0.4;
+/// What the first rung may take of the time without the final comparison, for each value to be tried alone.
+const FIRST_PART: f64 = 0.6;
 /// The final comparison has at most so many times the pairs that were asked for.
 const PAIRS_TIMES_MAX: u32 = 2;
 /// How much longer than estimated a run is taken to be.
@@ -299,7 +301,13 @@ impl Search<'_> {
             singles.extend(turn.into_iter().filter(|candidate| self.is_new(candidate)));
         }
         let most = (singles.len() * (1 + DRAWN_PER_SINGLE)).min(CANDIDATES_MAX);
-        let fit = (1..=most).rev().find(|number| self.whole_s(*number) <= seconds).unwrap_or(1);
+        // Trying every value comes before many rounds, which later rungs can do without.
+        let in_part = |number: usize| {
+            let runs = (number + defaults(number)) as f64;
+            number <= singles.len() && runs * self.run_s(self.settings.rounds) <= FIRST_PART * seconds
+        };
+        let fits = |number: usize| self.whole_s(number) <= seconds || in_part(number);
+        let fit = (1..=most).rev().find(|number| fits(*number)).unwrap_or(1);
         if fit < singles.len() {
             self.found.not_tried = singles.split_off(fit);
         }

@@ -107,8 +107,8 @@ fn rung_table(text: &mut String, number: usize, rung: &RungOutcome, objective: O
     let _ = writeln!(text, "\nrung {number}: {} rounds in each run", rung.rounds);
     let _ = writeln!(
         text,
-        "  {:<NAME_COLUMNS$}{:>5}{:>12}{:>8}{:>9}  {}",
-        "settings that differ from the default", "runs", "median", "spread", "better", ""
+        "  {:<NAME_COLUMNS$}{:>5}{:>12}{:>8}{:>9}",
+        "settings that differ from the default", "runs", "median", "spread", "better"
     );
     let mut rows: Vec<&RowOutcome> = rung.rows.iter().collect();
     let rank = |row: &RowOutcome| match (row.figure, objective) {

@@ -185,7 +185,7 @@ END
     good run "$ansible/run.yml"
     said run "Every check passed."
     local results
-    results=$(find "$work/results" -name result.json | head -n 1)
+    results=$(find "$work/results" -name run-1.json | head -n 1)
     [ -n "$results" ] || { find "$work/results" >&2; fail "no result was fetched"; }
     python3 - "$results" <<'PY' || fail "the result is not that of two servers and five clients"
 import json, sys
