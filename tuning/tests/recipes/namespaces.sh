@@ -207,7 +207,7 @@ PY
 
     good teardown "$ansible/teardown.yml"
     for name in "${SERVERS[@]}" "${CLIENTS[@]}"; do
-        if on "$name" "pgrep -f [t]wincast-; ls -d /etc/twincast /var/lib/twincast /usr/bin/twincast-* /usr/local/bin/twincast-* 2>/dev/null | grep ."; then
+        if on "$name" "{ pgrep -l '^twincast-'; ls -d /etc/twincast /var/lib/twincast /usr/bin/twincast-* /usr/local/bin/twincast-* 2>/dev/null; } | grep ."; then
             fail "teardown left something on $name"
         fi
         if on "$name" id twincast >/dev/null 2>&1; then fail "teardown left the user on $name"; fi

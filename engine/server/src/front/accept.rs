@@ -201,7 +201,7 @@ mod tests {
         let (front, _ear) = FrontHandle::new().unwrap();
         let front = Arc::new(front);
         let taking = Taking { connections_max: 1, send_buffer_bytes: 24 << 10 };
-        take(socket, ConnectionId(1), taking, &[front.clone()], &Metrics::default());
+        take(socket, ConnectionId(1), taking, std::slice::from_ref(&front), &Metrics::default());
         let Some(FrontMessage::Accepted(_, socket)) = front.pop() else { panic!("it was handed over") };
         assert_eq!(socket_send_buffer_size(&socket).unwrap(), 2 * (24 << 10));
     }
