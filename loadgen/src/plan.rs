@@ -1,7 +1,9 @@
 //! What a run does: the one description that coordinator, hosts and report share.
 
 use crate::fault::Fault;
-use crate::limits::{FRAME_BYTES, MESSAGE_BYTES, PAPER_FRAME_BYTES};
+use crate::limits::{
+    FRAME_BYTES, HOST_ANSWERS_SPARE_BYTES, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, MESSAGE_BYTES, PAPER_FRAME_BYTES,
+};
 use crate::net::{LINK_DEFAULT, Link};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use twincast_protocol::answer;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::sealed::SEAL_OVERHEAD_BYTES;
+use twincast_protocol::wire::ANSWERS_HEAD_BYTES;
 use twincast_server::config::{Cores, ZeroCopy};
 
 /// A whole run, as the coordinator planned it and every host got it.
@@ -327,6 +330,18 @@ impl Plan {
             0 => 0,
             rounds => (round.saturating_sub(1) / u64::from(rounds)) as u32,
         }
+    }
+
+    /// How far a host may read one server ahead of the other, per connection: what keeps the buffers of all its connections
+    /// in bounds. A round of answers of one server waits whole for that of the other.
+    #[must_use]
+    pub fn host_skew_bytes_at_most(&self) -> u64 {
+        if self.answers() {
+            let answers = u64::from(self.users_per_connection) * u64::from(self.slots) * RECORD_BYTES;
+            return 2 * (ANSWERS_HEAD_BYTES as u64 + answers) + HOST_ANSWERS_SPARE_BYTES;
+        }
+        let of_a_group = self.group.div_ceil(self.hosts).div_ceil(self.users_per_connection);
+        HOST_SKEW_BYTES.min(HOST_BUFFER_BYTES / (2 * u64::from(of_a_group) * u64::from(self.groups)))
     }
 
     /// The users of an epoch: those with the lowest numbers leave, others come after the highest. After the run's last

@@ -27,26 +27,30 @@ use twincast_server::limits::{MEMBERS_MIN, THREADS_MAX};
 const FAILED: u8 = 1;
 /// The user asked for something that cannot be; clap's own status, too.
 const USAGE: u8 = 2;
+/// A signal ended the search.
+const INTERRUPTED: u8 = 130;
 
 const LONG_ABOUT: &str = "\
-Plans Twincast groups before they are run, and compares plans with what was measured.
+From a fresh node to line rate: says what a machine lacks, mends it and takes that back, finds the best settings of a server \
+by measuring, and plans groups before they are run.
 
-A group is delivered to in one of two ways. Broadcast: every member gets a share of every other, n x n a round. Answer: every \
-member reads the record of one other, by a query that neither server can read; the servers work for it instead of the link. \
-`plan` says what each takes, and which one to use.
-
-Times come from constants that are measured on one core of this machine, in some seconds, with --measure; they are kept in a \
-file and read from there afterwards. What is not measured is marked as a prediction.";
+In this order: `check` says what keeps this machine from line rate, with the command that mends it. `apply` applies a profile, \
+prints every change before it is made, and writes what undoes it. `sweep` measures settings against each other and writes a \
+configuration. `plan` works out what a group takes in either delivery, from constants that are measured on one core of this \
+machine with --measure; `compare` puts that beside what was measured.";
 
 const EXAMPLES: &str = "\
 Examples:
+  twincast-tune check --role server --interface eth1 --link 25gbit
+  twincast-tune apply --profile 10g --interface eth1 --dry-run
+  twincast-tune sweep --plan tuning/sweep.example.toml --budget 180
   twincast-tune plan --group 10000 --link 10gbit --cores 2 --measure
-  twincast-tune plan --group 1000000 --link 100gbit --cores 48 --memory 768gib
   twincast-tune compare --results results/2026-11-22T062000Z-sweep
 
-Exit status: 0 good; 1 the machine got in the way; 2 wrong usage, or there are no constants yet.";
+Exit status: 0 good; 1 a check failed, or the machine got in the way; 2 wrong usage, or there are no constants yet; 130 stopped \
+by Ctrl-C.";
 
-/// Plans Twincast groups.
+/// Tunes machines for Twincast, and plans groups.
 #[derive(Debug, Parser)]
 #[command(name = "twincast-tune", version, about, long_about = LONG_ABOUT, after_help = EXAMPLES)]
 pub struct Cli {
@@ -146,6 +150,10 @@ pub fn main() -> ExitCode {
     };
     match end {
         Ok(()) => ExitCode::SUCCESS,
+        Err(TuneError::Interrupted(what)) => {
+            eprintln!("interrupted: {what}");
+            ExitCode::from(INTERRUPTED)
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(if matches!(error, TuneError::Usage(_)) { USAGE } else { FAILED })

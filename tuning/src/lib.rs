@@ -1,12 +1,15 @@
-//! Plans Twincast groups before they are run: what each delivery costs in bytes, time and memory, and which one to use.
+//! Tunes machines for Twincast: says what one lacks, applies profiles, finds the best settings of a server by measuring, and
+//! plans groups before they are run. `README.md` beside the crate's manifest is the manual.
 //!
-//! Bytes and memory are exact: they are the load generator's cost model and the server's own sizing. Times are worked out from
-//! [`constants`] that were [measured](measure) on one core of a machine, with the link's rate taken as given; on another machine, or
-//! on more cores than that one has, they are predictions and called so. `PLAN.md` beside the crate's manifest has every formula, and
-//! says what is measured and what is assumed.
+//! What is checked is [`twincast_node`]'s. [`apply`] changes a machine and takes that back. [`sweep`] measures with the load
+//! generator. [`plan`] does not run anything: its bytes and memory are exact, since they are the load generator's cost model and
+//! the server's own sizing; its times are worked out from [`constants`] that were [measured](measure) on one core of a machine,
+//! with the link's rate taken as given; on another machine, or on more cores than that one has, they are predictions and called so.
 //!
 //! | module | what |
 //! |---|---|
+//! | [`apply`] | profiles, the changes that they are, and what undoes them |
+//! | [`sweep`] | the search for the best settings |
 //! | [`group`] | who is planned for, and on what |
 //! | [`bytes`] | what clients and servers send each other |
 //! | [`memory`] | what a server sizes for a group |
@@ -46,4 +49,7 @@ pub enum TuneError {
     /// The machine got in the way, a full disk for example: exit status 1.
     #[error("{0}")]
     Failed(String),
+    /// Ctrl-C: exit status 130.
+    #[error("{0}")]
+    Interrupted(String),
 }

@@ -33,9 +33,6 @@ use twincast_loadgen::coordinator::RunError;
 use twincast_loadgen::limits::USERS_PER_CONNECTION_MAX;
 use twincast_loadgen::trials::{Trials, TrialsFile};
 
-/// A signal ended the search.
-const INTERRUPTED: i32 = 130;
-
 const EXAMPLES: &str = "\
 Examples:
   twincast-tune sweep --plan tuning/sweep.example.toml --dry-run
@@ -78,7 +75,7 @@ fn budget(text: &str) -> Result<f64, String> {
 }
 
 impl SweepArgs {
-    /// Does what the command line says. After Ctrl-C the process ends here, with status 130.
+    /// Does what the command line says.
     ///
     /// # Errors
     /// A sentence with the remedy.
@@ -125,12 +122,9 @@ impl SweepArgs {
             Err(Stop::Default { why, .. }) => {
                 Err(TuneError::Failed(format!("the default itself could not be measured: {why}")))
             }
-            Err(Stop::Interrupted) => {
-                eprintln!(
-                    "interrupted: everything that the search had started is stopped; no configuration was written"
-                );
-                std::process::exit(INTERRUPTED);
-            }
+            Err(Stop::Interrupted) => Err(TuneError::Interrupted(
+                "everything that the search had started is stopped; no configuration was written".into(),
+            )),
             Err(Stop::TooLittle { .. }) => unreachable!("that was told above"),
         }
     }

@@ -7,8 +7,7 @@ use super::values::{fault, link, noise, parts_box, peers, rate, verify, within};
 use crate::fault::Fault;
 use crate::limits::{
     ANNOUNCE_ROUNDS_MIN, ANSWER_GROUP_MAX, ANSWER_THREADS_MAX, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX,
-    FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOST_ANSWERS_SPARE_BYTES, HOST_BUFFER_BYTES,
-    HOST_SKEW_BYTES, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX, ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX,
+    FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX, ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX,
     USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
@@ -17,7 +16,6 @@ use crate::plan::{
     message_bytes_max,
 };
 use clap::Args;
-use twincast_protocol::wire::ANSWERS_HEAD_BYTES;
 
 const HOSTS_DEFAULT: u32 = 5;
 const GROUP_DEFAULT: u32 = 1_000;
@@ -267,15 +265,12 @@ impl PlanArgs {
             ahead: self.ahead,
             verify: self.verify,
             seed: self.seed,
-            host_skew_bytes: match answers {
-                // A round of one server waits for that of the other.
-                true => answers_bytes(users_per_connection, slots) * 2 + HOST_ANSWERS_SPARE_BYTES,
-                false => host_skew_bytes(self.group, self.groups, hosts, users_per_connection),
-            },
+            host_skew_bytes: 0,
             link: self.link(),
             rate: self.rate,
             server: self.server.settings()?,
         };
+        plan.host_skew_bytes = plan.host_skew_bytes_at_most();
         plan.message_bytes = self.message_bytes(&plan)?;
         Ok(plan)
     }
@@ -329,17 +324,6 @@ impl PlanArgs {
 /// All the users that a host plays of a group on one connection, up to [`USERS_PER_CONNECTION_DEFAULT`].
 fn default_users_per_connection(group: u32, hosts: u32) -> u32 {
     group.div_ceil(hosts).min(USERS_PER_CONNECTION_DEFAULT)
-}
-
-/// The answers of one round on one connection.
-fn answers_bytes(users: u32, queries: u32) -> u64 {
-    ANSWERS_HEAD_BYTES as u64 + u64::from(users) * u64::from(queries) * RECORD_BYTES
-}
-
-/// How far a host reads one server ahead of the other, per connection: what keeps a host's buffers in bounds.
-fn host_skew_bytes(group: u32, groups: u32, hosts: u32, users_per_connection: u32) -> u64 {
-    let pairs = u64::from(group.div_ceil(hosts).div_ceil(users_per_connection)) * u64::from(groups);
-    HOST_SKEW_BYTES.min(HOST_BUFFER_BYTES / (2 * pairs))
 }
 
 #[cfg(test)]

@@ -2,11 +2,8 @@
 
 use super::knobs::{Candidate, Knob, Value};
 use super::tune_file::Named;
-use twincast_loadgen::limits::{
-    HOST_ANSWERS_SPARE_BYTES, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, USERS_PER_CONNECTION_MAX,
-};
-use twincast_loadgen::plan::{Plan, RECORD_BYTES};
-use twincast_protocol::wire::ANSWERS_HEAD_BYTES;
+use twincast_loadgen::limits::USERS_PER_CONNECTION_MAX;
+use twincast_loadgen::plan::Plan;
 use twincast_ring::{SLABS_MAX, SLABS_MIN};
 use twincast_server::config::{Cores, CoresNamed, FanOut, ZeroCopy};
 
@@ -272,13 +269,7 @@ fn connect(plan: &mut Plan, connections: u64) {
     let users = users_of_a_host(plan);
     let connections = u32::try_from(connections).unwrap_or(u32::MAX).clamp(1, users);
     plan.users_per_connection = users.div_ceil(connections);
-    let pairs = u64::from(users.div_ceil(plan.users_per_connection)) * u64::from(plan.groups);
-    plan.host_skew_bytes = if plan.answers() {
-        let answers = u64::from(plan.users_per_connection) * u64::from(plan.slots) * RECORD_BYTES;
-        2 * (ANSWERS_HEAD_BYTES as u64 + answers) + HOST_ANSWERS_SPARE_BYTES
-    } else {
-        HOST_SKEW_BYTES.min(HOST_BUFFER_BYTES / (2 * pairs))
-    };
+    plan.host_skew_bytes = plan.host_skew_bytes_at_most();
 }
 
 #[cfg(test)]
