@@ -1,8 +1,9 @@
 //! What the server counts, and the page that shows it.
 //!
-//! Counters are per server, per thread or per group, never per user or connection: the page tells its reader no more of
-//! users than how many there are. Nothing is counted per share; what the way of a share needs is counted by its thread,
-//! which tells it when it is asked.
+//! Counters are per server, per thread or per group, never per user or connection. Who reads the page often learns from
+//! them how many members a round had, when one joined, and how late the slowest was, which anybody on the network sees too; not
+//! who that was, nor whom anybody writes to. It is for the operator (THREAT_MODEL.md). Nothing is counted per share; what the
+//! way of a share needs is counted by its thread, which tells it when it is asked.
 
 mod page;
 mod process;
