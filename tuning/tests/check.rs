@@ -33,7 +33,7 @@ fn json_is_a_report_and_the_exit_status_says_whether_anything_failed() {
     for (role, name) in [(Role::Server, "server"), (Role::Host, "host"), (Role::Everything, "everything")] {
         let report = report(&["--role", name]);
         assert_eq!((report.schema.as_str(), report.role), ("twincast-check/1", role));
-        assert_eq!(report.findings.len(), 24);
+        assert_eq!(report.findings.len(), 25);
         assert!(report.findings.iter().all(|finding| !finding.reason.is_empty()), "{report:?}");
         assert!(
             report

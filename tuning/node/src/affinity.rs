@@ -1,9 +1,9 @@
-//! Which cores serve the card: its interrupts, its transmit queues, its NUMA node.
+//! Which cores serve the card: its interrupts, its NUMA node.
 
 use crate::Finding;
 use crate::interface::Interface;
 use crate::machine::Machine;
-use crate::text::{core_list, count, mask, mask_of};
+use crate::text::{core_list, count};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Parts of names of interrupts that no packet causes.
@@ -47,14 +47,28 @@ pub(crate) fn interrupts(machine: &Machine) -> Finding {
         .unwrap_or(online.clone());
     let free = |set: &BTreeSet<usize>| -> BTreeSet<usize> { set.difference(&cores).copied().collect() };
     let best = Some(free(&near)).filter(|set| !set.is_empty()).unwrap_or_else(|| free(&online));
+    // One core for each, the one with the fewest first: of a set that has its core already, the kernel moves nothing.
     let place = |wrong: Vec<u64>| {
         if best.is_empty() {
             return String::new();
         }
-        let numbers: Vec<String> = wrong.iter().map(u64::to_string).collect();
-        let (numbers, best) = (numbers.join(" "), core_list(&best));
+        let stays = placed.iter().filter(|(number, _)| !wrong.contains(number));
+        let mut load: BTreeMap<usize, usize> = best.iter().map(|core| (*core, 0)).collect();
+        for core in stays.flat_map(|(_, set)| set) {
+            load.entry(*core).and_modify(|number| *number += 1);
+        }
+        let pairs: Vec<String> = wrong
+            .iter()
+            .map(|irq| {
+                let (core, number) =
+                    load.iter_mut().min_by_key(|(_, number)| **number).expect("there is a core");
+                *number += 1;
+                format!("{irq}:{core}")
+            })
+            .collect();
         let stop = if machine.system.has("/run/irqbalance") { "systemctl stop irqbalance; " } else { "" };
-        format!("{stop}for irq in {numbers}; do echo {best} > /proc/irq/$irq/smp_affinity_list; done")
+        let pairs = pairs.join(" ");
+        format!("{stop}for at in {pairs}; do echo ${{at#*:}} > /proc/irq/${{at%:*}}/smp_affinity_list; done")
     };
     let those = |is_wrong: &dyn Fn(&BTreeSet<usize>) -> bool| -> Vec<u64> {
         placed.iter().filter(|(_, set)| is_wrong(set)).map(|(number, _)| *number).collect()
@@ -109,79 +123,6 @@ fn numbers(machine: &Machine, interface: &Interface) -> BTreeSet<u64> {
         name.is_some_and(|name| !CONTROL.iter().any(|control| name.contains(control)))
     });
     of_card
-}
-
-/// Transmit queues against fan-out cores.
-pub(crate) fn xps(machine: &Machine) -> Finding {
-    const NAME: &str = "xps";
-    let interface = match machine.link() {
-        Ok(interface) => interface,
-        Err(why) => return Finding::absent(NAME, why),
-    };
-    let card = &interface.card;
-    let queues: Vec<String> = machine.system.names(&interface.card_file("queues"));
-    let queues: Vec<String> = queues.into_iter().filter(|queue| queue.starts_with("tx-")).collect();
-    let cores = machine.fan_out_cores();
-    match queues.len() {
-        0 => return Finding::absent(NAME, format!("no transmit queues of {card} are to be seen")),
-        1 => {
-            return Finding::absent(
-                NAME,
-                format!("{card} has one transmit queue: there is nothing to choose"),
-            );
-        }
-        number if cores.is_empty() => {
-            return Finding::pass(
-                NAME,
-                format!("{card} has {number} transmit queues, and no cores that are pinned to are known"),
-            );
-        }
-        _ => {}
-    }
-    let path = |queue: &str| interface.card_file(&format!("queues/{queue}/xps_cpus"));
-    let mut sets: Vec<BTreeSet<usize>> = Vec::new();
-    for queue in &queues {
-        match machine.system.read(&path(queue)).ok().as_deref().and_then(mask) {
-            Some(set) => sets.push(set),
-            None => {
-                return Finding::warn(
-                    NAME,
-                    format!("{} cannot be read, or is no set of cores", path(queue)),
-                    "",
-                );
-            }
-        }
-    }
-    let queues_of = |core: usize| -> Vec<usize> {
-        (0..sets.len()).filter(|queue| sets[*queue].contains(&core)).collect()
-    };
-    let without: BTreeSet<usize> = cores.iter().copied().filter(|core| queues_of(*core).is_empty()).collect();
-    let apart: BTreeSet<Vec<usize>> = cores.iter().map(|core| queues_of(*core)).collect();
-    let sharing = apart.len() < cores.len().min(queues.len());
-    let each: Vec<String> = cores
-        .iter()
-        .zip(queues.iter().cycle())
-        .map(|(core, queue)| format!("echo {} > {}", mask_of(*core), path(queue)))
-        .collect();
-    let number = queues.len();
-    if !without.is_empty() {
-        let reason = format!(
-            "no transmit queue of {card} ({number}) is chosen by fan-out cores {}: cores meet at each other's queues",
-            core_list(&without)
-        );
-        return Finding::warn(NAME, reason, each.join("; "));
-    }
-    if sharing {
-        let reason = format!(
-            "fan-out cores {} share transmit queues of {card}, which has {number}",
-            core_list(&cores)
-        );
-        return Finding::warn(NAME, reason, each.join("; "));
-    }
-    Finding::pass(
-        NAME,
-        format!("fan-out cores {} have transmit queues of {card} ({number}) of their own", core_list(&cores)),
-    )
 }
 
 /// The card's NUMA node against fan-out cores.

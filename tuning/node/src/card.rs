@@ -1,9 +1,13 @@
 //! The card and its queues: rings, offloads, queueing discipline.
 
-use crate::Finding;
 use crate::limits::{FAST_BITS_PER_S, RING_ENTRIES_FAST, RING_ENTRIES_SLOW};
 use crate::machine::{Machine, Said};
+use crate::text::quoted;
+use crate::{Finding, Verdict};
 use serde::Deserialize;
+
+/// Queueing disciplines that send less than the link carries, or later.
+const SHAPERS: [&str; 8] = ["tbf", "htb", "hfsc", "cbq", "cake", "netem", "ets", "drr"];
 
 /// What is looked at with `ethtool`, or the finding that says why not.
 fn ethtool(machine: &Machine, name: &str, flag: &str) -> Result<String, Finding> {
@@ -135,50 +139,64 @@ struct Discipline {
     root: bool,
 }
 
-/// What packets wait in on their way out.
+/// What packets wait in on their way out, of the interface and of all below it.
 pub(crate) fn qdisc(machine: &Machine) -> Finding {
     const NAME: &str = "qdisc";
     let interface = match machine.link() {
         Ok(interface) => interface,
         Err(why) => return Finding::absent(NAME, why),
     };
-    let text = match machine.say("tc", &["-j", "qdisc", "show", "dev", &interface.name]) {
+    let layers: Vec<&str> = interface.layers().collect();
+    let found: Vec<Finding> =
+        layers.into_iter().rev().map(|layer| discipline(machine, NAME, layer)).collect();
+    let wrong: Vec<&Finding> = found.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    let told = |findings: &[&Finding]| {
+        findings.iter().map(|finding| finding.reason.as_str()).collect::<Vec<_>>().join("; ")
+    };
+    if wrong.is_empty() {
+        return Finding::pass(NAME, told(&found.iter().collect::<Vec<_>>()));
+    }
+    let mut remedies: Vec<&str> = wrong.iter().map(|finding| finding.remedy.as_str()).collect();
+    // What is not installed is so for each of them.
+    remedies.retain(|remedy| !remedy.is_empty());
+    remedies.dedup();
+    Finding::warn(NAME, told(&wrong), remedies.join("; "))
+}
+
+/// Of one interface.
+fn discipline(machine: &Machine, finding: &str, name: &str) -> Finding {
+    let text = match machine.say("tc", &["-j", "qdisc", "show", "dev", name]) {
         Said::Text(text) => text,
         Said::Missing => {
-            return Finding::warn(
-                NAME,
-                "not looked at: tc is not installed",
-                machine.install("iproute2", "iproute-tc"),
-            );
+            let reason = format!("{name} not looked at: tc is not installed");
+            return Finding::warn(finding, reason, machine.install("iproute2", "iproute-tc"));
         }
         Said::Refused(why) => {
-            return Finding::warn(NAME, format!("not looked at: tc qdisc show says {why}"), "");
+            return Finding::warn(finding, format!("{name} not looked at: tc qdisc show says {why}"), "");
         }
     };
-    let (name, word) = (&interface.name, interface.word());
-    let told: Option<Vec<Discipline>> = serde_json::from_str(text.trim()).ok();
-    let Some(root) = told.and_then(|all| all.into_iter().find(|discipline| discipline.root)) else {
-        return Finding::warn(NAME, "what tc -j qdisc show prints is not understood, or names no root", "");
+    let told: Vec<Discipline> = serde_json::from_str(text.trim()).unwrap_or_default();
+    let Some(root) = told.iter().find(|discipline| discipline.root) else {
+        let reason = format!("what tc -j qdisc show prints of {name} is not understood, or names no root");
+        return Finding::warn(finding, reason, "");
     };
-    let kind = root.kind;
-    let queues = machine
-        .system
-        .names(&interface.file("queues"))
-        .iter()
-        .filter(|queue| queue.starts_with("tx-"))
-        .count();
-    match kind.as_str() {
-        "tbf" | "htb" | "hfsc" | "cbq" | "cake" | "netem" | "ets" | "drr" => Finding::warn(
-            NAME,
-            format!("{kind} on {name} shapes or delays what is sent"),
+    let word = quoted(name);
+    if let Some(shaper) = told.iter().find(|discipline| SHAPERS.contains(&discipline.kind.as_str())) {
+        return Finding::warn(
+            finding,
+            format!("{} on {name} shapes or delays what is sent", shaper.kind),
             format!("tc qdisc del dev {word} root"),
-        ),
-        "mq" | "noqueue" | "mqprio" => Finding::pass(NAME, format!("{kind} on {name}")),
-        _ if queues > 1 => Finding::warn(
-            NAME,
+        );
+    }
+    let queues = machine.system.names(&format!("/sys/class/net/{name}/queues"));
+    let queues = queues.iter().filter(|queue| queue.starts_with("tx-")).count();
+    match root.kind.as_str() {
+        kind @ ("mq" | "noqueue" | "mqprio") => Finding::pass(finding, format!("{kind} on {name}")),
+        kind if queues > 1 => Finding::warn(
+            finding,
             format!("one {kind} before all {queues} transmit queues of {name}: cores wait for its lock"),
             format!("tc qdisc replace dev {word} root mq"),
         ),
-        _ => Finding::pass(NAME, format!("{kind} on {name}")),
+        kind => Finding::pass(finding, format!("{kind} on {name}")),
     }
 }

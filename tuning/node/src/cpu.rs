@@ -42,8 +42,10 @@ pub(crate) fn governor(machine: &Machine) -> Finding {
     }
     let remedy = format!("echo performance | tee {CPU}/cpu*/cpufreq/scaling_governor");
     // What these drivers call powersave goes up with the load; with others it is the lowest frequency there is.
-    let driver = machine.system.read(&format!("{CPU}/cpu0/cpufreq/scaling_driver")).unwrap_or_default();
-    let keeps_low = !driver.starts_with("intel_pstate") && !driver.starts_with("amd-pstate");
+    // Under `amd-pstate` itself, which is the passive one, it is the lowest too.
+    let first = governors.values().flatten().min().expect("there is a governor");
+    let driver = machine.system.read(&format!("{CPU}/cpu{first}/cpufreq/scaling_driver")).unwrap_or_default();
+    let keeps_low = !["intel_pstate", "amd-pstate-epp", "amd_pstate_epp"].contains(&driver.as_str());
     match machine.bits_per_s().filter(|speed| *speed >= FAST_BITS_PER_S) {
         Some(speed) if governors.contains_key("powersave") && keeps_low => Finding::fail(
             NAME,
@@ -55,6 +57,39 @@ pub(crate) fn governor(machine: &Machine) -> Finding {
         ),
         _ => Finding::warn(NAME, format!("{told}: cores take time to speed up after each wait"), remedy),
     }
+}
+
+/// Whether the cores that are pinned to are there.
+pub(crate) fn cores(machine: &Machine) -> Finding {
+    const NAME: &str = "cores";
+    let asked: BTreeSet<usize> = machine.asked.fan_out_cores.iter().copied().collect();
+    if asked.is_empty() {
+        return Finding::absent(NAME, "no cores that fan-out threads are pinned to are known");
+    }
+    let Some(online) = machine.core_set(&format!("{CPU}/online")) else {
+        return Finding::warn(NAME, format!("{CPU}/online cannot be read, or is no list of cores"), "");
+    };
+    let missing: BTreeSet<usize> = asked.difference(&online).copied().collect();
+    if missing.is_empty() {
+        return Finding::pass(NAME, format!("fan-out cores {} are there", core_list(&asked)));
+    }
+    let reason = format!(
+        "fan-out threads are to be pinned to cores {} (fan_out.cores), which are not there or switched off: such a thread \
+         runs wherever it is put, and takes others' time; there are cores {}",
+        core_list(&missing),
+        core_list(&online)
+    );
+    // The kernel switches second threads on all together, or not at all.
+    let is_off = |core: &usize| {
+        machine.core_set(&format!("{CPU}/present")).is_some_and(|present| present.contains(core))
+    };
+    let threads_off =
+        machine.system.read(&format!("{CPU}/smt/control")).is_ok_and(|text| text.contains("off"));
+    let remedy = match missing.iter().all(is_off) && !threads_off {
+        true => missing.iter().map(|core| format!("echo 1 > {CPU}/cpu{core}/online")).collect::<Vec<_>>(),
+        false => Vec::new(),
+    };
+    Finding::fail(NAME, reason, remedy.join("; "))
 }
 
 /// Whether two fan-out threads share a physical core.

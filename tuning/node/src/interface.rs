@@ -12,10 +12,15 @@ pub(crate) struct Interface {
     pub(crate) name: String,
     /// The one with the card, where this one is a VLAN or the like on top of it.
     pub(crate) card: String,
+    /// Every interface below it, each one after those that are below itself; none where it is a card.
+    pub(crate) below: Vec<String>,
     /// How it was come by, for a sentence.
     pub(crate) chosen: String,
-    /// What its driver says; none where it says nothing.
+    /// What its driver says; none where it says nothing, or where there is no device: what the drivers of virtual links
+    /// call a speed limits nothing.
     pub(crate) bits_per_s: Option<u64>,
+    /// Whether there is a device below it.
+    pub(crate) is_virtual: bool,
     pub(crate) mtu: Option<u64>,
     /// Whether `/sys` shows it: it may be that of another network namespace.
     pub(crate) is_shown: bool,
@@ -43,11 +48,14 @@ impl Interface {
             },
         };
         let file = |what: &str| system.number(&format!("/sys/class/net/{name}/{what}"));
-        let bits_per_s = file("speed").filter(|mbit| *mbit > 0).map(|mbit| mbit.unsigned_abs() * 1_000_000);
+        let below = below(system, &name);
+        let card = below.first().unwrap_or(&name).clone();
+        let is_virtual = !system.has(&format!("/sys/class/net/{card}/device"));
+        let mbit = file("speed").filter(|mbit| *mbit > 0 && !is_virtual);
+        let bits_per_s = mbit.map(|mbit| mbit.unsigned_abs().saturating_mul(1_000_000));
         let is_shown = system.has(&format!("/sys/class/net/{name}"));
         let mtu = file("mtu").and_then(|mtu| mtu.try_into().ok());
-        let card = card(system, &name);
-        Ok(Some(Interface { name, card, chosen, bits_per_s, mtu, is_shown }))
+        Ok(Some(Interface { name, card, below, chosen, bits_per_s, is_virtual, mtu, is_shown }))
     }
 
     pub(crate) fn is_loopback(&self) -> bool {
@@ -62,6 +70,11 @@ impl Interface {
     /// A file of the card below it.
     pub(crate) fn card_file(&self, what: &str) -> String {
         format!("/sys/class/net/{}/{what}", self.card)
+    }
+
+    /// It and every interface below it, from the bottom up.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &str> {
+        self.below.iter().chain([&self.name]).map(String::as_str)
     }
 
     /// Its name in a command.
@@ -137,18 +150,23 @@ fn names(system: &System) -> Vec<String> {
     names
 }
 
-/// The interface with the card: the first one below, as long as there is one.
-fn card(system: &System, name: &str) -> String {
-    let mut name = name.to_owned();
-    // No stack of interfaces is higher; a bond of a bridge of a VLAN has three.
-    for _ in 0..8 {
+/// Every interface below this one, each after those below itself: the first is the card, or one of several. None where it is
+/// a card itself, or what it lies on is in another network namespace.
+#[must_use]
+pub fn below(system: &System, name: &str) -> Vec<String> {
+    fn walk(system: &System, name: &str, depth: usize, found: &mut Vec<String>) {
         let entries = system.names(&format!("/sys/class/net/{name}"));
-        match entries.iter().find_map(|entry| entry.strip_prefix("lower_")) {
-            Some(lower) => name = lower.to_owned(),
-            None => break,
+        for lower in entries.iter().filter_map(|entry| entry.strip_prefix("lower_")) {
+            if depth > 0 && !found.iter().any(|known| known == lower) {
+                walk(system, lower, depth - 1, found);
+                found.push(lower.to_owned());
+            }
         }
     }
-    name
+    let mut found = Vec::new();
+    // No stack of interfaces is higher; a bond of a bridge of a VLAN has three.
+    walk(system, name, 8, &mut found);
+    found
 }
 
 /// Older versions of `ip` print an empty object for each interface that does not have the address.

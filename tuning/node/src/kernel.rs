@@ -3,6 +3,8 @@
 use crate::Finding;
 use crate::limits::{KERNEL_MIN, KERNEL_WANTED};
 use crate::machine::Machine;
+use crate::process::unlimited_memlock;
+use crate::user::User;
 use rustix::io::Errno;
 use twincast_ring::{OPERATIONS_NEEDED, RingError, Support};
 
@@ -13,27 +15,28 @@ pub(crate) fn kernel(machine: &Machine) -> Finding {
     let Some((version, release)) = told.as_deref().and_then(|text| Some((version(text)?, text))) else {
         return Finding::warn(NAME, "/proc/sys/kernel/osrelease cannot be read, or is no version", "");
     };
+    // Other distributions keep a kernel's version for as long as the release lives: a newer release is what mends it.
     let newer = || {
         if machine.is_like(&["ubuntu"]) {
-            "apt-get install -y linux-generic-hwe-$(. /etc/os-release; echo $VERSION_ID) && reboot".to_owned()
-        } else if machine.is_like(&["debian"]) {
-            "apt-get install -y -t $(. /etc/os-release; echo $VERSION_CODENAME)-backports linux-image-$(dpkg \
-             --print-architecture) && reboot"
-                .to_owned()
-        } else if machine.is_like(&["fedora", "rhel", "centos"]) {
-            "dnf upgrade -y kernel && reboot".to_owned()
+            "apt-get update && apt-get install -y linux-generic-hwe-$(. /etc/os-release; echo $VERSION_ID)"
+        } else if machine.is_like(&["fedora"]) && !machine.is_like(&["rhel", "centos"]) {
+            "dnf upgrade -y kernel"
         } else {
-            String::new()
+            ""
         }
+    };
+    let how = match newer() {
+        "" => "a newer release of the distribution has one",
+        _ => "the newer one runs from the next boot on",
     };
     let text = |(major, minor)| format!("{major}.{minor}");
     if version < KERNEL_MIN {
         let least = text(KERNEL_MIN);
-        return Finding::fail(NAME, format!("Linux {release}: nothing runs before {least}"), newer());
+        return Finding::fail(NAME, format!("Linux {release}: nothing runs before {least}; {how}"), newer());
     }
     if version < KERNEL_WANTED {
         let reason = format!(
-            "Linux {release}: before {} sends cost more, for want of zero-copy and of task work that waits to be asked",
+            "Linux {release}: before {} sends cost more, for want of zero-copy and of task work that waits to be asked; {how}",
             text(KERNEL_WANTED)
         );
         return Finding::warn(NAME, reason, newer());
@@ -44,11 +47,22 @@ pub(crate) fn kernel(machine: &Machine) -> Finding {
 /// Whether there is one for this process.
 pub(crate) fn io_uring(machine: &Machine, ring: &Result<Support, RingError>) -> Finding {
     const NAME: &str = "io_uring";
-    let error = match ring {
-        Ok(_) => return Finding::pass(NAME, "this process made a ring"),
-        Err(error) => error,
-    };
     let disabled = machine.system.number("/proc/sys/kernel/io_uring_disabled");
+    let error = match (ring, disabled) {
+        (Ok(_), Some(number @ 1..)) => {
+            let group = machine.system.number("/proc/sys/kernel/io_uring_group").filter(|group| *group >= 0);
+            let group = group.map_or_else(|| "none is set".into(), |group| group.to_string());
+            let reason = format!(
+                "{} made a ring, and kernel.io_uring_disabled is {number}: a service makes none unless its user is in the \
+                 group of kernel.io_uring_group ({group}) or has CAP_SYS_ADMIN",
+                User::of(machine.system).name()
+            );
+            return Finding::warn(NAME, reason, "sysctl -w kernel.io_uring_disabled=0");
+        }
+        (Ok(_), _) => return Finding::pass(NAME, format!("{} made a ring", User::of(machine.system).name())),
+        (Err(error), _) => error,
+    };
+    let (more, memlock) = unlimited_memlock(machine);
     let (reason, remedy) = match error {
         RingError::Unavailable(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => (
             "this kernel was built without io_uring, or a container's seccomp profile hides it (ENOSYS): run outside of \
@@ -72,8 +86,10 @@ pub(crate) fn io_uring(machine: &Machine, ring: &Result<Support, RingError>) -> 
         RingError::Memlock { limit_bytes, .. } => {
             let limit = limit_bytes.map_or_else(|| "none".into(), crate::text::size);
             (
-                format!("the queues of a ring cannot be locked in memory: this user's limit is {limit}, and used up"),
-                "ulimit -l unlimited",
+                format!(
+                    "the queues of a ring cannot be locked in memory: this user's limit is {limit}, and used up{more}"
+                ),
+                memlock.as_str(),
             )
         }
         error => (error.to_string(), ""),
@@ -82,7 +98,7 @@ pub(crate) fn io_uring(machine: &Machine, ring: &Result<Support, RingError>) -> 
 }
 
 /// What it can do.
-pub(crate) fn operations(ring: &Result<Support, RingError>) -> Finding {
+pub(crate) fn operations(machine: &Machine, ring: &Result<Support, RingError>) -> Finding {
     const NAME: &str = "io_uring_operations";
     let needed = OPERATIONS_NEEDED.join(", ");
     let support = match ring {
@@ -100,10 +116,11 @@ pub(crate) fn operations(ring: &Result<Support, RingError>) -> Finding {
     if !support.zero_copy {
         lacks.push("SEND_ZC (Linux 6.0)".into());
     }
-    let mut remedy = "";
+    let mut remedy = String::new();
     if let Some(error) = &support.register_refused {
-        lacks.push(format!("registered buffers ({error})"));
-        remedy = "ulimit -l unlimited";
+        let more;
+        (more, remedy) = unlimited_memlock(machine);
+        lacks.push(format!("registered buffers ({error}){more}"));
     }
     if lacks.is_empty() {
         return Finding::pass(

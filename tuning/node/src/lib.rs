@@ -30,13 +30,17 @@ pub mod limits;
 mod link;
 mod machine;
 mod memory;
+mod path;
 mod process;
 pub mod report;
 pub mod system;
 mod tcp;
 mod text;
+mod user;
+mod xps;
 
 pub use asked::{Asked, Role};
+pub use interface::below;
 pub use report::{Finding, Report, Verdict};
 pub use system::System;
 
@@ -89,29 +93,32 @@ pub fn check_with(
     let findings = vec![
         kernel::kernel(&machine),
         kernel::io_uring(&machine, ring),
-        kernel::operations(ring),
+        kernel::operations(&machine, ring),
         process::memlock(&machine),
         process::open_files(&machine),
         memory::huge_pages(&machine),
         memory::transparent(&machine),
         cpu::governor(&machine),
+        cpu::cores(&machine),
         cpu::smt(&machine),
         cpu::isolated(&machine),
         interface::interface(&machine),
         link::speed(&machine),
         link::mtu(&machine),
-        link::path_mtu(&machine),
+        path::path_mtu(&machine),
         card::rings(&machine),
         card::offloads(&machine),
         card::qdisc(&machine),
         affinity::interrupts(&machine),
-        affinity::xps(&machine),
+        xps::xps(&machine),
         affinity::numa(&machine),
         tcp::buffers(&machine),
         tcp::congestion(&machine),
         clock::clock(&machine),
         conntrack::conntrack(&machine),
     ];
+    let (link_bits_per_s, mtu_bytes) =
+        machine.link().map_or((None, None), |interface| (interface.bits_per_s, interface.mtu));
     let interface = machine.interface.map(|interface| interface.name);
-    Ok(Report::new(system, asked.role, interface, findings))
+    Ok(Report { link_bits_per_s, mtu_bytes, ..Report::new(system, asked.role, interface, findings) })
 }

@@ -35,6 +35,9 @@ pub const MTU_JUMBO: u64 = 9_000;
 /// header around them, and the least that IPv6 allows.
 pub const MTU_FALLBACKS: [u64; 3] = [MTU_ETHERNET, 1_400, 1_280];
 
+/// Packets of each size that are sent to a peer: one of them may be lost for other reasons than its size.
+pub const PATH_TRIES: u64 = 3;
+
 /// Descriptors of a ring of a fast card: at 10 Gb/s and 1500 bytes 4096 packets are 5 ms, which is more than a core is
 /// away from its ring; 256 are 0.3 ms, which is not.
 pub const RING_ENTRIES_FAST: u64 = 4_096;

@@ -47,8 +47,13 @@ impl<'a> Machine<'a> {
         read.max(self.asked.link_bits_per_s)
     }
 
+    /// Those that fan-out threads are pinned to, without those that are not there: no command takes such a core.
     pub(crate) fn fan_out_cores(&self) -> BTreeSet<usize> {
-        self.asked.fan_out_cores.iter().copied().collect()
+        let mut cores: BTreeSet<usize> = self.asked.fan_out_cores.iter().copied().collect();
+        if let Some(online) = self.core_set("/sys/devices/system/cpu/online") {
+            cores.retain(|core| online.contains(core));
+        }
+        cores
     }
 
     /// A set of cores, of a file in the kernel's form; none where there is no such file.

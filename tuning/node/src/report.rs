@@ -68,6 +68,12 @@ pub struct Report {
     pub role: Role,
     /// The interface that was looked at.
     pub interface: Option<String>,
+    /// What its driver says of the link's speed; none where there is no link, or none is told.
+    #[serde(default)]
+    pub link_bits_per_s: Option<u64>,
+    /// The largest packet of the interface; none where there is no link.
+    #[serde(default)]
+    pub mtu_bytes: Option<u64>,
     /// In a fixed order.
     pub findings: Vec<Finding>,
 }
@@ -76,7 +82,8 @@ impl Report {
     /// Of these findings.
     #[must_use]
     pub fn new(system: &System, role: Role, interface: Option<String>, findings: Vec<Finding>) -> Report {
-        Report { schema: SCHEMA.into(), machine: system.hostname(), role, interface, findings }
+        let (schema, machine) = (SCHEMA.into(), system.hostname());
+        Report { schema, machine, role, interface, link_bits_per_s: None, mtu_bytes: None, findings }
     }
 
     /// The worst verdict of all.

@@ -73,10 +73,17 @@ pub(crate) fn mask(text: &str) -> Option<BTreeSet<usize>> {
     Some(set)
 }
 
-/// Writes it in the same form.
-pub(crate) fn mask_of(core: usize) -> String {
-    let zeros = ",00000000".repeat(core / 32);
-    format!("{:x}{zeros}", 1_u32 << (core % 32))
+/// Writes it in the same form; the empty set is `0`.
+pub(crate) fn mask_of(set: &BTreeSet<usize>) -> String {
+    let mut words = vec![0_u32; set.last().map_or(1, |last| last / 32 + 1)];
+    for core in set {
+        words[core / 32] |= 1 << (core % 32);
+    }
+    let mut text = format!("{:x}", words.pop().expect("there is one at the least"));
+    for word in words.iter().rev() {
+        text += &format!(",{word:08x}");
+    }
+    text
 }
 
 /// A word as a shell takes it: interfaces may have names that mean something there.
@@ -109,9 +116,14 @@ mod tests {
         assert_eq!(mask("00000001,00000003"), cores("0-1,32"));
         assert_eq!(mask("00000000"), cores(""));
         assert!(mask("").is_none() && mask("fffffffff").is_none() && mask("x,1").is_none());
-        for core in [0, 5, 31, 32, 70] {
-            assert_eq!(mask(&mask_of(core)), Some(BTreeSet::from([core])));
+        for text in ["", "0", "0-3,5", "31", "31-32", "0,70", "64-95"] {
+            let set = cores(text).unwrap();
+            assert_eq!(mask(&mask_of(&set)), Some(set), "{text}");
         }
+        assert_eq!(
+            (mask_of(&cores("").unwrap()), mask_of(&cores("1,64").unwrap())),
+            ("0".into(), "1,00000000,00000002".into())
+        );
     }
 
     #[test]

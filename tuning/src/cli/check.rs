@@ -3,16 +3,20 @@
 use super::link;
 use crate::TuneError;
 use clap::{Args, ValueEnum};
+use rustix::termios::tcgetwinsize;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use twincast_loadgen::net::LinkRate;
 use twincast_node::{Asked, Finding, Report, Role, System, Verdict, check};
 use twincast_server::config::{Config, Cores, CoresNamed};
 
-/// Characters of a line of the table.
+/// Characters of a line of the table, at the most, and where no terminal says how many it has.
 const WIDTH: usize = 100;
+/// The least that is wrapped for: on a narrower terminal lines run over.
+const WIDTH_MIN: usize = 60;
 /// Characters of a verdict's column.
 const VERDICT: usize = 6;
 
@@ -78,7 +82,7 @@ impl CheckArgs {
             text
         } else {
             let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
-            table(&report, stdout.is_terminal() && unset("NO_COLOR"))
+            table(&report, stdout.is_terminal() && unset("NO_COLOR"), width(&stdout))
         };
         let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         printed.map_err(|error| TuneError::Failed(format!("standard output: {error}")))?;
@@ -155,8 +159,14 @@ fn configure(asked: &mut Asked, config: &Config) {
     asked.address = Some(address).filter(|address| !address.is_unspecified());
 }
 
-/// A line for each finding, and its remedy on a line of its own.
-fn table(report: &Report, colour: bool) -> String {
+/// Characters of a line: as many as the terminal has, where it is one.
+fn width(stdout: &impl AsFd) -> usize {
+    let columns = tcgetwinsize(stdout).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { WIDTH } else { columns.clamp(WIDTH_MIN, WIDTH) }
+}
+
+/// A line for each finding, and its remedy on a line of its own, which is never broken: it is to be pasted.
+fn table(report: &Report, colour: bool, width: usize) -> String {
     let names = report.findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
     let indent = VERDICT + 2 + names + 2;
     let mut text = format!("{}, {}", report.machine, role_text(report.role));
@@ -167,16 +177,16 @@ fn table(report: &Report, colour: bool) -> String {
     for finding in &report.findings {
         let Finding { name, verdict, reason, remedy } = finding;
         let word = painted(&format!("{:VERDICT$}", word(*verdict)), *verdict, colour);
-        let reason = wrapped(reason, WIDTH.saturating_sub(indent), indent);
+        let reason = wrapped(reason, width.saturating_sub(indent), indent);
         let _ = writeln!(text, "{word}  {name:names$}  {reason}");
         if !remedy.is_empty() {
             let _ = writeln!(text, "{:indent$}{remedy}", "");
         }
     }
-    text + "\n" + &tail(report, colour)
+    text + "\n" + &tail(report, colour, width)
 }
 
-fn tail(report: &Report, colour: bool) -> String {
+fn tail(report: &Report, colour: bool, width: usize) -> String {
     let all = [Verdict::Fail, Verdict::Warn, Verdict::Pass, Verdict::Absent];
     let number = |verdict| report.findings.iter().filter(|finding| finding.verdict == verdict).count();
     let told = all.map(|verdict| format!("{} {}", number(verdict), word(verdict))).join(", ");
@@ -186,12 +196,14 @@ fn tail(report: &Report, colour: bool) -> String {
         Verdict::Warn => "nothing failed; what warns may cost line rate, or was not seen.",
         Verdict::Pass | Verdict::Absent => "nothing keeps this machine from line rate.",
     };
-    let mut text = format!("{}: {meaning}\n", painted(&told, worst, colour));
+    // Painted when it is laid out: colours take no room.
+    let mut text = wrapped(&format!("{told}: {meaning}"), width, 0) + "\n";
     if worst >= Verdict::Warn {
-        text += "Lines below a finding mend it, in a shell of root; `twincast-tune apply --profile NAME --dry-run`\n\
-                 shows what a profile sets of that, and how it is undone.\n";
+        const HOW: &str = "Lines below a finding mend it, in a shell of root; `twincast-tune apply --profile NAME --dry-run` \
+                           shows what a profile sets of that, and how it is undone.";
+        text += &(wrapped(HOW, width, 0) + "\n");
     }
-    text
+    text.replacen(&told, &painted(&told, worst, colour), 1)
 }
 
 fn role_text(role: Role) -> &'static str {
@@ -268,16 +280,21 @@ mod tests {
 
     #[test]
     fn the_table_is_narrow_and_its_commands_are_whole() {
-        let text = table(&report(), false);
-        for line in text.lines().filter(|line| !line.contains("echo")) {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+        for width in [WIDTH_MIN, 80, WIDTH] {
+            let text = table(&report(), false, width);
+            let lines = || text.lines().filter(|line| !line.contains("echo"));
+            for line in lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            assert!(lines().any(|line| line.chars().count() + 10 > width), "{width}: {text}");
         }
+        let text = table(&report(), false, WIDTH);
         assert!(text.lines().any(|line| line.trim() == "ip link set dev eth1 mtu 9000"), "{text}");
         assert!(text.contains("WARN    irq_affinity  word word"), "{text}");
         assert!(text.contains(
             "1 FAIL, 1 WARN, 1 PASS, 1 absent: figures of this machine cannot be called line rate."
         ));
-        assert!(!text.contains('\x1b') && table(&report(), true).contains("\x1b[31mFAIL  \x1b[0m"));
+        assert!(!text.contains('\x1b') && table(&report(), true, WIDTH).contains("\x1b[31mFAIL  \x1b[0m"));
     }
 
     #[test]

@@ -62,11 +62,17 @@ impl Fixture {
         for (path, text) in [
             ("/proc/interrupts", interrupts.as_str()),
             ("/sys/devices/system/cpu/online", "0-31"),
+            ("/sys/devices/system/cpu/present", "0-47"),
+            ("/sys/devices/system/cpu/smt/control", "on"),
             ("/sys/devices/system/cpu/isolated", "8-11"),
             ("/sys/devices/system/cpu/smt/active", "1"),
             ("/sys/devices/system/node/online", "0-1"),
             ("/sys/devices/system/node/node0/cpulist", "0-7,16-23"),
             ("/sys/devices/system/node/node1/cpulist", "8-15,24-31"),
+            ("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "0"),
+            ("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "0"),
+            ("/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "16"),
+            ("/sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "10"),
             ("/sys/class/net/eth1/device/numa_node", "1"),
             ("/sys/class/net/eth1/speed", "25000"),
             ("/sys/class/net/eth1/mtu", "9000"),
@@ -80,7 +86,10 @@ impl Fixture {
         fixture.print("ethtool.g", RINGS);
         fixture.print("ethtool.k", OFFLOADS);
         fixture.print("tc.j", r#"[{"kind":"mq","root":true},{"kind":"fq_codel","parent":":1"}]"#);
-        fixture.print("ping.M", "1 packets transmitted, 1 received");
+        fixture.print("ping.M", "3 packets transmitted, 3 received");
+        fixture.print("ip.j", r#"[{"dst":"10.0.0.2","dev":"eth1"}]"#);
+        fixture.print("ip.d", r#"[{"ifname":"eth1","max_mtu":9978}]"#);
+        fixture.print("ethtool.eth1", "Supported link modes: 10000baseKR/Full\n 25000baseCR/Full");
         fixture.print("timedatectl.show", "NTPSynchronized=yes");
         fixture
     }
@@ -124,7 +133,9 @@ impl Fixture {
                 "/proc/self/limits",
                 "Limit Soft Hard Units\nMax open files 1024 1048576 files\nMax locked memory unlimited unlimited bytes",
             ),
-            ("/proc/self/status", "Name: x\nCapEff:\t0000000000000000"),
+            // CAP_SYS_RESOURCE alone.
+            ("/proc/self/status", "Name: x\nUid:\t0\t0\t0\t0\nCapEff:\t0000000001000000"),
+            ("/proc/sys/fs/nr_open", "1048576"),
             (
                 "/proc/meminfo",
                 "MemTotal: 9 kB\nHugePages_Total:      16\nHugePages_Free:       10\nHugepagesize:       2048 kB",
@@ -153,6 +164,15 @@ impl Fixture {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+    }
+
+    /// Has a shell do what a remedy says, with the files of this machine.
+    pub(crate) fn mend(&self, remedy: &str) {
+        let root = self.folder.path().display();
+        let remedy =
+            remedy.replace(" /sys/", &format!(" {root}/sys/")).replace(" /proc/", &format!(" {root}/proc/"));
+        let output = std::process::Command::new("sh").args(["-ec", &remedy]).output().unwrap();
+        assert!(output.status.success(), "{remedy}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What a program prints: `ethtool.g` is of `ethtool -g`.
