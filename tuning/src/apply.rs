@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use twincast_node::System;
 use undo::{Place, UndoFile};
-use words::{count, some};
+use words::{Page, VERBATIM, count, harmless, quoted, some};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,7 +75,7 @@ pub struct ApplyArgs {
     /// undo.
     #[arg(long, value_name = "FILE")]
     undo: Option<PathBuf>,
-    /// With --undo alone: puts back also what somebody has changed since.
+    /// With --undo alone: puts back also what somebody has changed since, and also after the machine was given another name.
     #[arg(long, requires = "undo", conflicts_with = "profile")]
     force: bool,
     /// Names the profiles that come with the program.
@@ -100,10 +100,10 @@ impl ApplyArgs {
             }
         }
         let stop = || came.load(Ordering::Relaxed);
-        self.run_on(&System::here(), &mut std::io::stdout().lock(), &stop)
+        self.run_on(&System::here(), &mut std::io::stdout().lock(), words::width(), &stop)
     }
 
-    /// The same on any machine, telling `out`, for as long as `stop` is false.
+    /// The same on any machine, telling `out` in lines of `width` columns, for as long as `stop` is false.
     ///
     /// # Errors
     /// As [`ApplyArgs::run`].
@@ -111,17 +111,27 @@ impl ApplyArgs {
         &self,
         system: &System,
         out: &mut dyn Write,
+        width: usize,
         stop: &dyn Fn() -> bool,
     ) -> Result<(), TuneError> {
+        // Sentences quote files, and those may hold anything.
+        self.run_in(system, &mut Page { out, width }, stop).map_err(|error| match error {
+            TuneError::Usage(why) => TuneError::Usage(harmless(&why)),
+            TuneError::Failed(why) => TuneError::Failed(harmless(&why)),
+            TuneError::Interrupted(why) => TuneError::Interrupted(harmless(&why)),
+        })
+    }
+
+    fn run_in(&self, system: &System, page: &mut Page, stop: &dyn Fn() -> bool) -> Result<(), TuneError> {
         if self.list {
-            return tell(out, &PROFILES.map(|(name, text)| format!("{name:<16} {}", first_comment(text))));
+            return page.tell(&PROFILES.map(|(name, text)| format!("{name:<16} {}", first_comment(text))));
         }
         if let Some(name) = &self.show {
-            return tell(out, &[profile::text(name)?.trim_end().to_owned()]);
+            return page.print(profile::text(name)?.trim_end());
         }
         match (&self.profile, &self.undo) {
-            (Some(profile), _) => self.apply(system, profile, out, stop),
-            (None, Some(undo)) => self.undo(system, undo, out, stop),
+            (Some(profile), _) => self.apply(system, profile, page, stop),
+            (None, Some(undo)) => self.undo(system, undo, page, stop),
             (None, None) => Err(TuneError::Usage("name a profile (--profile NAME), or --list".into())),
         }
     }
@@ -130,7 +140,7 @@ impl ApplyArgs {
         &self,
         system: &System,
         name: &str,
-        out: &mut dyn Write,
+        page: &mut Page,
         stop: &dyn Fn() -> bool,
     ) -> Result<(), TuneError> {
         let profile = Profile::load(name)?;
@@ -154,23 +164,24 @@ impl ApplyArgs {
         told.extend(plan.absent.iter().map(|what| format!("not on this machine: {what}")));
         told.extend(plan.left_out.iter().map(|what| format!("left out: {what}")));
         told.extend(plan.notes.iter().map(|what| format!("note: {what}")));
+        let mut refusals = plan.refusals.clone();
+        refusals.extend(plan.refused());
+        refusals.extend(plan.programs.iter().map(|program| needed(program)));
+        refusals.extend(undo::nameless(system));
+        refusals.extend(self.forbidden(system, &plan.changes));
         if self.dry_run {
             told.extend(plan.troubles.iter().map(|what| format!("cannot be read: {what}")));
-            told.extend(plan.programs.iter().map(|program| needed(program)));
-            told.extend(self.forbidden(system, &plan.changes));
+            told.extend(refusals.iter().map(|what| format!("would be refused: {what}")));
             told.push("nothing was changed (--dry-run)".into());
-            return tell(out, &told);
+            return page.tell(&told);
         }
-        tell(out, &told)?;
-        let mut obstacles = plan.troubles.clone();
-        obstacles.extend(plan.refused());
-        obstacles.extend(plan.programs.iter().map(|program| needed(program)));
-        obstacles.extend(self.forbidden(system, &plan.changes));
+        page.tell(&told)?;
+        let obstacles = [plan.troubles.as_slice(), &refusals].concat();
         if !obstacles.is_empty() {
             return Err(TuneError::Failed(format!("{}; nothing was changed", obstacles.join("; "))));
         }
         if plan.changes.is_empty() {
-            return tell(out, &["nothing is to be changed, and no undo file was written".into()]);
+            return page.tell(&["nothing is to be changed, and no undo file was written".into()]);
         }
         place.write(system, name, &plan.changes)?;
         match change::make(system, &plan.changes, stop) {
@@ -179,12 +190,11 @@ impl ApplyArgs {
                     absent.iter().map(|what| format!("not on this machine: {what}")).collect();
                 let made = plan.changes.len() - absent.len();
                 told.push(format!("done: {} changed and read back", count(made, "setting")));
-                told.push(format!(
-                    "to undo: sudo twincast-tune apply --undo {}",
-                    absolute(&place.path).display()
-                ));
+                told.push("to undo:".into());
+                told.push(format!("{VERBATIM}{}", undo_command(&place.path)));
                 // The machine is changed, whether or not somebody reads this.
-                tell(out, &told)
+                let _ = page.tell(&told);
+                Ok(())
             }
             Err(failure) if failure.stuck.is_empty() => {
                 place.remove();
@@ -194,10 +204,10 @@ impl ApplyArgs {
                 )))
             }
             Err(failure) => Err(TuneError::Failed(format!(
-                "{}; this could not be put back: {}; `sudo twincast-tune apply --undo {}` tries again",
+                "{}; this could not be put back: {}; `{}` tries again",
                 failure.why,
                 failure.stuck.join("; "),
-                absolute(&place.path).display()
+                undo_command(&place.path)
             ))),
         }
     }
@@ -206,10 +216,10 @@ impl ApplyArgs {
         &self,
         system: &System,
         path: &Path,
-        out: &mut dyn Write,
+        page: &mut Page,
         stop: &dyn Fn() -> bool,
     ) -> Result<(), TuneError> {
-        let file = UndoFile::load(system, path)?;
+        let file = UndoFile::load(system, path, self.force)?;
         let plan = file.plan(system, self.force);
         let mut told = vec![file.about()];
         if !plan.changes.is_empty() {
@@ -235,9 +245,9 @@ impl ApplyArgs {
             told.extend(plan.troubles.iter().map(|what| format!("cannot be read: {what}")));
             told.extend(self.forbidden(system, &plan.changes));
             told.push("nothing was changed (--dry-run)".into());
-            return tell(out, &told);
+            return page.tell(&told);
         }
-        tell(out, &told)?;
+        page.tell(&told)?;
         if let Some(why) = self.forbidden(system, &plan.changes) {
             return Err(TuneError::Failed(format!("{why}; nothing was changed")));
         }
@@ -245,14 +255,16 @@ impl ApplyArgs {
         failed.extend(undo::put_back(system, &plan.changes, stop));
         if !failed.is_empty() {
             return Err(TuneError::Failed(format!(
-                "not everything is as it was before: {}",
+                "not everything is as it was before: {}; the same command tries again",
                 failed.join("; ")
             )));
         }
         if plan.changes.is_empty() {
             return Ok(());
         }
-        tell(out, &[format!("done: {} as before", count(plan.changes.len(), "setting"))])
+        // The machine is as before, whether or not somebody reads this.
+        let _ = page.tell(&[format!("done: {} as before", count(plan.changes.len(), "setting"))]);
+        Ok(())
     }
 
     /// What of these this process may not do, and the command that may.
@@ -275,9 +287,9 @@ impl ApplyArgs {
     /// This command, for root.
     fn command(&self) -> String {
         let mut words = vec!["sudo twincast-tune apply".to_owned()];
-        let path = |path: &PathBuf| path.display().to_string();
-        words.extend(self.profile.iter().map(|name| format!("--profile {name}")));
-        words.extend(self.interface.iter().map(|name| format!("--interface {name}")));
+        let path = |path: &PathBuf| quoted(&path.display().to_string());
+        words.extend(self.profile.iter().map(|name| format!("--profile {}", quoted(name))));
+        words.extend(self.interface.iter().map(|name| format!("--interface {}", quoted(name))));
         words.extend(self.config.iter().map(|file| format!("--config {}", path(file))));
         words.extend(self.undo.iter().map(|file| format!("--undo {}", path(file))));
         words.extend(self.force.then(|| "--force".to_owned()));
@@ -297,13 +309,8 @@ fn first_comment(text: &str) -> String {
     text.split_once(". ").map_or(text.clone(), |(first, _)| format!("{first}."))
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn tell(out: &mut dyn Write, lines: &[String]) -> Result<(), TuneError> {
-    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| TuneError::Failed(format!("standard output: {error}")))
+/// What undoes what such a file says, from any folder.
+fn undo_command(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    format!("sudo twincast-tune apply --undo {}", quoted(&path.display().to_string()))
 }

@@ -38,6 +38,20 @@ fn names(system: &System) -> Vec<String> {
     names
 }
 
+/// An interface and all that it lies on, each after those below it; no more than it and the card, mostly.
+pub(super) fn stack(system: &System, name: &str) -> Vec<String> {
+    let mut stack = twincast_node::below(system, name);
+    stack.push(name.to_owned());
+    stack
+}
+
+/// The cards that an interface lies on, a bond has several; it is one itself if it lies on nothing.
+pub(super) fn cards(system: &System, name: &str) -> Vec<String> {
+    let mut stack = stack(system, name);
+    stack.retain(|each| twincast_node::below(system, each).is_empty());
+    stack
+}
+
 /// The cores of the NUMA node that the interface is on; all that are online where there is but one node.
 pub(super) fn near(system: &System, name: &str) -> CoreSet {
     let list = |path: &str| system.read(path).ok().and_then(|text| CoreSet::from_list(&text));

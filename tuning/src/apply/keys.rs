@@ -3,11 +3,14 @@
 /// Beginnings of the sysctl keys that may be set: sockets and TCP.
 const SYSCTL_BEGINNINGS: [&str; 2] = ["net.core.", "net.ipv4.tcp_"];
 
+/// A sysctl key whose value is the first and the last of a range.
+pub(super) const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
+
 /// Further sysctl keys that may be set.
 const SYSCTL_KEYS: [&str; 9] = [
     "kernel.io_uring_disabled",
     "kernel.numa_balancing",
-    "net.ipv4.ip_local_port_range",
+    PORT_RANGE,
     "net.netfilter.nf_conntrack_max",
     "vm.max_map_count",
     "vm.nr_hugepages",

@@ -17,15 +17,36 @@ const HEAD: &str =
 /// The file in bytes, at the most.
 const BYTES_MAX: usize = 4_096;
 
-/// The limits of this process: what a login has now.
-fn now(system: &System, name: &str) -> u64 {
+/// A limit of this process: what a login has now.
+#[derive(Clone, Copy, Debug, Default)]
+struct Now {
+    soft: u64,
+    hard: u64,
+}
+
+fn now(system: &System, name: &str) -> Now {
     let text = system.read("/proc/self/limits").unwrap_or_default();
-    let hard = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(1));
-    match hard {
-        Some("unlimited") => u64::MAX,
-        Some(number) => number.parse().unwrap_or(0),
-        None => 0,
-    }
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = |word: &str| if word == "unlimited" { u64::MAX } else { word.parse().unwrap_or(0) };
+    let mut numbers = line.unwrap_or_default().split_whitespace().map(number);
+    Now { soft: numbers.next().unwrap_or(0), hard: numbers.next().unwrap_or(0) }
+}
+
+/// Files that the kernel lets a process have open, whatever its limit.
+fn files_max(system: &System) -> u64 {
+    system.number("/proc/sys/fs/nr_open").and_then(|most| u64::try_from(most).ok()).unwrap_or(u64::MAX)
+}
+
+/// Why logins would be refused with what a profile asks for, if they would be.
+pub(super) fn refused(system: &System, asked: &Limits) -> Option<String> {
+    let (asked, most) = (asked.nofile?.0, files_max(system));
+    (asked > most).then(|| {
+        format!(
+            "`nofile` of the profile is {asked}, and the kernel lets a process have {most} open files (fs.nr_open), and \
+             nobody log in with a higher limit: `sysctl -w fs.nr_open={asked}` first, and at each start, or give a lower \
+             `nofile` in a copy of the profile"
+        )
+    })
 }
 
 /// The file that gives logins what a profile asks for and takes nothing from them; none where they have that already.
@@ -33,7 +54,7 @@ pub(super) fn text(system: &System, asked: &Limits, there: &str) -> Option<Strin
     let asked_memlock = asked.memlock.map_or(0, |memlock| memlock.0);
     let asked_nofile = asked.nofile.map_or(0, |nofile| nofile.0);
     let (memlock, nofile) = (now(system, "Max locked memory"), now(system, "Max open files"));
-    if memlock >= asked_memlock && nofile >= asked_nofile {
+    if memlock.soft >= asked_memlock && nofile.hard >= asked_nofile {
         return None;
     }
     let mut lines = vec![HEAD.to_owned()];
@@ -48,18 +69,20 @@ pub(super) fn text(system: &System, asked: &Limits, there: &str) -> Option<Strin
     };
     // limits.conf counts locked memory in KiB.
     let in_kib = |bytes: u64| if bytes == u64::MAX { bytes } else { bytes.div_ceil(1_024) };
-    let mut limit = |name: &str, asked: u64, now: u64| {
-        if asked > 0 || value(name) > 0 {
-            let most = asked.max(now).max(value(name));
-            let word = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
+    let mut limit = |name: &str, kinds: &[&str], asked: u64, now: u64, most: u64| {
+        let there = value(name);
+        if asked > 0 || there > 0 {
+            let number = asked.max(now).max(there).min(most);
+            let word = if number == u64::MAX { "unlimited".to_owned() } else { number.to_string() };
             // The star does not count for root.
             for who in ["*", "root"] {
-                lines.extend(["soft", "hard"].map(|kind| format!("{who} {kind} {name} {word}")));
+                lines.extend(kinds.iter().map(|kind| format!("{who} {kind} {name} {word}")));
             }
         }
     };
-    limit("memlock", in_kib(asked_memlock), in_kib(memlock));
-    limit("nofile", asked_nofile, nofile);
+    limit("memlock", &["soft", "hard"], in_kib(asked_memlock), in_kib(memlock.hard), u64::MAX);
+    // Servers and hosts raise the soft one themselves; in every other program more than 1,024 breaks select().
+    limit("nofile", &["hard"], asked_nofile, nofile.hard, files_max(system));
     Some(lines.join("\n") + "\n")
 }
 

@@ -1,12 +1,14 @@
 //! What a profile changes on this machine: everything is read, nothing is written.
 
+mod cards;
+
 use super::change::Change;
 use super::cores::CoreSet;
-use super::profile::{Amount, Channels, HugePages, Interface, Irq, Profile, SysctlValue, Xps};
+use super::profile::{HugePages, Profile, SysctlValue};
 use super::server::{HUGE_PAGE_BYTES, Server};
-use super::setting::{Direction, Setting, Trouble, Way, qdisc};
+use super::setting::{Setting, Trouble, Way};
 use super::words::plain;
-use super::{ethtool, interface, limits};
+use super::{keys, limits};
 use std::collections::BTreeSet;
 use twincast_node::System;
 
@@ -27,6 +29,8 @@ pub(super) struct Plan {
     pub(super) programs: BTreeSet<&'static str>,
     /// What is there and cannot be read.
     pub(super) troubles: Vec<String>,
+    /// What the machine would not bear.
+    pub(super) refusals: Vec<String>,
 }
 
 /// Works it out.
@@ -45,6 +49,7 @@ pub(super) fn plan(system: &System, profile: &Profile, interfaces: &[String], se
         planner.governor(&cpu.governor.0);
     }
     if let Some(asked) = &profile.limits {
+        planner.plan.refusals.extend(limits::refused(system, asked));
         match Setting::LoginLimits.read(system) {
             Ok(there) => match limits::text(system, asked, &there) {
                 Some(text) => planner.want(Setting::LoginLimits, &text),
@@ -53,28 +58,7 @@ pub(super) fn plan(system: &System, profile: &Profile, interfaces: &[String], se
             Err(trouble) => planner.trouble("limits of logins", trouble),
         }
     }
-    if interfaces.is_empty() && (profile.interface.is_some() || profile.affinity.is_some()) {
-        planner.plan.left_out.push(
-            "what the profile sets on an interface: name the one that carries shares with --interface".into(),
-        );
-    }
-    for name in interfaces {
-        let queues_change = profile.interface.as_ref().is_some_and(|asked| planner.interface(name, asked));
-        if let Some(affinity) = &profile.affinity {
-            if queues_change {
-                planner.plan.left_out.push(format!(
-                    "affinity of {name}: its queues change now; apply the profile once more when they have"
-                ));
-                continue;
-            }
-            if let Some(xps) = affinity.xps {
-                planner.xps(name, xps);
-            }
-            if let Some(irq) = affinity.irq {
-                planner.irq(name, irq);
-            }
-        }
-    }
+    planner.interfaces(profile, interfaces);
     planner.plan
 }
 
@@ -112,7 +96,7 @@ impl Planner<'_> {
             match value {
                 SysctlValue::Exactly(value) => self.want(setting, value),
                 SysctlValue::AtLeast(least) => match setting.read(self.system) {
-                    Ok(now) => match at_least(&now, least) {
+                    Ok(now) => match at_least(&key.0, &now, least) {
                         Some(value) => self.want(setting, &value),
                         None => self.plan.troubles.push(format!(
                             "{}: is {now:?} here, and the profile has {} to compare it with",
@@ -143,23 +127,40 @@ impl Planner<'_> {
             self.plan.absent.push(format!("huge pages of 2 MiB (the default size is {kib} KiB)"));
             return;
         }
-        let needed = match pages {
-            HugePages::Number(pages) => pages,
-            // The kernel spreads pages over all nodes, and a pool is to be on its own.
-            HugePages::SlabPools => self.server.slab_pages * self.nodes(),
+        let missing = match pages {
+            HugePages::Number(pages) => pages.saturating_sub(free),
+            HugePages::SlabPools => self.pages_missing(free),
         };
         let setting = Setting::Sysctl { key: "vm.nr_hugepages".into() };
-        if free >= needed {
+        if missing == 0 {
             self.plan.same += 1;
         } else {
-            self.want(setting, &(total - free + needed).to_string());
+            self.want(setting, &(total + missing).to_string());
         }
     }
 
-    fn nodes(&self) -> u64 {
-        let online = self.system.read("/sys/devices/system/node/online");
-        let nodes = online.ok().and_then(|text| CoreSet::from_list(&text));
-        nodes.map_or(1, |nodes| nodes.to_vec().len().max(1) as u64)
+    /// Pages to be set aside so that each NUMA node that fan-out threads are pinned to has enough for the slab pools, or each
+    /// at all where they are not: a pool is to be on its thread's own node, and the kernel spreads what is set aside over all.
+    fn pages_missing(&self, free: u64) -> u64 {
+        const FOLDER: &str = "/sys/devices/system/node";
+        let list = |name: &str| CoreSet::from_list(&self.system.read(&format!("{FOLDER}/{name}")).ok()?);
+        let mut nodes = list("has_memory").or_else(|| list("online")).unwrap_or_default().to_vec();
+        let number = (nodes.len() as u64).max(1);
+        let has_threads = |node: &usize| {
+            let cores = list(&format!("node{node}/cpulist")).unwrap_or_default();
+            let pinned = self.server.fan_out_cores.as_deref().unwrap_or_default();
+            !cores.within(&pinned.iter().copied().collect()).is_empty()
+        };
+        if nodes.iter().any(has_threads) {
+            nodes.retain(has_threads);
+        }
+        let free_on = |node: &usize| {
+            let file = format!("{FOLDER}/node{node}/hugepages/hugepages-2048kB/free_hugepages");
+            self.system.number(&file).and_then(|free| u64::try_from(free).ok())
+        };
+        let least =
+            nodes.iter().map(free_on).collect::<Option<Vec<u64>>>().and_then(|free| free.into_iter().min());
+        number * self.server.slab_pages.saturating_sub(least.unwrap_or(free / number))
     }
 
     fn governor(&mut self, governor: &str) {
@@ -182,154 +183,6 @@ impl Planner<'_> {
             }
         }
     }
-
-    /// Everything of an interface but affinity; true if its queues change.
-    fn interface(&mut self, name: &str, asked: &Interface) -> bool {
-        let interface = || name.to_owned();
-        let queues_change = asked.channels.is_some_and(|channels| self.channels(name, channels));
-        let rings = asked.rings.clone().unwrap_or_default();
-        for (direction, amount) in [(Direction::Rx, rings.rx), (Direction::Tx, rings.tx)] {
-            let Some(amount) = amount else { continue };
-            let printed = if direction == Direction::Rx { "RX" } else { "TX" };
-            let setting = Setting::Ring { interface: interface(), direction };
-            self.size(setting, "-g", name, printed, amount);
-        }
-        if let Some(mtu) = asked.mtu {
-            let most = interface::mtu_max(self.system, name).unwrap_or(u64::MAX);
-            let changes = self.plan.changes.len();
-            let note = clipped(mtu.0, most);
-            self.want_noted(Setting::Mtu { interface: interface() }, &mtu.0.min(most).to_string(), note);
-            if self.plan.changes.len() > changes {
-                self.plan.notes.push(format!(
-                    "every machine on the link of {name} needs this MTU, and the switch has to carry it: \
-                     `twincast-tune check` with the others' addresses finds out"
-                ));
-            }
-        }
-        for (offload, on) in &asked.offloads {
-            let setting = Setting::Offload { interface: interface(), name: offload.0.clone() };
-            match ethtool::offload(self.system, name, &offload.0) {
-                Ok((now, true)) if now != *on => {
-                    let word = if now { "on" } else { "off" };
-                    self.plan.absent.push(format!("{} (the driver fixes it {word})", setting.what()));
-                }
-                _ => self.want(setting, if *on { "on" } else { "off" }),
-            }
-        }
-        for (key, value) in &asked.coalesce {
-            self.want(Setting::Coalesce { interface: interface(), name: key.0.clone() }, &value.0);
-        }
-        if let Some(packets) = asked.txqueuelen {
-            self.want(Setting::QueueLength { interface: interface() }, &packets.0.to_string());
-        }
-        if let Some(kind) = &asked.qdisc {
-            let setting = Setting::Qdisc { interface: interface() };
-            match qdisc(self.system, name) {
-                Ok(now) if now.kind != kind.0 && !now.default => self.plan.left_out.push(format!(
-                    "{}: somebody has set {} there, whose parameters could not be brought back",
-                    setting.what(),
-                    now.kind
-                )),
-                _ => self.want(setting, &kind.0),
-            }
-        }
-        queues_change
-    }
-
-    fn channels(&mut self, name: &str, channels: Channels) -> bool {
-        let amount = match (channels, self.server.fan_out_threads) {
-            (Channels::Number(number), _) => Amount::Number(number),
-            (Channels::Max, _) => Amount::Max,
-            (Channels::FanOut, Some(threads)) => Amount::Number(threads),
-            (Channels::FanOut, None) => {
-                let why = "no --config FILE says how many fan-out threads there are";
-                self.plan.left_out.push(format!("channels of {name}: {why}"));
-                return false;
-            }
-        };
-        let changes = self.plan.changes.len();
-        self.size(Setting::Channels { interface: name.to_owned() }, "-l", name, "Combined", amount);
-        self.plan.changes.len() > changes
-    }
-
-    /// A number of which the driver has a most.
-    fn size(&mut self, setting: Setting, flag: &str, name: &str, printed: &str, amount: Amount) {
-        match ethtool::size(self.system, flag, name, printed) {
-            Ok(size) => {
-                let (value, note) = match amount {
-                    Amount::Max => (size.most, None),
-                    Amount::Number(number) => (number.min(size.most), clipped(number, size.most)),
-                };
-                self.want_noted(setting, &value.to_string(), note);
-            }
-            Err(trouble) => self.trouble(&setting.what(), trouble),
-        }
-    }
-
-    fn xps(&mut self, name: &str, xps: Xps) {
-        let queues = interface::queues(self.system, name);
-        let cores = match xps {
-            Xps::Off => Vec::new(),
-            Xps::Spread => interface::near(self.system, name).to_vec(),
-            Xps::FanOut => match self.fan_out_cores(&format!("XPS of {name}")) {
-                Some(cores) => cores,
-                None => return,
-            },
-        };
-        for (index, &queue) in queues.iter().enumerate() {
-            // The cores go round the queues; where there are more queues than cores, the others are for whoever
-            // has no queue of their own.
-            let of_queue = cores.iter().enumerate().filter(|(at, _)| at % queues.len() == index);
-            let set: CoreSet = of_queue.map(|(_, core)| *core).collect();
-            self.want(Setting::Xps { interface: name.to_owned(), queue }, &set.list());
-        }
-    }
-
-    fn irq(&mut self, name: &str, irq: Irq) {
-        let near = interface::near(self.system, name);
-        let fan_out = match irq {
-            Irq::Spread => Vec::new(),
-            Irq::Away | Irq::FanOut => match self.fan_out_cores(&format!("interrupts of {name}")) {
-                Some(cores) => cores,
-                None => return,
-            },
-        };
-        let cores = match irq {
-            Irq::FanOut => fan_out,
-            _ => near.without(&fan_out).to_vec(),
-        };
-        if cores.is_empty() {
-            let why = "fan-out threads have every core of its NUMA node";
-            self.plan.left_out.push(format!("interrupts of {name}: {why}"));
-            return;
-        }
-        let interrupts = interface::interrupts(self.system, name);
-        if interrupts.is_empty() {
-            self.plan
-                .absent
-                .push(format!("interrupts of {name} (no queue of it has one: a virtual interface)"));
-            return;
-        }
-        for (irq, queue) in interrupts {
-            let core = cores[queue as usize % cores.len()];
-            self.want(Setting::Irq { interface: name.to_owned(), irq }, &core.to_string());
-        }
-        let note =
-            "irqbalance runs here and moves interrupts again: `systemctl disable --now irqbalance` stops it";
-        if interface::irqbalance(self.system) && !self.plan.notes.iter().any(|told| told == note) {
-            self.plan.notes.push(note.into());
-        }
-    }
-
-    fn fan_out_cores(&mut self, what: &str) -> Option<Vec<usize>> {
-        match &self.server.fan_out_cores {
-            Ok(cores) => Some(cores.clone()),
-            Err(why) => {
-                self.plan.left_out.push(format!("{what}: {why}"));
-                None
-            }
-        }
-    }
 }
 
 impl Plan {
@@ -342,27 +195,41 @@ impl Plan {
     }
 }
 
-fn clipped(asked: u64, most: u64) -> Option<String> {
-    (asked > most).then(|| format!("the profile asks for {asked}; {most} is the most here"))
-}
-
-/// The value with each number at least as high; none where the numbers do not match.
-fn at_least(now: &str, least: &[u64]) -> Option<String> {
+/// The value with each number at least as high, and a range of ports at least as wide; none where the numbers do not match.
+fn at_least(key: &str, now: &str, least: &[u64]) -> Option<String> {
     let now = plain(now);
     let numbers: Option<Vec<u64>> = now.split(' ').map(|word| word.parse().ok()).collect();
     let numbers = numbers.filter(|numbers| numbers.len() == least.len())?;
-    let most = numbers.iter().zip(least).map(|(now, least)| now.max(least).to_string());
+    let most = numbers.iter().zip(least).enumerate().map(|(at, (now, least))| {
+        // Its first port is the lower, the more there are.
+        let is_first_port = key == keys::PORT_RANGE && at == 0;
+        if is_first_port { now.min(least) } else { now.max(least) }.to_string()
+    });
     Some(most.collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::at_least;
+    use super::{at_least, keys};
 
     #[test]
     fn nothing_is_made_lower() {
-        assert_eq!(at_least("4096\t16384\t4194304", &[4096, 65536, 100]), Some("4096 65536 4194304".into()));
-        assert_eq!(at_least("128", &[1024]), Some("1024".into()));
-        assert_eq!((at_least("bbr", &[1]), at_least("1 2", &[1])), (None, None));
+        let three = |now: &str| at_least("net.ipv4.tcp_wmem", now, &[4096, 65536, 100]);
+        assert_eq!(three("4096\t16384\t4194304"), Some("4096 65536 4194304".into()));
+        let one = |now: &str| at_least("net.core.somaxconn", now, &[1024]);
+        assert_eq!(one("128"), Some("1024".into()));
+        assert_eq!((one("bbr"), one("1 2")), (None, None));
+    }
+
+    #[test]
+    fn a_range_of_ports_is_never_made_narrower() {
+        for (now, then) in [
+            ("32768\t60999", "10240 65535"),
+            ("1024\t65535", "1024 65535"),
+            ("20000\t65535", "10240 65535"),
+            ("1024\t2000", "1024 65535"),
+        ] {
+            assert_eq!(at_least(keys::PORT_RANGE, now, &[10_240, 65_535]), Some(then.into()), "{now}");
+        }
     }
 }

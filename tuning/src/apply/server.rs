@@ -35,9 +35,8 @@ impl Server {
         let wrong = |error: String| TuneError::Usage(format!("--config {}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let config = Config::from_toml_with(&text, true).map_err(|error| wrong(error.to_string()))?;
-        let fan_out_cores = fan_out_cores(system, &config).ok_or_else(|| {
-            format!("the fan-out threads of {} are not pinned on this machine", path.display())
-        });
+        let fan_out_cores = fan_out_cores(system, &config)
+            .map_err(|why| format!("the fan-out threads of {} {why}", path.display()));
         Ok(Server {
             fan_out_cores,
             fan_out_threads: Some(config.fan_out.threads as u64),
@@ -53,16 +52,31 @@ fn pages(fan_out: &FanOut) -> u64 {
     if pool < HUGE_PAGE_BYTES { 0 } else { fan_out.threads as u64 * pool.div_ceil(HUGE_PAGE_BYTES) }
 }
 
-/// As the server itself places them; none where it pins nothing.
-fn fan_out_cores(system: &System, config: &Config) -> Option<Vec<usize>> {
+/// As the server itself places them; or why there are none.
+fn fan_out_cores(system: &System, config: &Config) -> Result<Vec<usize>, String> {
     let threads = config.fan_out.threads;
-    match &config.fan_out.cores {
-        Cores::List(list) => Some(list.iter().copied().take(threads).collect()),
-        Cores::Named(CoresNamed::None) => None,
-        Cores::Named(CoresNamed::Auto) => {
-            let online = CoreSet::from_list(&system.read("/sys/devices/system/cpu/online").ok()?)?;
-            let all = config.front.executors + threads + config.answer_threads();
-            (all < online.to_vec().len()).then(|| (0..threads).collect())
+    let not_pinned = || "are not pinned on this machine".to_owned();
+    let online =
+        system.read("/sys/devices/system/cpu/online").ok().and_then(|text| CoreSet::from_list(&text));
+    match (&config.fan_out.cores, online) {
+        (Cores::List(list), online) => {
+            let cores: Vec<usize> = list.iter().copied().take(threads).collect();
+            if let Some(online) = online
+                && let missing = cores.iter().copied().collect::<CoreSet>().without(&online.to_vec())
+                && !missing.is_empty()
+            {
+                return Err(format!(
+                    "are to run on cores that this machine does not have: {} of fan_out.cores, and there are {}",
+                    missing.list(),
+                    online.list()
+                ));
+            }
+            Ok(cores)
         }
+        (Cores::Named(CoresNamed::Auto), Some(online)) => {
+            let all = config.front.executors + threads + config.answer_threads();
+            if all < online.to_vec().len() { Ok((0..threads).collect()) } else { Err(not_pinned()) }
+        }
+        (Cores::Named(_), _) => Err(not_pinned()),
     }
 }

@@ -232,6 +232,37 @@ impl Setting {
 
     /// Sets it. Whether the kernel took the value, reading it again says.
     pub(super) fn write(&self, system: &System, value: &str, way: Way) -> Result<(), Trouble> {
+        self.write_plainly(system, value, way).map_err(|trouble| match trouble {
+            Trouble::Failed(why) if way == Way::There => Trouble::Failed(format!(
+                "{why}; give another {key}, or none, in a copy of the profile (`twincast-tune apply --show NAME > mine.toml`, \
+                 then `--profile mine.toml`)",
+                key = self.key()
+            )),
+            trouble => trouble,
+        })
+    }
+
+    /// What a profile calls it.
+    fn key(&self) -> String {
+        match self {
+            Setting::Sysctl { key } if key == "vm.nr_hugepages" => "`huge_pages`".into(),
+            Setting::Sysctl { key } => format!("`\"{key}\"`"),
+            Setting::Mtu { .. } => "`mtu`".into(),
+            Setting::QueueLength { .. } => "`txqueuelen`".into(),
+            Setting::Ring { .. } => "`rings`".into(),
+            Setting::Channels { .. } => "`channels`".into(),
+            Setting::Offload { name, .. } => format!("`{name}` of `offloads`"),
+            Setting::Coalesce { name, .. } => format!("`{name}` of `coalesce`"),
+            Setting::Qdisc { .. } => "`qdisc`".into(),
+            Setting::Irq { .. } => "`irq`".into(),
+            Setting::Xps { .. } => "`xps`".into(),
+            Setting::Governor { .. } => "`governor`".into(),
+            Setting::TransparentHugePages => "`transparent_huge_pages`".into(),
+            Setting::LoginLimits => "`[limits]`".into(),
+        }
+    }
+
+    fn write_plainly(&self, system: &System, value: &str, way: Way) -> Result<(), Trouble> {
         let ethtool = |words: &[&str]| ethtool::run(system, "ethtool", words).map(|_| ());
         let text = match self {
             Setting::Ring { interface, direction } => {
@@ -256,7 +287,28 @@ impl Setting {
             .truncate(true)
             .open(system.path(&file))
             .and_then(|mut opened| std::io::Write::write_all(&mut opened, text.as_bytes()))
-            .map_err(|error| self.trouble(&file, &error))
+            .map_err(|error| match (self.trouble(&file, &error), self.cause(value, &error)) {
+                (Trouble::Failed(why), Some(cause)) => Trouble::Failed(format!("{why}: {cause}")),
+                (trouble, _) => trouble,
+            })
+    }
+
+    /// What the kernel means by an error.
+    fn cause(&self, value: &str, error: &std::io::Error) -> Option<String> {
+        Some(match (error.kind(), self) {
+            (ErrorKind::InvalidInput, Setting::Mtu { .. }) => {
+                format!("its driver, or what it lies on, takes no packets of {value} bytes")
+            }
+            (ErrorKind::InvalidInput, _) => format!("the kernel does not take {value} here"),
+            (ErrorKind::PermissionDenied, _) => {
+                "the kernel lets nobody change it here, as in a container".into()
+            }
+            (ErrorKind::ReadOnlyFilesystem, _) => {
+                "it is mounted to be read alone, as in a container: run this on the machine itself".into()
+            }
+            (ErrorKind::ResourceBusy, _) => "it is in use: try again when nothing is sent".into(),
+            _ => return None,
+        })
     }
 
     /// Why this process may not set it, if that is so: found out without setting it.

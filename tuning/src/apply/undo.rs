@@ -23,6 +23,10 @@ const SCHEMA: &str = "twincast-undo/1";
 /// The file in bytes, at the most.
 const BYTES_MAX: u64 = 4 << 20;
 
+/// Where a system has its number, and where its board's is.
+const SYSTEM_NUMBER: &str = "/etc/machine-id";
+const BOARD_NUMBER: &str = "/sys/class/dmi/id/product_uuid";
+
 /// Where undo files are unless they are named.
 const FOLDER: &str = "/var/lib/twincast";
 
@@ -31,8 +35,11 @@ const FOLDER: &str = "/var/lib/twincast";
 #[serde(deny_unknown_fields)]
 pub(super) struct UndoFile {
     schema: String,
-    /// A hash of the machine's own number.
+    /// A hash of the system's own number.
     machine: String,
+    /// One of its board's.
+    #[serde(default)]
+    board: String,
     /// Its name then.
     host: String,
     /// The kernel's number for the time since it started.
@@ -42,11 +49,49 @@ pub(super) struct UndoFile {
     changes: Vec<Change>,
 }
 
-/// Which machine this is, without saying its number to whoever reads the file.
-fn machine(system: &System) -> String {
-    let number = system.read("/etc/machine-id").unwrap_or_default();
-    let digest = Sha256::digest(format!("{SCHEMA} {number}"));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// Numbers of a machine, hashed: it is known by them, and nobody who reads the file learns them. Empty: it has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Machine {
+    /// That of its system, which copies of its disk may have too.
+    system: String,
+    /// That of its board, which root alone can read.
+    board: String,
+}
+
+impl Machine {
+    fn here(system: &System) -> Machine {
+        let number = |path: &str| {
+            let number = system.read(path).unwrap_or_default().to_ascii_lowercase();
+            // A system that is to get its number later says so; boards of a careless maker all have the same.
+            let is_none = number == "uninitialized" || number.trim_matches(['0', '-']).is_empty();
+            if is_none || number.trim_matches(['f', '-']).is_empty() {
+                return String::new();
+            }
+            let digest = Sha256::digest(format!("{SCHEMA} {number}"));
+            digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        };
+        Machine { system: number(SYSTEM_NUMBER), board: number(BOARD_NUMBER) }
+    }
+
+    /// Whether both have the same numbers, as far as both have any; none where there is none that both have.
+    fn is(&self, other: &Machine) -> Option<bool> {
+        let pairs = [(&self.system, &other.system), (&self.board, &other.board)];
+        let mut pairs =
+            pairs.into_iter().filter(|(one, other)| !one.is_empty() && !other.is_empty()).peekable();
+        pairs.peek()?;
+        Some(pairs.all(|(one, other)| one == other))
+    }
+}
+
+/// Why no undo file of this machine could be known again, if that is so.
+pub(super) fn nameless(system: &System) -> Option<String> {
+    let Machine { system, board } = Machine::here(system);
+    (system.is_empty() && board.is_empty()).then(|| {
+        format!(
+            "this machine has no number by which its undo file could be known again ({SYSTEM_NUMBER} is empty or missing, and \
+             {BOARD_NUMBER} cannot be read): `systemd-machine-id-setup` gives it one"
+        )
+    })
 }
 
 fn boot(system: &System) -> String {
@@ -85,9 +130,11 @@ impl Place {
 
     /// Writes the file, durably, before the first change: mode 0600, whole or not at all, over nothing.
     pub(super) fn write(&self, system: &System, profile: &str, changes: &[Change]) -> Result<(), TuneError> {
+        let machine = Machine::here(system);
         let file = UndoFile {
             schema: SCHEMA.into(),
-            machine: machine(system),
+            machine: machine.system,
+            board: machine.board,
             host: system.hostname(),
             boot: boot(system),
             time: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -129,7 +176,8 @@ impl Place {
 
 impl UndoFile {
     /// Reads one and makes sure that it can be meant for this machine and names nothing that a profile may not set.
-    pub(super) fn load(system: &System, path: &Path) -> Result<UndoFile, TuneError> {
+    /// `force`: also after it was given another name.
+    pub(super) fn load(system: &System, path: &Path, force: bool) -> Result<UndoFile, TuneError> {
         let wrong =
             |why: String| TuneError::Usage(format!("--undo {}: {why}; nothing was changed", path.display()));
         let text = read(path).map_err(&wrong)?;
@@ -138,11 +186,28 @@ impl UndoFile {
         if file.schema != SCHEMA {
             return Err(wrong(format!("is of schema {}; this program reads {SCHEMA}", shown(&file.schema))));
         }
-        if file.machine != machine(system) {
-            let (there, here) = (shown(&file.host), system.hostname());
+        let its = Machine { system: file.machine.clone(), board: file.board.clone() };
+        let (there, here) = (shown(&file.host), system.hostname());
+        match its.is(&Machine::here(system)) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(wrong(format!(
+                    "was written on another machine, {there}, and this is {here}: use it there, and here the file that was \
+                     written here"
+                )));
+            }
+            None => {
+                return Err(wrong(format!(
+                    "was written on a machine named {there}, and whether this is it cannot be told: {SYSTEM_NUMBER} is empty \
+                     or missing, and {BOARD_NUMBER} can be read by root at the most; put that number back where it was"
+                )));
+            }
+        }
+        // Copies of a disk have one number, and a name each.
+        if file.host != here && !force {
             return Err(wrong(format!(
-                "was written on another machine, {there}, and this is {here}: use it there, and here the file that was \
-                 written here"
+                "was written when this machine was named {there}, and it is named {here} now, as a copy of its disk would be: \
+                 if it is the same machine, --force undoes it all the same"
             )));
         }
         for change in &file.changes {
@@ -222,7 +287,7 @@ pub(super) fn put_back(system: &System, changes: &[Change], stop: &dyn Fn() -> b
     for (index, change) in changes.iter().enumerate() {
         if stop() {
             let left = count(changes.len() - index, "setting");
-            failed.push(format!("stopped by a signal: {left} are left; the same command goes on"));
+            failed.push(format!("stopped by a signal: {left} are left"));
             break;
         }
         match change::set(system, change, Way::Back) {

@@ -31,9 +31,9 @@ nofile = 65536
 
 const SERVER: &str = "side = 1\nlisten = \"127.0.0.1:1\"\n[fan_out]\nthreads = 2\ncores = [0, 1]\n[[groups]]\nid = 0\nmembers = 3\n";
 
-const LINE: &str = "--profile {}/all.toml --interface eth1 --config {}/server.toml";
+pub(crate) const LINE: &str = "--profile {}/all.toml --interface eth1 --config {}/server.toml";
 
-fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let machine = Machine::new();
     machine.write("all.toml", ALL);
     machine.write("server.toml", SERVER);
@@ -53,7 +53,7 @@ fn a_profile_is_told_applied_and_undone_and_everything_is_as_before() {
         "  vm.nr_hugepages: 3 -> 6\n",
         "    * hard memlock unlimited\n",
         // Logins may have more open than that already, and keep it.
-        "    root hard nofile 1048576\n",
+        "    root hard memlock unlimited\n    * hard nofile 1048576\n    root hard nofile 1048576\n",
         "  rx ring of eth1: 512 -> 4096\n",
         "  tx ring of eth1: 512 -> 2048 (the profile asks for 8192; 2048 is the most here)\n",
         "  MTU of eth1: 1500 -> 9000 (the profile asks for 16000; 9000 is the most here)\n",

@@ -20,8 +20,9 @@ pub(crate) struct Machine {
     pub(crate) system: System,
 }
 
-const FILES: [(&str, &str); 28] = [
+const FILES: [(&str, &str); 29] = [
     ("proc/sys/kernel/hostname", "node-1\n"),
+    ("proc/sys/fs/nr_open", "1048576\n"),
     ("proc/sys/kernel/random/boot_id", "first\n"),
     ("etc/machine-id", "0123\n"),
     ("etc/security/limits.d/README", "\n"),
@@ -77,11 +78,12 @@ esac
     (
         "tc",
         r#"#!/bin/sh
-s="$(dirname "$0")/state"
+s="$(dirname "$0")/state/qdisc"
+if [ -e "$s-$4" ]; then s="$s-$4"; fi
 case "$2" in
-show) echo "qdisc $(cat "$s/qdisc") root refcnt 2";;
-replace) echo "$6 8001:" > "$s/qdisc";;
-del) echo "fq_codel 0:" > "$s/qdisc";;
+show) echo "qdisc $(cat "$s") root refcnt 2";;
+replace) echo "$6 8001:" > "$s";;
+del) echo "fq_codel 0:" > "$s";;
 esac
 "#,
     ),
@@ -152,17 +154,28 @@ impl Machine {
 
     /// The same; a signal comes when it is looked for the n-th time.
     pub(crate) fn apply_until(&self, words: &str, looks: usize) -> (String, Result<(), TuneError>) {
+        let mut out = Vec::new();
+        let end = self.apply_to(words, &mut out, usize::MAX, looks);
+        (String::from_utf8(out).unwrap(), end)
+    }
+
+    /// The same, printed there, in lines of so many columns.
+    pub(crate) fn apply_to(
+        &self,
+        words: &str,
+        out: &mut dyn std::io::Write,
+        width: usize,
+        looks: usize,
+    ) -> Result<(), TuneError> {
         let words = words.replace("{}", &self.folder.path().display().to_string());
         let words = std::iter::once("apply").chain(words.split_whitespace());
         let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
-        let mut out = Vec::new();
         let seen = Cell::new(0);
         let stop = || {
             seen.set(seen.get() + 1);
             seen.get() > looks
         };
-        let end = line.apply.run_on(&self.system, &mut out, &stop);
-        (String::from_utf8(out).unwrap(), end)
+        line.apply.run_on(&self.system, out, width, &stop)
     }
 
     /// What it printed; it must end well.

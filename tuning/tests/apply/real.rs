@@ -39,6 +39,10 @@ impl Namespace {
         let works = |program: &str, words: &[&str]| {
             Command::new(program).args(words).output().is_ok_and(|output| output.status.success())
         };
+        if std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().is_empty() {
+            eprintln!("not run: this machine has no number, without which no profile is applied");
+            return None;
+        }
         if !works("ip", &["netns", "add", &name]) {
             eprintln!("not run: no network namespace can be made here");
             return None;
@@ -163,4 +167,67 @@ fn nobody_may_change_nothing_and_is_told_the_command() {
         told.contains("run `sudo twincast-tune apply --profile ./p.toml`; nothing was changed"),
         "{told}"
     );
+}
+
+/// MTUs, and the qdiscs that somebody may have set.
+const STACK_STATE: &str =
+    "cat /sys/class/net/v0/mtu /sys/class/net/mv0/mtu; tc qdisc show dev v0; tc qdisc show dev mv0";
+
+#[test]
+fn a_macvlan_and_what_it_lies_on_have_large_packets_and_are_brought_back() {
+    let Some(namespace) = Namespace::new("stack") else { return };
+    let made = namespace.run(
+        "ip link add link v0 name mv0 type macvlan && ip link set v1 up && ip link set v0 up && ip link set mv0 up",
+    );
+    if !made.status.success() {
+        return eprintln!("not run: no macvlan can be made here: {}", text(&made));
+    }
+    let (_folder, at) = folder();
+    let before = text(&namespace.run(STACK_STATE));
+    for (mtu, interfaces, after) in [
+        (9000, "--interface mv0", "9000\n9000\n"),
+        (1400, "--interface mv0", "1500\n1400\n"),
+        // Whatever their names: the kernel allows no larger packets above than below.
+        (1400, "--interface v0 --interface mv0", "1400\n1400\n"),
+        (9000, "--interface v0 --interface mv0", "9000\n9000\n"),
+    ] {
+        let profile = format!("about = \"x\"\n[interface]\nmtu = {mtu}\nqdisc = \"mq\"\n");
+        std::fs::write(Path::new(&at).join("stack.toml"), profile).unwrap();
+        let undo = format!("{at}/undo-{mtu}-{}.json", interfaces.len());
+        let output =
+            namespace.run(&format!("{BINARY} apply --profile {at}/stack.toml {interfaces} --undo {undo}"));
+        let told = text(&output);
+        assert!(output.status.success(), "{mtu} {interfaces}: {told}");
+        assert!(told.contains("left out: qdisc of v0: a virtual interface"), "{told}");
+        let now = text(&namespace.run(STACK_STATE));
+        assert!(now.starts_with(after), "{mtu} {interfaces}: {now}");
+        let output = namespace.run(&format!("{BINARY} apply --undo {undo}"));
+        assert!(output.status.success(), "{mtu} {interfaces}: {}", text(&output));
+        assert_eq!(text(&namespace.run(STACK_STATE)), before, "{mtu} {interfaces}");
+    }
+}
+
+#[test]
+fn what_a_kernel_refuses_is_told_with_what_to_do() {
+    let Some(namespace) = Namespace::new("refuses") else { return };
+    let (_folder, at) = folder();
+    // Nothing says how large packets may be.
+    std::fs::write(Path::new(&at).join("ip"), "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(Path::new(&at).join("ip"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let profile = "about = \"x\"\n[interface]\ntxqueuelen = 1234\nmtu = 65536\n";
+    std::fs::write(Path::new(&at).join("large.toml"), profile).unwrap();
+    let before = namespace.state();
+    let output = namespace.run(&format!(
+        "PATH={at}:$PATH {BINARY} apply --profile {at}/large.toml --interface v0 --undo {at}/undo.json"
+    ));
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for said in [
+        "/sys/class/net/v0/mtu: Invalid argument",
+        "takes no packets of 65536 bytes; give another `mtu`, or none, in a copy of the profile",
+        "everything is as it was before",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    assert_eq!(namespace.state(), before);
 }
