@@ -31,7 +31,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use twincast_loadgen::coordinator::RunError;
 use twincast_loadgen::limits::USERS_PER_CONNECTION_MAX;
+use twincast_loadgen::plan::Plan;
 use twincast_loadgen::trials::{Trials, TrialsFile};
+use twincast_server::config::Cores;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,6 +140,8 @@ impl SweepArgs {
                 "run.fault: a search needs runs in which nothing is broken; leave it out".into(),
             ));
         }
+        let machine = Machine::here(file.is_here());
+        self.cores(&plan, named, base, &machine)?;
         if plan.server.front_cores.is_none() {
             plan.server.front_cores = base.front_cores().cloned();
         }
@@ -152,7 +156,7 @@ impl SweepArgs {
                 )));
             }
         }
-        let space = Space::new(&plan, base.fan_out(), named, &Machine::here(file.is_here()));
+        let space = Space::new(&plan, base.fan_out(), named, &machine);
         for (knob, candidates) in space.singles() {
             for candidate in candidates {
                 let checked = base.check(&space, &candidate);
@@ -160,6 +164,38 @@ impl SweepArgs {
             }
         }
         Ok(space)
+    }
+
+    /// Cores that were named are there, where servers are here: of the default and of what is tried.
+    fn cores(
+        &self,
+        plan: &Plan,
+        named: &tune_file::Named,
+        base: &Base,
+        machine: &Machine,
+    ) -> Result<(), TuneError> {
+        let config = self.config.as_deref().unwrap_or(Path::new("the example"));
+        let of_base = |key: &str| format!("--config {}: {key}", config.display());
+        let of_plan = |key: &str| format!("{}: {key}", self.plan.display());
+        let server = &plan.server;
+        let mut all: Vec<(String, &Cores)> = Vec::new();
+        match &server.fan_out_cores {
+            Some(cores) => all.push((of_plan("run.fan_out_cores"), cores)),
+            None => all.push((of_base("fan_out.cores"), &base.fan_out().cores)),
+        }
+        match (&server.front_cores, base.front_cores()) {
+            (Some(cores), _) => all.push((of_plan("run.front_cores"), cores)),
+            (None, Some(cores)) => all.push((of_base("front.cores"), cores)),
+            (None, None) => {}
+        }
+        for value in named.get(&Knob::FanOutCores).into_iter().flatten() {
+            let Value::Cores(cores) = value else { unreachable!("they are cores") };
+            all.push((of_plan("tune.values.fan_out_cores"), cores));
+        }
+        for (place, cores) in all {
+            machine.has(cores).map_err(|what| TuneError::Usage(format!("{place}: {what}")))?;
+        }
+        Ok(())
     }
 
     fn json_file(&self, path: &Path) -> Result<JsonFile, TuneError> {

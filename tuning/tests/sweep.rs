@@ -9,7 +9,7 @@ use twincast_server::config::Config;
 struct Place(tempfile::TempDir);
 
 /// Three values in all and one round in the first runs; so long a budget that a busy machine has room, which nobody waits for.
-const PLAN: &str = "[run]\ngroup = 130\nhosts = 2\nlink = \"loopback\"\n\n[tune]\nbudget_seconds = 3600\nrounds = 1\n\n\
+const PLAN: &str = "[run]\ngroup = 130\nhosts = 2\nlink = \"loopback\"\n\n[tune]\nbudget_seconds = 3600\nrounds = 1\nrepeats_max = 6\n\n\
                     [tune.values]\nfan_out_threads = [2]\nfan_out_cores = [\"none\"]\nslab_bytes = []\n\
                     slabs_per_connection = []\nconnections_per_host = [3]\nzero_copy = []\nzero_copy_bytes_min = []\n\
                     send_buffer_bytes = []\n";
@@ -79,11 +79,12 @@ fn a_search_ends_with_a_table_figures_and_a_configuration() {
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
     for part in [
         "Group of 130, 2 hosts",
-        "rung 1: 1 rounds in each run",
+        " candidates and the default, 1 round in each run",
         "fan_out_threads 2",
         "fan_out_cores none",
         "connections_per_host 3",
-        "each knob alone",
+        "each knob alone, in the first rung",
+        "(one value",
         "64, fixed: a select word has 64 bits",
         "the pick against the default",
         "tuned.toml",
@@ -101,7 +102,7 @@ fn a_search_ends_with_a_table_figures_and_a_configuration() {
     assert!(first.iter().all(|row| row["fate"] != "failed"), "{json:#}");
     let last = &json["comparison"];
     assert!(
-        last["pairs"].as_array().unwrap().len() >= 5 && last["noise"].as_f64().unwrap() >= 0.0,
+        last["pairs"].as_array().unwrap().len() == 6 && last["noise"].as_f64().unwrap() >= 0.0,
         "{json:#}"
     );
     let verdict = json["verdict"].as_str().unwrap();
@@ -160,6 +161,16 @@ fn what_cannot_be_is_refused_by_name_before_anything_is_measured() {
             "[run]\ngroup = 9\nhosts = 3\n[tune.values]\nconnections_per_host = [4]\n",
             sweep,
             "connections_per_host: 4 cannot be: a host has 3 users",
+        ),
+        (
+            "[run]\ngroup = 9\n[tune.values]\nfan_out_cores = [\"none\", [0, 1023]]\n",
+            "sweep --plan plan.toml --dry-run",
+            "plan.toml: tune.values.fan_out_cores: there is no core 1023 here for servers; give some of 0",
+        ),
+        (
+            "[run]\ngroup = 9\nfan_out_cores = [1023]\n",
+            sweep,
+            "plan.toml: run.fan_out_cores: there is no core 1023 here",
         ),
     ] {
         let refusal = refused(plan, arguments);

@@ -4,7 +4,7 @@
 //! something is better is a part of the default: 0.05 is 5% better, below 0 it is worse.
 
 use super::knobs::{Candidate, Knob, Value};
-use super::search::{Fate, Final, Found, Rung};
+use super::search::{Fate, Final, Found, Row, Rung};
 use super::space::{Choice, Space};
 use super::tune_file::{Objective, Settings};
 use super::verdict::{Comparison, spread};
@@ -65,6 +65,8 @@ pub struct Outcome {
 pub struct RungOutcome {
     /// Measured rounds of each run.
     pub rounds: u32,
+    /// How many of the rows are combinations of the best single values of the first rung, new in this one.
+    pub combined: usize,
     /// The default first.
     pub rows: Vec<RowOutcome>,
 }
@@ -82,6 +84,9 @@ pub struct RowOutcome {
     pub spread: Option<f64>,
     /// By how much it is better than the default in the same rung.
     pub better: Option<f64>,
+    /// Whether that is no more than the middle half of the default's values, or of its own, reaches. So is whatever there
+    /// is no spread of the default for.
+    pub within_noise: Option<bool>,
     /// Of each round, or of each run where shares are counted.
     pub values: Vec<f64>,
     /// `kept`, `dropped`, `failed` or `no_time`.
@@ -99,6 +104,10 @@ pub struct Effect {
     pub value: Value,
     /// By how much that is better than the default; none: it failed, or there was no time.
     pub better: Option<f64>,
+    /// The spread of its row in the first rung.
+    pub spread: Option<f64>,
+    /// Whether `better` is within the noise of that rung, as its row says.
+    pub within_noise: Option<bool>,
 }
 
 /// The pick against the default.
@@ -176,7 +185,7 @@ impl Outcome {
             effects: effects(space, &rungs),
             rungs,
             not_tried: found.not_tried.clone(),
-            verdict: verdict(objective, comparison.as_ref(), beats, interrupted),
+            verdict: verdict(settings, comparison.as_ref(), beats, interrupted),
             comparison,
             beats,
             users_per_connection: space.plan_of(&best).users_per_connection,
@@ -190,7 +199,9 @@ impl Outcome {
 }
 
 fn rung_outcome(objective: Objective, rung: &Rung) -> RungOutcome {
-    let default = rung.rows[0].cost();
+    // How far the middle half of a row's costs reaches, in the unit of costs.
+    let reach = |row: &Row| Some(spread(&row.costs())? * row.cost()?);
+    let (default, noise) = (rung.rows[0].cost(), reach(&rung.rows[0]));
     let rows = rung.rows.iter().enumerate().map(|(index, row)| {
         let costs = row.costs();
         let (fate, why) = match &row.fate {
@@ -199,19 +210,23 @@ fn rung_outcome(objective: Objective, rung: &Rung) -> RungOutcome {
             Fate::Failed(why) => ("failed", Some(why.clone())),
             Fate::NoTime => ("no_time", None),
         };
-        let ratio = row.cost().zip(default).map(|(cost, default)| cost / default).filter(|_| index > 0);
+        let costs_of_both = row.cost().zip(default).filter(|_| index > 0);
+        let is_noise = |(cost, default): (f64, f64)| {
+            noise.is_none_or(|noise| (cost - default).abs() <= noise.max(reach(row).unwrap_or(0.0)))
+        };
         RowOutcome {
             changes: row.candidate.clone(),
             runs: row.runs.len(),
             figure: row.cost().map(|cost| objective.figure(cost)),
             spread: spread(&costs),
-            better: ratio.map(|ratio| objective.better(ratio)),
+            better: costs_of_both.map(|(cost, default)| objective.better(cost / default)),
+            within_noise: costs_of_both.map(is_noise),
             values: costs.iter().map(|cost| objective.figure(*cost)).collect(),
             fate,
             why,
         }
     });
-    RungOutcome { rounds: rung.rounds, rows: rows.collect() }
+    RungOutcome { rounds: rung.rounds, combined: rung.combined, rows: rows.collect() }
 }
 
 /// Every value of every knob, with what the first rung says of it alone.
@@ -222,8 +237,13 @@ fn effects(space: &Space, rungs: &[RungOutcome]) -> Vec<Effect> {
         for value in &choice.values {
             let candidate = space.turned(&[(choice.knob, value.clone())]);
             let row = first.rows.iter().find(|row| row.changes == candidate);
-            let better = row.and_then(|row| row.better);
-            effects.push(Effect { knob: choice.knob, value: value.clone(), better });
+            effects.push(Effect {
+                knob: choice.knob,
+                value: value.clone(),
+                better: row.and_then(|row| row.better),
+                spread: row.and_then(|row| row.spread),
+                within_noise: row.and_then(|row| row.within_noise),
+            });
         }
     }
     effects
@@ -245,7 +265,7 @@ fn final_outcome(objective: Objective, last: &Final, compared: Option<&Compariso
     }
 }
 
-fn verdict(objective: Objective, last: Option<&FinalOutcome>, beats: bool, interrupted: bool) -> String {
+fn verdict(settings: &Settings, last: Option<&FinalOutcome>, beats: bool, interrupted: bool) -> String {
     if interrupted {
         return "The search was stopped before its end, so nothing is shown to beat the default.".into();
     }
@@ -261,17 +281,24 @@ fn verdict(objective: Objective, last: Option<&FinalOutcome>, beats: bool, inter
         return "The final comparison has too few pairs to say anything. Keep the default.".into();
     };
     let figures = format!(
-        "{:.1}% (95%: {:.1} to {:.1}%; the default against itself: {:.1}%)",
+        "{:+.1}% (95%: {:+.1} to {:+.1}%; the default against itself: {:.1}%)",
         100.0 * better,
         100.0 * low,
         100.0 * high,
         100.0 * noise
     );
     match beats {
-        true => format!("{} beats the default by {figures}: {}.", last.pick, objective.gain()),
-        false => format!(
-            "{} does not beat the default by more than the noise: {figures}. Keep the default.",
-            last.pick
-        ),
+        true => format!("{} beats the default by {figures}: {}.", last.pick, settings.objective.gain()),
+        false => {
+            let more = if high > 0.0 && last.pairs.len() < settings.repeats_max as usize {
+                " A larger budget has room for more pairs of runs."
+            } else {
+                ""
+            };
+            format!(
+                "{} does not beat the default by more than the noise: {figures}. Keep the default.{more}",
+                last.pick
+            )
+        }
     }
 }

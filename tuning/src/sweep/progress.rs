@@ -2,6 +2,7 @@
 
 use super::knobs::Candidate;
 use super::search::Watch;
+use super::table::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Watch for Progress {
                 bar.set_length(runs as u64);
                 bar.set_prefix(self.stage.clone());
             }
-            None => eprintln!("{what}: {}, {left_s:.0} s of the budget left", counted(runs)),
+            None => eprintln!("{what}: {}, {left_s:.0} s of the budget left", counted(runs as u64, "run")),
         }
     }
 
@@ -70,8 +71,4 @@ impl Watch for Progress {
             bar.inc(1);
         }
     }
-}
-
-fn counted(runs: usize) -> String {
-    if runs == 1 { "1 run".into() } else { format!("{runs} runs") }
 }

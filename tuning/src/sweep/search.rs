@@ -4,13 +4,18 @@
 //! drawn, so that a machine that drifts favours nobody. Before each run an estimate out of the runs so far says whether it
 //! still fits; what the final comparison takes is set aside first.
 
+mod last;
+mod times;
+
 use super::knobs::{Candidate, Knob, Value};
 use super::space::Space;
-use super::tune_file::Settings;
+use super::table;
+use super::tune_file::{ROUNDS_MAX, Settings};
 use super::verdict::{Pair, median};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use times::Times;
 use twincast_loadgen::plan::Plan;
 
 /// The default is measured once for so many others in a rung.
@@ -21,14 +26,8 @@ const DRAWN_PER_SINGLE: usize = 2;
 const CANDIDATES_MAX: usize = 128;
 /// Combinations of the best single values, at the most: of the best two, of the best three, of all.
 const COMBINED_MAX: usize = 3;
-/// What the final comparison may take of the budget for having longer runs than the first rung.
-const FINAL_PART: f64 = 0.4;
 /// What the first rung may take of the time without the final comparison, for each value to be tried alone.
 const FIRST_PART: f64 = 0.6;
-/// The final comparison has at most so many times the pairs that were asked for.
-const PAIRS_TIMES_MAX: u32 = 2;
-/// How much longer than estimated a run is taken to be.
-const SPARE: f64 = 1.1;
 /// How much longer than the first run said the least budget is, which is told to who gave less.
 const SPARE_TOLD: f64 = 1.25;
 
@@ -96,6 +95,8 @@ pub struct Row {
 pub struct Rung {
     /// Measured rounds of each run.
     pub rounds: u32,
+    /// How many of the rows are combinations of the best single values of the first rung, new in this one.
+    pub combined: usize,
     /// The default first.
     pub rows: Vec<Row>,
 }
@@ -170,8 +171,7 @@ pub fn search(
         settings,
         rng: Xoshiro256PlusPlus::seed_from_u64(settings.seed),
         began_s,
-        before_s: Vec::new(),
-        round_s: Vec::new(),
+        times: Times::default(),
         tried: vec![space.plan.clone()],
         found: Found::default(),
         machine,
@@ -189,10 +189,8 @@ struct Search<'a> {
     watch: &'a mut dyn Watch,
     rng: Xoshiro256PlusPlus,
     began_s: f64,
-    /// Of each run, seconds that were no measured round.
-    before_s: Vec<f64>,
-    /// Of each run, seconds of a measured round.
-    round_s: Vec<f64>,
+    /// How long runs took.
+    times: Times,
     /// Plans that are candidates already.
     tried: Vec<Plan>,
     found: Found,
@@ -207,34 +205,44 @@ impl Search<'_> {
             Err(Failure::Bad { why, is_usage }) => return Err(Stop::Default { why, is_usage }),
             Err(Failure::Interrupted) => unreachable!("it stops the search"),
         };
-        let least_s = self.run_s(rounds) * f64::from(1 + 2 * repeats);
+        // A candidate, the default beside it, and the pairs.
+        let least_s = self.run_s(rounds) * (1 + defaults(1) + 2 * repeats as usize) as f64;
         if self.left_s() < least_s {
             return Err(Stop::TooLittle { needed_s: (budget_s - self.left_s() + least_s) * SPARE_TOLD });
         }
         let final_rounds = self.final_rounds();
         let mut candidates = self.first(self.search_s(final_rounds));
         let (mut rounds, mut default_runs) = (rounds, vec![first]);
-        let mut pick = None;
+        let (mut pick, mut combined) = (None, Vec::new());
         while !candidates.is_empty() {
             let left_s = self.search_s(final_rounds);
-            let Some(fits) = self.fitting(&mut candidates, rounds, left_s) else { break };
-            let rung = self.rung(candidates, fits, std::mem::take(&mut default_runs), final_rounds)?;
+            let Some(fits) = self.fitting(&mut candidates, rounds, left_s) else {
+                self.only(pick.as_slice());
+                break;
+            };
+            self.only(&candidates);
+            combined.retain(|candidate| candidates.contains(candidate));
+            let runs = std::mem::take(&mut default_runs);
+            let rung = self.rung(candidates, combined.len(), fits, runs, final_rounds)?;
             let mut best = best_of(&rung);
             // Of a rung that the budget has cut off before anybody was measured nothing is learnt.
             if let Some(best) = best.first() {
                 pick = Some(best.clone());
             }
+            // Where all others were as bad, the best of the rung before is no pick if it failed in this one.
+            pick = pick.filter(|pick| !has_failed(&rung, pick));
             let is_first = self.found.rungs.is_empty();
             let keep = best.len().div_ceil(self.settings.eta as usize);
             best.truncate(keep);
-            let combined = if is_first { self.combined(&rung) } else { Vec::new() };
-            self.found.rungs.push(settled(rung, &best));
+            combined = if is_first { self.combined(&rung) } else { Vec::new() };
+            self.found.rungs.push(rung);
+            self.only(&best);
             if best.len() + combined.len() <= 1 {
                 break;
             }
             candidates = best;
-            candidates.extend(combined);
-            rounds = rounds.saturating_mul(self.settings.eta);
+            candidates.extend(combined.iter().cloned());
+            rounds = rounds.saturating_mul(self.settings.eta).min(ROUNDS_MAX);
         }
         match pick {
             Some(pick) => self.last(pick, final_rounds),
@@ -254,18 +262,17 @@ impl Search<'_> {
 
     /// How long a run of so many rounds is taken to be.
     fn run_s(&self, rounds: u32) -> f64 {
-        let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
-        SPARE * (mean(&self.before_s) + f64::from(rounds) * mean(&self.round_s))
+        self.times.of_any().run_s(rounds)
     }
 
-    /// Rounds of the final comparison: those of the second rung, as far as the budget lets them.
-    fn final_rounds(&self) -> u32 {
-        let least = self.settings.rounds;
-        let most = least.saturating_mul(self.settings.eta);
-        let room_s = FINAL_PART * self.settings.budget_s / f64::from(2 * self.settings.repeats);
-        let after_start_s = room_s - self.run_s(0);
-        let fit = (after_start_s / (self.run_s(1) - self.run_s(0)).max(f64::MIN_POSITIVE)).max(0.0);
-        (fit.min(f64::from(most)) as u32).clamp(least, most)
+    /// In the rung before, only these are kept: they are in the next one, or are the pick.
+    fn only(&mut self, kept: &[Candidate]) {
+        let Some(rung) = self.found.rungs.last_mut() else { return };
+        for row in &mut rung.rows[1..] {
+            if row.fate == Fate::Kept && !kept.contains(&row.candidate) {
+                row.fate = Fate::Dropped;
+            }
+        }
     }
 
     /// One run, whose times are remembered; an end of all if it was interrupted.
@@ -278,10 +285,7 @@ impl Search<'_> {
         self.watch.done();
         self.found.runs += 1;
         match &run {
-            Ok(run) => {
-                self.before_s.push((seconds - run.rounds_s).max(0.0));
-                self.round_s.push(run.rounds_s / f64::from(rounds));
-            }
+            Ok(run) => self.times.push(candidate, rounds, seconds, run.rounds_s),
             Err(Failure::Interrupted) => return Err(Stop::Interrupted),
             Err(Failure::Bad { .. }) => {}
         }
@@ -397,9 +401,7 @@ impl Search<'_> {
         loop {
             let number = candidates.len();
             let each_s = seconds / (number + defaults(number)) as f64;
-            let of_a_round_s = (self.run_s(1) - self.run_s(0)).max(f64::MIN_POSITIVE);
-            let fit = ((each_s - self.run_s(0)) / of_a_round_s).max(0.0);
-            let fit = fit.min(f64::from(rounds)) as u32;
+            let fit = self.times.of_any().rounds_in(each_s).min(rounds);
             if fit >= least || is_first {
                 return Some(fit.max(least));
             }
@@ -414,6 +416,7 @@ impl Search<'_> {
     fn rung(
         &mut self,
         candidates: Vec<Candidate>,
+        combined: usize,
         rounds: u32,
         of_default: Vec<Run>,
         final_rounds: u32,
@@ -427,14 +430,16 @@ impl Search<'_> {
             schedule.push(0);
             schedule.extend(late);
         }
-        let name = match self.found.rungs.len() + 1 {
-            1 => format!("rung 1: {} candidates and the default, {rounds} rounds each", candidates.len()),
-            number => format!("rung {number}: the best {}, {rounds} rounds each", candidates.len()),
-        };
+        let name = format!(
+            "rung {}: {}, {} in each run",
+            self.found.rungs.len() + 1,
+            contestants(self.found.rungs.is_empty(), candidates.len(), combined),
+            table::counted(rounds.into(), "round")
+        );
         self.watch.stage(&name, schedule.len(), self.left_s());
         let row = |candidate| Row { candidate, runs: Vec::new(), fate: Fate::NoTime };
         let all = std::iter::once(Candidate::default()).chain(candidates);
-        let mut rung = Rung { rounds, rows: all.map(row).collect() };
+        let mut rung = Rung { rounds, combined, rows: all.map(row).collect() };
         rung.rows[0].runs = of_default;
         rung.rows[0].fate = Fate::Kept;
         for index in schedule {
@@ -464,52 +469,6 @@ impl Search<'_> {
             }
         }
         Ok(rung)
-    }
-
-    /// The pick against the default: default, pick, pick, default and so on, until the pairs are enough and the budget has
-    /// no room for one more. How many pairs there are hangs on the time alone, never on what they say.
-    fn last(&mut self, pick: Candidate, rounds: u32) -> Result<(), Stop> {
-        let least = self.settings.repeats as usize;
-        let most = least * PAIRS_TIMES_MAX as usize;
-        // What was set aside may have gone to a candidate that took long to fail.
-        let rounds = (self.settings.rounds..=rounds)
-            .rev()
-            .find(|rounds| self.run_s(*rounds) * 2.0 * least as f64 <= self.left_s())
-            .unwrap_or(self.settings.rounds);
-        let fit = (self.left_s() / (2.0 * self.run_s(rounds))) as usize;
-        self.watch.stage(
-            &format!("the pick against the default, {rounds} rounds each"),
-            2 * fit.clamp(least, most),
-            self.left_s(),
-        );
-        self.found.last = Some(Final { pick: pick.clone(), rounds, pairs: Vec::new(), failed: None });
-        let mut longest_s = 0.0f64;
-        for number in 0..most {
-            if number >= least && self.left_s() < longest_s {
-                break;
-            }
-            let before_s = self.machine.now_s();
-            let mut costs = [0.0; 2];
-            let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
-            for side in order {
-                let candidate = if side == 0 { Candidate::default() } else { pick.clone() };
-                match self.run(&candidate, rounds)? {
-                    Ok(run) => costs[side] = median(run.costs).expect("a good run has costs"),
-                    Err(Failure::Bad { why, is_usage }) if side == 0 => {
-                        return Err(Stop::Default { why, is_usage });
-                    }
-                    Err(Failure::Bad { why, .. }) => {
-                        self.found.last.as_mut().expect("it was set").failed = Some(why);
-                        return Ok(());
-                    }
-                    Err(Failure::Interrupted) => unreachable!("it stops the search"),
-                }
-            }
-            longest_s = longest_s.max(self.machine.now_s() - before_s);
-            let pair = Pair { default: costs[0], pick: costs[1] };
-            self.found.last.as_mut().expect("it was set").pairs.push(pair);
-        }
-        Ok(())
     }
 }
 
@@ -543,12 +502,24 @@ fn best_of(rung: &Rung) -> Vec<Candidate> {
     good.into_iter().map(|(_, candidate)| candidate.clone()).collect()
 }
 
-/// With the fates of those that were not kept.
-fn settled(mut rung: Rung, kept: &[Candidate]) -> Rung {
-    for row in &mut rung.rows[1..] {
-        if row.fate == Fate::Kept && !kept.contains(&row.candidate) {
-            row.fate = Fate::Dropped;
+fn has_failed(rung: &Rung, candidate: &Candidate) -> bool {
+    rung.rows.iter().any(|row| row.candidate == *candidate && matches!(row.fate, Fate::Failed(_)))
+}
+
+/// Who is in a rung, in words: so many candidates, of which some are combinations that are new in it.
+pub(super) fn contestants(is_first: bool, candidates: usize, combined: usize) -> String {
+    let best = match candidates - combined {
+        1 => "the best one".to_owned(),
+        best => format!("the best {best}"),
+    };
+    match (is_first, combined) {
+        (true, _) => format!("{} and the default", table::counted(candidates as u64, "candidate")),
+        (false, 0) => format!("{best} and the default"),
+        (false, _) => {
+            format!(
+                "{best}, {} of the best values, and the default",
+                table::counted(combined as u64, "combination")
+            )
         }
     }
-    rung
 }

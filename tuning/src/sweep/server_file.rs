@@ -4,6 +4,7 @@
 use super::knobs::{Candidate, Knob};
 use super::outcome::Outcome;
 use super::space::Space;
+use super::table::counted;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -212,10 +213,13 @@ fn comment(knob: Knob, outcome: &Outcome) -> String {
         .iter()
         .find(|effect| effect.knob == knob && changes.get(&knob).is_some_and(|value| *value == effect.value));
     let mut said = "twincast-tune sweep".to_owned();
-    match alone.and_then(|effect| effect.better) {
-        Some(better) => {
+    match alone.and_then(|effect| Some((effect, effect.better?))) {
+        Some((effect, better)) => {
             let gain = outcome.settings.objective.gain();
             let _ = write!(said, ": alone {:+.1}% {gain} in the first rung", 100.0 * better);
+            if effect.within_noise == Some(true) {
+                said.push_str(", which is within its noise");
+            }
             if changes.len() > 1 {
                 said.push_str(", together as the head of this file says");
             }
@@ -238,15 +242,15 @@ fn comment(knob: Knob, outcome: &Outcome) -> String {
 fn head(outcome: &Outcome, base: Option<&Path>) -> String {
     let (origin, plan) = (&outcome.origin, &outcome.plan);
     let mut text = lines(&format!(
-        "Written by `twincast-tune sweep` at {}, for the plan {}: a group of {}, {} hosts, link {} at MTU {}; from a machine \
-         with {} cores of {}, {}.",
+        "Written by `twincast-tune sweep` at {}, for the plan {}: a group of {}, {}, link {} at MTU {}; from a machine \
+         with {} of {}, {}.",
         origin.time,
         outcome.name,
         plan.group,
-        plan.hosts,
+        counted(plan.hosts.into(), "host"),
         plan.link.rate,
         plan.link.mtu,
-        origin.cores,
+        counted(origin.cores, "core"),
         origin.cpu,
         origin.kernel
     ));
@@ -259,7 +263,8 @@ fn head(outcome: &Outcome, base: Option<&Path>) -> String {
     if outcome.best.changes.contains_key(&Knob::ConnectionsPerHost) {
         let users = outcome.users_per_connection;
         text.push_str(&lines(&format!(
-            "Connections are a matter of clients, and not in this file: {users} users on one connection were measured."
+            "Connections are a matter of clients, and not in this file: {} on one connection: so it was measured.",
+            counted(users.into(), "user")
         )));
     }
     text.push('\n');

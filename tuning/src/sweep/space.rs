@@ -2,6 +2,8 @@
 
 use super::knobs::{Candidate, Knob, Value};
 use super::tune_file::Named;
+use rustix::thread::CpuSet;
+use std::collections::BTreeSet;
 use twincast_loadgen::limits::USERS_PER_CONNECTION_MAX;
 use twincast_loadgen::plan::Plan;
 use twincast_ring::{SLABS_MAX, SLABS_MIN};
@@ -23,10 +25,12 @@ const THREADS_TRIED_MAX: u64 = 16;
 const THREADS_ELSEWHERE: u64 = 4;
 
 /// What values follow from that nobody has named.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     /// Cores.
     pub cores: u64,
+    /// The cores on which this process may run, and servers that it starts; none: servers are elsewhere, or nobody says.
+    pub core_numbers: Option<BTreeSet<usize>>,
     /// The largest send buffer that a program may ask for, in bytes; none: not known.
     pub send_buffer_bytes_max: Option<u64>,
     /// Whether servers and hosts are all on it.
@@ -60,10 +64,29 @@ impl Machine {
     #[must_use]
     pub fn here(has_everything: bool) -> Machine {
         let bytes = twincast_node::System::here().number("/proc/sys/net/core/wmem_max");
+        let own = rustix::thread::sched_getaffinity(None);
+        let own = own.ok().map(|own| (0..CpuSet::MAX_CPU).filter(|core| own.is_set(*core)).collect());
         Machine {
             cores: twincast_loadgen::environment::cores(),
+            core_numbers: own.filter(|_| has_everything),
             send_buffer_bytes_max: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             has_everything,
+        }
+    }
+
+    /// Whether these cores are there, as far as is known. A server runs its threads anywhere if it cannot pin them, and what
+    /// is measured would be of other settings than it says.
+    ///
+    /// # Errors
+    /// A sentence: one is not.
+    pub fn has(&self, cores: &Cores) -> Result<(), String> {
+        let (Some(own), Cores::List(list)) = (&self.core_numbers, cores) else { return Ok(()) };
+        match list.iter().find(|core| !own.contains(core)) {
+            None => Ok(()),
+            Some(missing) => {
+                let own: Vec<String> = own.iter().map(usize::to_string).collect();
+                Err(format!("there is no core {missing} here for servers; give some of {}", own.join(", ")))
+            }
         }
     }
 }
@@ -279,7 +302,12 @@ pub(super) mod tests {
 
     /// Everything on one machine of so many cores.
     pub(in crate::sweep) fn space(cores: u64) -> Space {
-        let machine = Machine { cores, send_buffer_bytes_max: Some(1 << 20), has_everything: true };
+        let machine = Machine {
+            cores,
+            core_numbers: Some((0..cores as usize).collect()),
+            send_buffer_bytes_max: Some(1 << 20),
+            has_everything: true,
+        };
         Space::new(&Plan::default(), &FanOut::default(), &BTreeMap::new(), &machine)
     }
 
@@ -300,11 +328,35 @@ pub(super) mod tests {
         // 200 users of a host on one connection: 5 connections, and 16 slabs for them.
         assert_eq!(here.default_of(Knob::SlabsPerConnection).to_string(), "3.2");
         assert_eq!(values(&here, Knob::ConnectionsPerHost), ["2", "4"]);
-        let machine = Machine { cores: 2, send_buffer_bytes_max: None, has_everything: false };
+        let machine =
+            Machine { cores: 2, core_numbers: None, send_buffer_bytes_max: None, has_everything: false };
         let far = Space::new(&Plan::default(), &FanOut::default(), &BTreeMap::new(), &machine);
         assert_eq!(values(&far, Knob::FanOutThreads), ["2", "4"], "whatever cores there are here");
         assert_eq!(values(&far, Knob::ZeroCopy), ["on", "off"]);
         assert_eq!(values(&far, Knob::ZeroCopyBytesMin), ["16384", "65536", "131072"]);
+    }
+
+    #[test]
+    fn cores_are_there_where_servers_are_here() {
+        let machine = |core_numbers| Machine {
+            cores: 2,
+            core_numbers,
+            send_buffer_bytes_max: None,
+            has_everything: true,
+        };
+        let here = machine(Some(BTreeSet::from([0, 3])));
+        assert_eq!(here.has(&Cores::List(vec![3, 0])), Ok(()));
+        assert_eq!(here.has(&Cores::Named(CoresNamed::Auto)), Ok(()));
+        let said = here.has(&Cores::List(vec![0, 2])).unwrap_err();
+        assert!(said.contains("no core 2 ") && said.ends_with("give some of 0, 3"), "{said}");
+        assert_eq!(
+            machine(None).has(&Cores::List(vec![99])),
+            Ok(()),
+            "nobody knows those of servers elsewhere"
+        );
+        let own = Machine::here(true);
+        assert_eq!(own.core_numbers.as_ref().map(|all| all.len() as u64 >= own.cores), Some(true), "{own:?}");
+        assert_eq!(Machine::here(false).core_numbers, None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A search as a person reads it: at most 100 columns.
 
 use super::knobs::{Candidate, Knob};
-use super::outcome::{Outcome, RowOutcome, RungOutcome};
-use super::search::defaults;
+use super::outcome::{FinalOutcome, Outcome, RowOutcome, RungOutcome};
+use super::search::{contestants, defaults};
 use super::space::{Space, setting};
 use super::tune_file::{Objective, Settings};
+use super::verdict::median;
 use crate::units::thousands;
 use std::fmt::Write as _;
 use twincast_loadgen::plan::{Plan, Verify};
@@ -13,13 +14,25 @@ use twincast_protocol::receive::TILE_SENDERS;
 /// The widest line.
 pub(crate) const COLUMNS: usize = 100;
 /// Of a row, what is left of its figures.
-const NAME_COLUMNS: usize = 52;
+const NAME_COLUMNS: usize = 41;
+/// Pairs of runs in a line.
+const PAIRS_PER_LINE: usize = 3;
+/// What is said of a difference that the default has from itself.
+const NOISE: &str = "within noise";
 
 /// What was searched, what was found, and what that means.
 pub(crate) fn outcome(outcome: &Outcome) -> String {
     let mut text = head(&outcome.plan, &outcome.settings);
     for (index, rung) in outcome.rungs.iter().enumerate() {
-        rung_table(&mut text, index + 1, rung, outcome.settings.objective);
+        rung_table(&mut text, index, rung, outcome.settings.objective);
+    }
+    if !outcome.rungs.is_empty() {
+        let legend = format!(
+            "spread: how far the middle half of a row's values reaches. {NOISE}: no further from the default than that, of the \
+             default's values or of its own. Rungs choose who goes on; what counts is the comparison in the end."
+        );
+        text.push('\n');
+        wrap(&mut text, &legend, 0);
     }
     if !outcome.not_tried.is_empty() {
         let all: Vec<String> = outcome.not_tried.iter().map(Candidate::to_string).collect();
@@ -29,21 +42,48 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         effects(&mut text, outcome);
     }
     if let Some(last) = outcome.comparison.as_ref().filter(|last| !last.pairs.is_empty()) {
-        let _ = writeln!(text, "\nthe pick against the default: {} rounds each, pairs of runs", last.rounds);
-        let _ = writeln!(text, "  {:>14}{:>14}", "default", "pick");
-        for [default, pick] in &last.pairs {
-            let [default, pick] = [default, pick].map(|value| figure(outcome.settings.objective, *value));
-            let _ = writeln!(text, "  {default:>14}{pick:>14}");
-        }
+        comparison(&mut text, last, outcome.settings.objective);
     }
     text.push('\n');
     wrap(&mut text, &outcome.verdict, 0);
+    let most = outcome.settings.repeats_max;
+    let has_most = outcome.comparison.as_ref().is_some_and(|last| last.pairs.len() >= most as usize);
     let took = format!(
-        "{} runs in {:.0} s of a budget of {:.0} s.",
-        outcome.runs, outcome.seconds, outcome.settings.budget_s
+        "{} in {:.0} s of a budget of {:.0} s{}.",
+        counted(outcome.runs.into(), "run"),
+        outcome.seconds,
+        outcome.settings.budget_s,
+        if has_most { format!(": {most} pairs are the most (repeats_max)") } else { String::new() }
     );
     wrap(&mut text, &took, 0);
     text
+}
+
+/// The pairs in the order in which they were made, line by line, and their medians.
+fn comparison(text: &mut String, last: &FinalOutcome, objective: Objective) {
+    let _ = writeln!(
+        text,
+        "\nthe pick against the default: {} of runs, {} in each run",
+        counted(last.pairs.len() as u64, "pair"),
+        counted(last.rounds.into(), "round")
+    );
+    let line = |pairs: &[[String; 2]]| {
+        let all: Vec<String> =
+            pairs.iter().map(|[default, pick]| format!("{default:>14}{pick:>14}")).collect();
+        format!("  {}", all.join("   "))
+    };
+    let pairs: Vec<[String; 2]> =
+        last.pairs.iter().map(|pair| pair.map(|value| figure(objective, value))).collect();
+    let heads = vec![["default".to_owned(), "pick".to_owned()]; pairs.len().min(PAIRS_PER_LINE)];
+    let _ = writeln!(text, "{}", line(&heads));
+    for pairs in pairs.chunks(PAIRS_PER_LINE) {
+        let _ = writeln!(text, "{}", line(pairs));
+    }
+    let of = |side: usize| median(last.pairs.iter().map(|pair| pair[side]));
+    if let Some((default, pick)) = of(0).zip(of(1)) {
+        let [default, pick] = [default, pick].map(|value| figure(objective, value));
+        let _ = writeln!(text, "  medians: default {default}, pick {pick}");
+    }
 }
 
 /// What a dry run says.
@@ -67,11 +107,13 @@ pub(crate) fn dry_run(space: &Space, settings: &Settings) -> String {
             "It takes {} s at the most, which is the budget. How long a run takes is known after the first: for every \
              value above to be tried alone and {} pairs of runs in the end there are at least {least} runs, which may \
              take {:.1} s each, start and dialling included. Where they take less, combinations are drawn as well (seed \
-             {}), and rungs have more rounds; where they take more, values are left out, and said.",
+             {}), rungs have more rounds, and the end has more pairs, up to {}; where they take more, values are left out, \
+             and said.",
             settings.budget_s,
             settings.repeats,
             settings.budget_s / least as f64,
-            settings.seed
+            settings.seed,
+            settings.repeats_max
         ),
         0,
     );
@@ -91,9 +133,9 @@ fn head(plan: &Plan, settings: &Settings) -> String {
         Objective::SharesPerCpuS => "shares for each CPU second of both servers, more is better",
     };
     let first = format!(
-        "Group of {}, {} hosts, link {} at MTU {}, {verified}. Figure: {figure}.",
+        "Group of {}, {}, link {} at MTU {}, {verified}. Figure: {figure}.",
         thousands(plan.group.into()),
-        plan.hosts,
+        counted(plan.hosts.into(), "host"),
         plan.link.rate,
         plan.link.mtu
     );
@@ -103,12 +145,18 @@ fn head(plan: &Plan, settings: &Settings) -> String {
     text
 }
 
-fn rung_table(text: &mut String, number: usize, rung: &RungOutcome, objective: Objective) {
-    let _ = writeln!(text, "\nrung {number}: {} rounds in each run", rung.rounds);
+fn rung_table(text: &mut String, index: usize, rung: &RungOutcome, objective: Objective) {
+    let _ = writeln!(
+        text,
+        "\nrung {}: {}, {} in each run",
+        index + 1,
+        contestants(index == 0, rung.rows.len() - 1, rung.combined),
+        counted(rung.rounds.into(), "round")
+    );
     let _ = writeln!(
         text,
         "  {:<NAME_COLUMNS$}{:>5}{:>12}{:>8}{:>9}",
-        "settings that differ from the default", "runs", "median", "spread", "better"
+        "what differs from the default", "runs", "median", "spread", "better"
     );
     let mut rows: Vec<&RowOutcome> = rung.rows.iter().collect();
     let rank = |row: &RowOutcome| match (row.figure, objective) {
@@ -128,12 +176,13 @@ fn row_lines(text: &mut String, row: &RowOutcome, objective: Objective) {
     let mut names = names.lines();
     let figures = match row.figure {
         Some(value) => format!(
-            "{:>5}{:>12}{:>8}{:>9}  {}",
+            "{:>5}{:>12}{:>8}{:>9}  {}{}",
             row.runs,
             figure(objective, value),
             row.spread.map_or_else(|| "-".into(), |spread| format!("{:.1}%", 100.0 * spread)),
             row.better.map_or_else(|| "-".into(), |better| format!("{:+.1}%", 100.0 * better)),
-            if row.changes.is_default() { "stays" } else { row.fate }
+            if row.changes.is_default() { "stays" } else { row.fate },
+            if row.within_noise == Some(true) { format!(", {NOISE}") } else { String::new() }
         ),
         None if row.fate == "failed" => format!("{:>5}  failed", row.runs),
         None => format!("{:>5}  no time", row.runs),
@@ -148,13 +197,28 @@ fn row_lines(text: &mut String, row: &RowOutcome, objective: Objective) {
 }
 
 fn effects(text: &mut String, outcome: &Outcome) {
-    text.push_str("\neach knob alone, in the first rung: by how much it is better than the default\n");
+    let spread = |spread: Option<f64>| match spread {
+        Some(spread) => format!("spread {:.1}%", 100.0 * spread),
+        None => "one value".to_owned(),
+    };
+    let of_default = outcome.rungs.first().and_then(|rung| rung.rows[0].spread);
+    let of_default = of_default.map_or_else(
+        || "it has too few values for a spread of its own".to_owned(),
+        |spread| format!("its own spread is {:.1}%", 100.0 * spread),
+    );
+    text.push('\n');
+    let title = format!(
+        "each knob alone, in the first rung: by how much it is better than the default ({of_default})"
+    );
+    wrap(text, &title, 0);
     for choice in &outcome.knobs {
         let of = outcome.effects.iter().filter(|effect| effect.knob == choice.knob);
         let all: Vec<String> = of
             .map(|effect| {
-                let better = effect.better.map(|better| format!("{:+.1}%", 100.0 * better));
-                format!("{} {}", effect.value, better.unwrap_or_else(|| "not measured".into()))
+                let Some(better) = effect.better else { return format!("{} not measured", effect.value) };
+                let noise =
+                    if effect.within_noise == Some(true) { format!(", {NOISE}") } else { String::new() };
+                format!("{} {:+.1}% ({}{noise})", effect.value, 100.0 * better, spread(effect.spread))
             })
             .collect();
         let all = if all.is_empty() { "nothing tried".into() } else { all.join(", ") };
@@ -162,6 +226,10 @@ fn effects(text: &mut String, outcome: &Outcome) {
         wrap(text, &format!("  {:<21} {all}{note}", choice.knob.name()), 2);
     }
     let _ = writeln!(text, "  {}", tile_line());
+    let mut measured = outcome.effects.iter().filter_map(|effect| effect.within_noise).peekable();
+    if measured.peek().is_some() && measured.all(|within| within) {
+        text.push_str("  No knob alone makes a difference that this rung can tell from noise.\n");
+    }
 }
 
 /// What the table says of what is no knob.
@@ -170,6 +238,11 @@ fn tile_line() -> String {
         "{:<21} {TILE_SENDERS}, fixed: a select word has {TILE_SENDERS} bits, and the wire has it so",
         "senders of a tile"
     )
+}
+
+/// So many of something, as one says it.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// A figure in its unit, with so many digits that a hundredth is seen.
@@ -218,6 +291,22 @@ mod tests {
         assert!(said.contains("64, fixed: a select word has 64 bits"), "{said}");
         assert!(said.contains("fan_out_threads       default 1; tried: 2, 4, 8"), "{said}");
         assert!(said.ends_with("Nothing was measured.\n"), "{said}");
+    }
+
+    #[test]
+    fn one_is_told_as_one() {
+        let [one, more] = [1, 1_200].map(|number| counted(number, "round"));
+        assert_eq!((one.as_str(), more.as_str()), ("1 round", "1,200 rounds"));
+        assert_eq!(contestants(true, 1, 0), "1 candidate and the default");
+        assert_eq!(
+            contestants(false, 14, 3),
+            "the best 11, 3 combinations of the best values, and the default"
+        );
+        assert_eq!(
+            contestants(false, 2, 1),
+            "the best one, 1 combination of the best values, and the default"
+        );
+        assert_eq!(contestants(false, 4, 0), "the best 4 and the default");
     }
 
     #[test]

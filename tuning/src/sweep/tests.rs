@@ -24,6 +24,10 @@ struct Fake<'a> {
     noise: [f64; 2],
     /// By how much the machine slows down in a second, as a part.
     drift: f64,
+    /// How many of a hundred runs are twice as slow as the others.
+    stalls: u32,
+    /// Seconds of a run that are no round, at the least and at the most.
+    start_s: [f64; 2],
     /// The run at which somebody presses Ctrl-C.
     interrupted_at: Option<u32>,
     rng: Xoshiro256PlusPlus,
@@ -39,6 +43,8 @@ impl<'a> Fake<'a> {
             is_bad: |_| false,
             noise: [0.04, 0.015],
             drift: 0.0,
+            stalls: 0,
+            start_s: [START_S; 2],
             interrupted_at: None,
             // Not the seed of the search, whose draws would be the same.
             rng: Xoshiro256PlusPlus::seed_from_u64(seed ^ 0x5eed),
@@ -60,7 +66,8 @@ impl Measure for Fake<'_> {
 
     fn measure(&mut self, candidate: &Candidate, rounds: u32) -> Result<Run, Failure> {
         self.runs += 1;
-        self.clock_s += START_S;
+        let [least_s, most_s] = self.start_s;
+        self.clock_s += least_s + (most_s - least_s) * self.rng.random::<f64>();
         if self.interrupted_at == Some(self.runs) {
             return Err(Failure::Interrupted);
         }
@@ -68,7 +75,8 @@ impl Measure for Fake<'_> {
             return Err(Failure::Bad { why: "2 messages were lost".into(), is_usage: false });
         }
         let [of_a_round, of_a_run] = self.noise;
-        let run = (1.0 + of_a_run * self.normal()) * (1.0 + self.drift * self.clock_s);
+        let stall = if self.rng.random_range(0..100) < self.stalls { 2.0 } else { 1.0 };
+        let run = (1.0 + of_a_run * self.normal()).max(0.1) * (1.0 + self.drift * self.clock_s) * stall;
         let cost = ROUND_S * (self.cost)(&self.space.plan_of(candidate)) * run;
         let costs: Vec<f64> =
             (0..rounds).map(|_| cost * (1.0 + of_a_round * self.normal()).max(0.1)).collect();
@@ -136,15 +144,24 @@ fn a_planted_optimum_is_found_within_the_budget() {
 #[test]
 fn a_flat_machine_has_nothing_that_beats_the_default() {
     let space = space(8);
-    for (what, drift) in [("steady", 0.0), ("slowing down", 0.000_5)] {
+    let (calm, rough) = ([0.04, 0.015], [0.3, 0.15]);
+    for (what, budget_s, noise, drift, stalls) in [
+        ("steady", 150.0, calm, 0.0, 0),
+        ("slowing down", 150.0, calm, 0.000_5, 0),
+        ("rough", 150.0, rough, 0.0, 10),
+        ("steady, with time for the most pairs", 1_500.0, calm, 0.0, 0),
+    ] {
         let beaten: Vec<u64> = (1..=100)
             .filter(|seed| {
                 let mut machine = Fake::new(&space, *seed, flat);
-                machine.drift = drift;
-                outcome_of(&mut machine, &settings(150.0, *seed)).beats
+                (machine.noise, machine.drift, machine.stalls) = (noise, drift, stalls);
+                outcome_of(&mut machine, &settings(budget_s, *seed)).beats
             })
             .collect();
-        assert!(beaten.len() <= 5, "on a {what} machine noise beats the default with seeds {beaten:?}");
+        assert!(
+            beaten.len() <= 5,
+            "on a machine that is {what} noise beats the default with seeds {beaten:?}"
+        );
     }
 }
 
@@ -181,7 +198,9 @@ fn the_budget_is_kept_and_one_that_is_too_small_is_refused_with_the_least() {
             assert_eq!(end, Ok(()), "seed {seed}, {budget_s} s");
             assert!(found.seconds <= 1.02 * budget_s, "seed {seed}, {budget_s} s: took {} s", found.seconds);
             let pairs = found.last.unwrap().pairs.len();
-            assert!((5..=10).contains(&pairs), "seed {seed}, {budget_s} s: {pairs} pairs");
+            assert!((5..=40).contains(&pairs), "seed {seed}, {budget_s} s: {pairs} pairs");
+            let is_spent = found.seconds >= 0.8 * budget_s || pairs == 40;
+            assert!(is_spent, "seed {seed}: {} s of {budget_s} and {pairs} pairs", found.seconds);
         }
         let mut machine = Fake::new(&space, seed, planted);
         let (found, end) = searched(&mut machine, &settings(5.0, seed));
@@ -192,6 +211,121 @@ fn the_budget_is_kept_and_one_that_is_too_small_is_refused_with_the_least() {
         assert_eq!(end, Ok(()), "seed {seed}: {needed_s} s were said to do");
         assert!(found.seconds <= 1.02 * needed_s, "seed {seed}: {} s of {needed_s}", found.seconds);
     }
+}
+
+#[test]
+fn the_budget_is_kept_and_used_where_starts_are_slow_or_uneven() {
+    let space = space(8);
+    for seed in 1..=20 {
+        for start_s in [[0.01, 0.01], [0.3, 3.0], [8.0, 8.0], [5.0, 15.0]] {
+            let mut machine = Fake::new(&space, seed, planted);
+            machine.start_s = start_s;
+            let (found, end) = searched(&mut machine, &settings(400.0, seed));
+            assert_eq!(end, Ok(()), "seed {seed}, {start_s:?}");
+            // One run may come out longer than any before it.
+            let over_s = 400.0 + start_s[1] - start_s[0];
+            assert!(found.seconds <= 1.02 * over_s, "seed {seed}, {start_s:?}: {} s", found.seconds);
+            let last = found.last.unwrap();
+            let is_spent = found.seconds >= 0.75 * 400.0 || last.pairs.len() == 40;
+            assert!(is_spent, "seed {seed}, {start_s:?}: {} s, {last:?}", found.seconds);
+        }
+    }
+}
+
+/// Remembers what was announced: the stage, and its runs.
+#[derive(Default)]
+struct Announced(Vec<(String, usize)>);
+
+impl Watch for Announced {
+    fn stage(&mut self, what: &str, runs: usize, _: f64) {
+        self.0.push((what.to_owned(), runs));
+    }
+    fn run(&mut self, _: &Candidate, _: f64) {}
+    fn done(&mut self) {}
+}
+
+#[test]
+fn pairs_are_settled_before_the_first_and_follow_the_time_that_is_left() {
+    let space = space(8);
+    for seed in 1..=20 {
+        for budget_s in [60.0, 150.0, 400.0, 3_000.0] {
+            let (mut announced, mut machine) = (Announced::default(), Fake::new(&space, seed, planted));
+            let (found, _) = search(&space, &settings(budget_s, seed), &mut machine, &mut announced);
+            let last = found.last.unwrap();
+            let (said, runs) = announced.0.last().unwrap();
+            assert_eq!(*runs, 2 * last.pairs.len(), "seed {seed}, {budget_s} s: {said}");
+            assert!(said.contains(&format!(": {} pairs, ", last.pairs.len())), "{said}");
+        }
+        // Where all else has its share already, runs are longer, and not only more.
+        let most = Settings { repeats_max: 6, ..settings(3_000.0, seed) };
+        let (found, _) = searched(&mut Fake::new(&space, seed, planted), &most);
+        let longest = found.rungs.iter().map(|rung| rung.rounds).max().unwrap();
+        let last = found.last.unwrap();
+        assert_eq!((last.pairs.len(), last.rounds), (6, longest), "seed {seed}");
+        // Rounds of a hundredth of a start: as many as make up for it, though a rung has three.
+        let mut machine = Fake::new(&space, seed, |_| 0.01);
+        let (found, _) = searched(&mut machine, &Settings { eta: 2, ..settings(300.0, seed) });
+        let measured_s = 0.01 * ROUND_S * f64::from(found.last.unwrap().rounds);
+        assert!(measured_s > 0.9 * START_S, "seed {seed}: {measured_s} s");
+    }
+}
+
+#[test]
+fn a_rung_is_announced_and_told_with_those_that_are_in_it() {
+    let space = space(8);
+    let (mut announced, mut machine) = (Announced::default(), Fake::new(&space, 1, planted));
+    let settings = settings(400.0, 1);
+    let (found, _) = search(&space, &settings, &mut machine, &mut announced);
+    let text = table::outcome(&Outcome::of("fake", &space, &settings, &found, false));
+    let [first, second] = [&found.rungs[0], &found.rungs[1]];
+    let kept = first.rows[1..].iter().filter(|row| row.fate == Fate::Kept).count();
+    assert!(second.combined > 0 && kept + second.combined == second.rows.len() - 1, "{text}");
+    let of_first =
+        format!("rung 1: {} candidates and the default, 3 rounds in each run", first.rows.len() - 1);
+    let of_second = format!("rung 2: the best {kept}, {} combination", second.combined);
+    for said in [of_first, of_second] {
+        assert!(announced.0.iter().any(|(stage, _)| stage.starts_with(&said)), "{said}: {:?}", announced.0);
+        assert!(text.contains(&format!("\n{said}")), "{said}: {text}");
+    }
+    for (rung, next) in found.rungs.iter().zip(&found.rungs[1..]) {
+        for row in rung.rows.iter().filter(|row| row.fate == Fate::Kept) {
+            assert!(next.rows.iter().any(|other| other.candidate == row.candidate), "{row:?} went on");
+        }
+    }
+}
+
+#[test]
+fn what_is_within_noise_is_told_to_be() {
+    let space = space(8);
+    for seed in 1..=5 {
+        let mut machine = Fake::new(&space, seed, flat);
+        machine.noise = [0.3, 0.3];
+        let outcome = outcome_of(&mut machine, &settings(200.0, seed));
+        let first = &outcome.rungs[0];
+        let reach = |index: usize| first.rows[index].spread.unwrap() * first.rows[index].figure.unwrap();
+        let of_default = first.rows[0].figure.unwrap();
+        assert!(first.rows[0].within_noise.is_none(), "the default is not held against itself");
+        for (index, row) in first.rows.iter().enumerate().skip(1).filter(|(_, row)| row.figure.is_some()) {
+            let far = (row.figure.unwrap() - of_default).abs();
+            let within = far <= reach(0).max(reach(index));
+            assert_eq!(row.within_noise, Some(within), "seed {seed}: {row:?}");
+        }
+        let text = table::outcome(&outcome);
+        let [_, alone] = text.split("each knob alone").collect::<Vec<_>>()[..] else { panic!("{text}") };
+        let alone = alone.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = alone.matches("within noise)").count();
+        let all = outcome.effects.iter().filter(|effect| effect.within_noise == Some(true)).count();
+        assert!(told == all && alone.contains("its own spread is "), "seed {seed}: {told} of {all}: {text}");
+    }
+    // Nothing is noise where there is none.
+    let mut machine = Fake::new(&space, 1, planted);
+    machine.noise = [1e-6, 1e-6];
+    let outcome = outcome_of(&mut machine, &settings(400.0, 1));
+    let two = outcome
+        .effects
+        .iter()
+        .find(|effect| (effect.knob, &effect.value) == (Knob::FanOutThreads, &Value::Whole(2)));
+    assert_eq!(two.unwrap().within_noise, Some(false));
 }
 
 #[test]

@@ -27,12 +27,15 @@ pub const ETA_MAX: u32 = 10;
 pub const REPEATS_MIN: u32 = 5;
 /// The most.
 pub const REPEATS_MAX: u32 = 100;
+/// The most pairs of that comparison, if nobody says otherwise: four times as many would halve the interval.
+pub const REPEATS_MAX_DEFAULT: u32 = 40;
 /// The most values of a knob.
 pub const VALUES_MAX: usize = 64;
 /// The largest threshold: nothing is ever sent without a copy.
 const ZERO_COPY_BYTES_MAX: u64 = 1 << 30;
 
-const KEYS: [&str; 7] = ["budget_seconds", "seed", "rounds", "eta", "repeats", "objective", "values"];
+const KEYS: [&str; 8] =
+    ["budget_seconds", "seed", "rounds", "eta", "repeats", "repeats_max", "objective", "values"];
 
 /// What the best settings are best at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,6 +61,8 @@ pub struct Settings {
     pub eta: u32,
     /// Pairs of runs of the final comparison; more, if the budget has room.
     pub repeats: u32,
+    /// The most pairs, whatever is left of the budget.
+    pub repeats_max: u32,
     /// What is looked at.
     pub objective: Objective,
 }
@@ -82,6 +87,7 @@ impl Default for Settings {
             rounds: ROUNDS_DEFAULT,
             eta: ETA_DEFAULT,
             repeats: REPEATS_MIN,
+            repeats_max: REPEATS_MAX_DEFAULT,
             objective: Objective::Round,
         }
     }
@@ -127,6 +133,17 @@ fn of(text: &str) -> Result<TuneFile, Problem> {
     for (key, value) in tables.tune.iter().flatten() {
         put(&mut settings, key, value)?;
     }
+    let (least, most) = (settings.repeats, &mut settings.repeats_max);
+    if *most < least {
+        match tables.tune.iter().flatten().find(|(key, _)| key.get_ref() == "repeats_max") {
+            Some((_, value)) => {
+                let what = format!("tune.repeats_max: give at least repeats, which is {least}");
+                return Err((value.span(), what));
+            }
+            // Only the usual one is below what was asked for.
+            None => *most = least,
+        }
+    }
     let tables: ValueTables = toml::from_str(text).map_err(broken)?;
     let mut named = Named::new();
     for (key, values) in tables.tune.and_then(|tune| tune.values).iter().flatten() {
@@ -162,6 +179,7 @@ fn put(settings: &mut Settings, key: &Spanned<String>, value: &Spanned<Toml>) ->
         "rounds" => settings.rounds = within(1, ROUNDS_MAX)?,
         "eta" => settings.eta = within(2, ETA_MAX)?,
         "repeats" => settings.repeats = within(REPEATS_MIN, REPEATS_MAX)?,
+        "repeats_max" => settings.repeats_max = within(REPEATS_MIN, REPEATS_MAX)?,
         "objective" => {
             settings.objective = match value.get_ref().as_str() {
                 Some("round") => Objective::Round,
@@ -305,16 +323,18 @@ mod tests {
 
     #[test]
     fn everything_is_read() {
-        let file = of("[tune]\nbudget_seconds = 60\nseed = 7\nrounds = 2\neta = 4\nrepeats = 6\n\
+        let file =
+            of("[tune]\nbudget_seconds = 60\nseed = 7\nrounds = 2\neta = 4\nrepeats = 6\nrepeats_max = 8\n\
              objective = \"shares_per_cpu_s\"\n[tune.values]\nfan_out_cores = [\"none\", \"auto\", [1, 0]]\n\
              slabs_per_connection = [0.5, 2]\nzero_copy = [\"on\"]\nsend_buffer_bytes = []\n")
-        .unwrap();
+            .unwrap();
         let settings = Settings {
             budget_s: 60.0,
             seed: 7,
             rounds: 2,
             eta: 4,
             repeats: 6,
+            repeats_max: 8,
             objective: Objective::SharesPerCpuS,
         };
         assert_eq!(file.settings, settings);
@@ -350,6 +370,11 @@ mod tests {
             ("[tune.values]\nfan_out_cores = [[1, 1]]", 2, "a list of different cores"),
             ("[tune.values]\nfan_out_threads = [0]", 2, "whole numbers from 1 to 256"),
             ("[tune]\nrepeats = 2", 2, "whole number from 5 to 100"),
+            (
+                "[tune]\nrepeats = 9\nrepeats_max = 8",
+                3,
+                "tune.repeats_max: give at least repeats, which is 9",
+            ),
             ("[tune]\nobjective = \"best\"", 2, "give \"round\" or \"shares_per_cpu_s\""),
             ("[tune]\nvalues = 1", 2, "give a table [tune.values] with fan_out_threads"),
         ] {
