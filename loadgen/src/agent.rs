@@ -13,6 +13,7 @@ mod child;
 mod handshake;
 mod lines;
 mod listen;
+mod look;
 mod protocol;
 mod token;
 

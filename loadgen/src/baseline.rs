@@ -20,8 +20,9 @@ pub use result::BaselineResult;
 use crate::coordinator::place::Deployment;
 use crate::coordinator::stage::Beginning;
 use crate::coordinator::team::{News, PeerId, Role, Take, Team};
-use crate::coordinator::{Progress, RunError};
+use crate::coordinator::{Checks, Progress, RunError};
 use crate::limits::{ANSWER_TIMEOUT, START_TIMEOUT};
+use crate::plan::Plan;
 use orders::{
     BaselineHostNews, BaselineHostOrder, BaselineServerNews, BaselineServerOrder, HostPlay, ServerFigures,
 };
@@ -131,7 +132,8 @@ impl Setup {
     }
 }
 
-/// Plays a baseline on servers and hosts of its own, and stops them. No other peer of the team may be at work.
+/// Plays a baseline on servers and hosts of its own, and stops them. No other peer of the team may be at work. Its machines
+/// are checked for what Twincast would play there.
 ///
 /// # Errors
 /// As a run's; and [`RunError::Usage`] for a setup that cannot be, or a broker that is not installed, with the remedy:
@@ -141,11 +143,12 @@ pub(crate) fn measure(
     deployment: &Deployment,
     kind: Baseline,
     setup: &Setup,
-    progress: &mut Progress,
+    (plan, checks, progress): (&Plan, &mut Checks, &mut Progress),
 ) -> Result<BaselineResult, RunError> {
     let hosts = u32::try_from(deployment.hosts.len()).unwrap_or(u32::MAX);
     setup.check(hosts)?;
     let dealt = setup.dealt(hosts);
+    let checks = checks.of(team, deployment, plan, progress)?;
     let silence =
         SILENCE_MIN + SLOWEST_DELIVERY * u32::try_from(2 * setup.deliveries_of_round()).unwrap_or(u32::MAX);
     progress.spin("starting a baseline");
@@ -166,7 +169,7 @@ pub(crate) fn measure(
     let after = game.figures()?;
     let trials = if kind == Baseline::Pki { Some(game.trials(progress)?) } else { None };
     game.team.stop_all()?;
-    let measured = Measured { kind, setup: *setup, dials, plays, before, after, trials };
+    let measured = Measured { kind, setup: *setup, checks, dials, plays, before, after, trials };
     measured.result()
 }
 

@@ -1,8 +1,9 @@
 //! What keeps the machines of a run from what their links carry: each is looked at before the first run of a plan, and
 //! what is found there stays with every result of it ([`MachineCheck`]).
 //!
-//! What is asked of a machine ([`CheckOrder`]) follows from the plan and the places. An agent is asked over its own lines:
-//! all that it is told are numbers and addresses.
+//! What is asked of a machine (`CheckOrder`) follows from the plan and the places. An agent is asked over its own lines:
+//! all that it is told are numbers and addresses. Where servers and hosts are in network namespaces of one machine, it is
+//! looked at in a server's and in a host's: much of what TCP goes by is a namespace's own.
 
 use crate::coordinator::place::{Deployment, Place};
 use crate::limits::HOSTS_MAX;
@@ -65,8 +66,18 @@ impl MachineCheck {
         if self.report.is_none() {
             return Some(format!("{} was not checked", self.name));
         }
-        let failed: Vec<&str> = self.found(Verdict::Fail).map(|finding| finding.name.as_str()).collect();
+        let failed: Vec<&str> = self.failed().collect();
         (!failed.is_empty()).then(|| format!("{} failed its check of {}", self.name, failed.join(", ")))
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &str> {
+        self.found(Verdict::Fail).map(|finding| finding.name.as_str())
+    }
+
+    /// Whether the two are of one machine, with the same to mend there.
+    fn is_like(&self, other: &MachineCheck) -> bool {
+        let machine = |check: &MachineCheck| check.report.as_ref().map(|report| report.machine.clone());
+        machine(self).is_some() && machine(self) == machine(other) && self.failed().eq(other.failed())
     }
 }
 
@@ -74,20 +85,25 @@ impl MachineCheck {
 /// and no check failed.
 #[must_use]
 pub fn fault(checks: &[MachineCheck]) -> Option<String> {
-    let Some(first) = checks.iter().find_map(MachineCheck::fault) else {
+    let bad = || checks.iter().filter(|check| check.fault().is_some());
+    let Some(first) = bad().next() else {
         return checks.is_empty().then(|| "no machine was checked".into());
     };
-    match checks.iter().filter(|check| check.fault().is_some()).count() {
-        1 => Some(first),
-        more => Some(format!("{first}, and {} more machines have something to mend", more - 1)),
-    }
+    let told = first.fault()?;
+    Some(match bad().skip(1).filter(|check| !check.is_like(first)).count() {
+        0 => told,
+        1 => format!("{told}, and 1 more check found something to mend"),
+        more => format!("{told}, and {more} more checks found something to mend"),
+    })
 }
 
 impl CheckOrder {
-    /// Each machine of a run by the name of what runs there, in the order of servers and hosts.
+    /// Each machine of a run, in the order of servers and hosts; of namespaces a server's and a host's.
     pub(crate) fn all(deployment: &Deployment, plan: &Plan) -> Vec<CheckOrder> {
         match deployment.medium {
-            Medium::Loopback(_) | Medium::Namespaces(_) => vec![CheckOrder::of(Role::Everything, plan, 2)],
+            Medium::Loopback(_) => vec![CheckOrder::of(Role::Everything, plan, 2)],
+            // The machine is one, whichever of them it is looked at from.
+            Medium::Namespaces(_) => vec![CheckOrder::of(Role::Everything, plan, 2); 2],
             Medium::Machines => {
                 let servers = deployment.servers.iter().map(|place| {
                     let others = deployment.servers.iter().chain(&deployment.hosts);
@@ -144,18 +160,18 @@ impl CheckOrder {
         CheckOrder { address: Some(place.address), peers, link_bits_per_s, ..self }
     }
 
-    /// Looks at this machine.
+    /// Looks at a machine.
     ///
     /// # Errors
     /// Why it cannot be looked at, in a sentence.
-    pub(crate) fn check(&self) -> Result<Report, String> {
+    pub(crate) fn check(&self, system: &System) -> Result<Report, String> {
         if self.peers.len() > PEERS_MAX {
             return Err(format!(
                 "{} other machines are more than the {PEERS_MAX} that a run has",
                 self.peers.len()
             ));
         }
-        check(&System::here(), &self.asked()).map_err(|error| error.to_string())
+        check(system, &self.asked()).map_err(|error| error.to_string())
     }
 
     fn asked(&self) -> Asked {

@@ -137,8 +137,15 @@ pub const AGENT_GRACE: Duration = Duration::from_secs(1);
 pub const AGENT_LINE_BYTES_MAX: usize = 4096;
 /// The longest line in which an agent tells what it found on its machine.
 pub const CHECK_LINE_BYTES_MAX: usize = 64 << 10;
-/// Time for an agent to look at its machine: programs are started for that, and packets sent.
+/// Time for a look at a machine: programs are started for that, and packets sent. One that goes on then is ended.
+pub const CHECK_TIME: Duration = Duration::from_secs(15);
+/// Time for what was found until then to be put together.
+pub const CHECK_GRACE: Duration = Duration::from_secs(2);
+/// Time for an agent to say what it has found.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long what was found on a machine is taken to be true: runs after each other that ask for the same have it looked at
+/// anew after that, since somebody may have changed the machine meanwhile.
+pub const CHECKS_KEPT: Duration = Duration::from_secs(120);
 /// The longest sentence or command that is taken from another machine's check.
 pub const CHECK_TEXT_CHARS_MAX: usize = 4096;
 /// Connections to an agent that have proved nothing yet.
@@ -230,6 +237,7 @@ const _: () = assert!(FRAME_BYTES.is_multiple_of(16), "frames are whole blocks")
 const _: () = assert!(USERS_PER_CONNECTION_DEFAULT <= USERS_PER_CONNECTION_MAX);
 const _: () = assert!(LINE_BYTES_MAX > 32 * ROUNDS_MAX as u64, "a report of every round fits into a line");
 const _: () = assert!(CUT_TIMEOUT.as_millis() < STOP_TIMEOUT.as_millis());
+const _: () = assert!(CHECK_TIME.as_millis() + CHECK_GRACE.as_millis() < CHECK_TIMEOUT.as_millis());
 const _: () = assert!(STANDSTILL_MAX.as_millis() >= 5 * BEAT.as_millis(), "a few beats may be late");
 const _: () = assert!(STANDSTILL_MAX.as_millis() < ANSWER_TIMEOUT.as_millis());
 const _: () = assert!(

@@ -7,6 +7,7 @@ mod checks;
 mod costs;
 mod faults;
 mod limited_by;
+mod line_rate;
 mod link;
 mod load;
 
@@ -369,21 +370,8 @@ impl RunResult {
             environment,
         };
         result.failures = checks::failures(&result, &play, &bad_to_stop);
-        let good = result.why_not_line_rate().is_none();
-        for server in &mut result.link.servers {
-            server.line_rate = server.goodput_fraction.map(|_| good && server.fills_its_link());
-        }
+        result.judge_line_rate();
         Ok(result)
-    }
-
-    /// Why no server's egress is called line rate however much of its link it fills, as the rest of a sentence; none: every
-    /// machine was checked, no check failed, and neither did the run.
-    #[must_use]
-    pub fn why_not_line_rate(&self) -> Option<String> {
-        if !self.failures.is_empty() {
-            return Some("the run failed".into());
-        }
-        crate::check::fault(&self.checks)
     }
 }
 

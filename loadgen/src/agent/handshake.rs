@@ -116,7 +116,9 @@ impl Connection {
                 // Once: a look starts programs.
                 Ok(CoordinatorSays::Check(order)) if !checked => {
                     checked = true;
-                    self.say(AgentSays::Checked(order.check())).map_err(broken)?;
+                    let found = super::look::look(order, || self.lines.has_ended());
+                    let Some(found) = found else { return Err("went away while its check was made".into()) };
+                    self.say(AgentSays::Checked(found)).map_err(broken)?;
                 }
                 Ok(CoordinatorSays::Start) => return Ok(Next::Child),
                 Err(LineError::Closed) if checked => return Ok(Next::Nothing),

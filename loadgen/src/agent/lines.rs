@@ -103,6 +103,14 @@ impl Lines {
         }
     }
 
+    /// Whether nothing more can come, for who does not read meanwhile.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut look = [PollFd::new(&self.from, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        matches!(poll(&mut look, Some(&at_once)), Ok(1..)) && look[0].revents().intersects(ends)
+    }
+
     /// All that is still to come, without deadlines.
     pub(crate) fn rest(self) -> impl Read + Send + use<> {
         io::Cursor::new(self.ahead).chain(self.from)
@@ -145,6 +153,25 @@ mod tests {
         let mut rest = String::new();
         lines.rest().read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "rest");
+    }
+
+    #[test]
+    fn the_end_is_seen_without_reading_of_sockets_closed_at_either_end_and_of_pipes() {
+        let (lines, mut far) = pair();
+        far.write_all(b"\"one\"\n").unwrap();
+        assert!(!lines.has_ended(), "what is there to read is no end");
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(lines.has_ended());
+        let (near, _far) = UnixStream::pair().unwrap();
+        let lines = Lines::new(File::from(OwnedFd::from(near.try_clone().unwrap())));
+        assert!(!lines.has_ended());
+        near.shutdown(std::net::Shutdown::Read).unwrap();
+        assert!(lines.has_ended(), "an agent that stops ends its own half");
+        let (reading, writing) = io::pipe().unwrap();
+        let lines = Lines::new(File::from(OwnedFd::from(reading)));
+        assert!(!lines.has_ended());
+        drop(writing);
+        assert!(lines.has_ended());
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn compare(
         twincast.push(coordinator::measure(team, deployment, plan, with_roof, looks)?);
         let mut missing = None;
         for kind in &kinds {
-            match measure(team, deployment, *kind, setup, progress) {
+            match measure(team, deployment, *kind, setup, (plan, &mut checks, &mut *progress)) {
                 Ok(result) => baselines.push(result),
                 // The team is whole: the one process that looked for the broker has stopped.
                 Err(RunError::Usage(remedy)) if *kind == Baseline::Broker => missing = Some(remedy),

@@ -2,6 +2,7 @@
 
 use super::orders::{HostPlay, ServerFigures};
 use super::{Baseline, Setup};
+use crate::check::MachineCheck;
 use crate::coordinator::RunError;
 use crate::latency::nearest_rank;
 use crate::stats::Spread;
@@ -73,6 +74,9 @@ pub struct BaselineResult {
     pub user_trial_seconds: Option<f64>,
     /// What was measured, what was sampled and what was scaled, in words.
     pub note: String,
+    /// What was found on each machine before the rounds; empty in results of versions that checked nothing.
+    #[serde(default)]
+    pub checks: Vec<MachineCheck>,
 }
 
 /// The middle of some values; `None` of nothing.
@@ -84,6 +88,7 @@ fn median(values: &[f64]) -> Option<f64> {
 pub(super) struct Measured {
     pub(super) kind: Baseline,
     pub(super) setup: Setup,
+    pub(super) checks: Vec<MachineCheck>,
     pub(super) dials: Vec<f64>,
     pub(super) plays: Vec<HostPlay>,
     pub(super) before: Vec<ServerFigures>,
@@ -147,6 +152,7 @@ impl Measured {
             user_trial_seconds: opened
                 .map(|all| all.cpu_seconds / all.trials.max(1) as f64 * f64::from(members)),
             note: self.note(opened),
+            checks: self.checks.clone(),
         })
     }
 

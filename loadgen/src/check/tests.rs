@@ -35,8 +35,12 @@ fn figures_are_taken_with_care_where_a_check_failed_or_is_missing() {
     assert_eq!(said(&[]).as_deref(), Some("no machine was checked"));
     assert_eq!(said(&[&good, &bad]).as_deref(), Some("host 1 failed its check of mtu, rings"));
     assert_eq!(said(&[&missing, &good]).as_deref(), Some("host 2 was not checked"));
-    let both = "host 1 failed its check of mtu, rings, and 1 more machines have something to mend";
+    let both = "host 1 failed its check of mtu, rings, and 1 more check found something to mend";
     assert_eq!(said(&[&bad, &missing]).as_deref(), Some(both));
+    assert_eq!(said(&[&bad, &bad]), said(&[&bad]), "one machine, looked at from two places");
+    let other = machine("host 2", &[("rings", Verdict::Fail)]);
+    let all = "host 1 failed its check of mtu, rings, and 2 more checks found something to mend";
+    assert_eq!(said(&[&bad, &missing, &other]).as_deref(), Some(all));
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn everything_on_one_machine_is_one_order_with_both_servers() {
     assert_eq!((order.fan_out_cores.as_slice(), order.slab_pool_bytes), ([0, 1].as_slice(), 4 * 8 * 65_536));
     assert_eq!((order.send_buffer_bytes, order.address), (1 << 20, None));
     assert!(order.connections_max >= 5);
-    let report = order.check().unwrap();
+    let report = order.check(&System::here()).unwrap();
     assert_eq!(report.role, Role::Everything);
 }
 
@@ -83,5 +87,5 @@ fn a_machine_of_a_network_is_asked_for_its_role_its_address_and_the_others() {
     let line = serde_json::to_string(&orders[0]).unwrap();
     assert_eq!(serde_json::from_str::<CheckOrder>(&line).unwrap(), orders[0]);
     let flood = CheckOrder { peers: vec![ip(1); PEERS_MAX + 1], ..orders[0].clone() };
-    assert!(flood.check().unwrap_err().contains("more than the 65"));
+    assert!(flood.check(&System::here()).unwrap_err().contains("more than the 65"));
 }

@@ -7,13 +7,12 @@ use super::values::{fault, link, noise, parts_box, peers, rate, verify, within};
 use crate::fault::Fault;
 use crate::limits::{
     ANNOUNCE_ROUNDS_MIN, ANSWER_GROUP_MAX, ANSWER_THREADS_MAX, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX,
-    FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX, ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX,
-    USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
+    FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
+    ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::plan::{
-    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, RECORD_BYTES, Verify, frame_bytes_default,
-    message_bytes_max,
+    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, Verify, frame_bytes_default, message_bytes_max,
 };
 use clap::Args;
 

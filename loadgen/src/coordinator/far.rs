@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use twincast_node::Report;
 
 /// A child of an agent, as the team has it.
@@ -78,7 +78,8 @@ pub(super) fn check_at_agent(
     order: &CheckOrder,
 ) -> Result<Report, String> {
     let (mut ends, _) = reach(agent, role)?;
-    check_over(&mut ends, Some(&agent.token), Wants { role, run, shared: agent.shared }, order)
+    let wants = Wants { role, run, shared: agent.shared };
+    check_over(&mut ends, Some(&agent.token), wants, order, CHECK_TIMEOUT)
 }
 
 /// The same of an agent that ssh has started for this.
@@ -88,7 +89,7 @@ pub(super) fn check_over_ssh(
     run: u64,
     order: &CheckOrder,
 ) -> Result<Report, String> {
-    check_over(ends, None, Wants { role, run, shared: false }, order)
+    check_over(ends, None, Wants { role, run, shared: false }, order, CHECK_TIMEOUT)
 }
 
 fn check_over(
@@ -96,10 +97,11 @@ fn check_over(
     token: Option<&Token>,
     wants: Wants,
     order: &CheckOrder,
+    time: Duration,
 ) -> Result<Report, String> {
     shake_hands(ends, token, wants, Instant::now() + HANDSHAKE_TIMEOUT)?;
     tell(ends, &CoordinatorSays::Check(order.clone()))?;
-    match hear_up_to(ends, CHECK_LINE_BYTES_MAX, Instant::now() + CHECK_TIMEOUT)? {
+    match hear_up_to(ends, CHECK_LINE_BYTES_MAX, Instant::now() + time)? {
         AgentSays::Checked(found) => found.map(plain_report).map_err(|why| plain(&why)),
         other => Err(unasked(&other)),
     }

@@ -109,9 +109,19 @@ pub(crate) struct Team {
 
 impl Team {
     pub(crate) fn new() -> Result<Team, RunError> {
+        Team::with(SignalWatch::start)
+    }
+
+    /// One that is not told of signals: they are meant for the process that all unit tests share, and end that.
+    #[cfg(test)]
+    fn deaf() -> Result<Team, RunError> {
+        Team::with(|_| Ok(SignalWatch::none()))
+    }
+
+    fn with(watch: impl FnOnce(Sender<Event>) -> std::io::Result<SignalWatch>) -> Result<Team, RunError> {
         let start = |source| RunError::Start { name: "the coordinator".into(), source };
         let (sender, events) = channel();
-        let signals = SignalWatch::start(sender.clone()).map_err(start)?;
+        let signals = watch(sender.clone()).map_err(start)?;
         let program = std::env::current_exe().map_err(start)?;
         Ok(Team {
             program,

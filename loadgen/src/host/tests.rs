@@ -358,7 +358,9 @@ fn a_rate_that_nobody_keeps_is_late_and_loses_nothing() {
     let last = report.round_seconds[39];
     assert!((report.seconds - 39.0 / 100_000.0 - last).abs() < 1e-6, "{} {last}", report.seconds);
     let latency = from_text(&report.message_latency_ns).unwrap();
-    assert!(latency.max() as f64 > latency.min() as f64 * 2.0, "{} {}", latency.min(), latency.max());
+    // The last round is begun when the one before it has ended, one place later in the plan; a histogram has three digits.
+    let least = (report.round_seconds[38] - 1.0 / 100_000.0) * 0.99;
+    assert!(latency.max() as f64 / 1e9 >= least, "{} {least}", latency.max());
 }
 
 #[test]

@@ -139,6 +139,7 @@ struct Runner {
     interrupt: Interrupt,
     deployment: Deployment,
     checks: Checks,
+    link: Link,
     environment: Environment,
     done: Vec<Done>,
     since: Instant,
@@ -151,7 +152,18 @@ impl Runner {
         let environment = deployment.environment(&all.link);
         let since = Instant::now();
         let checks = Checks::default();
-        Runner { team, interrupt, deployment, checks, environment, done: Vec::new(), since, expected_s: 0.0 }
+        let link = all.link;
+        Runner {
+            team,
+            interrupt,
+            deployment,
+            checks,
+            link,
+            environment,
+            done: Vec::new(),
+            since,
+            expected_s: 0.0,
+        }
     }
 
     /// Runs every job, and keeps each as it ends; only a signal ends it, or a folder that takes no more.
@@ -246,8 +258,13 @@ impl Runner {
                 measure(team, deployment, &plan, roof, (&mut self.checks, progress))
                     .map(|result| Outcome::Twincast(Box::new(result)))
             }
-            Work::Rival { rival, setup } => baseline::measure(team, deployment, *rival, setup, progress)
-                .map(|result| Outcome::Rival(Box::new(result))),
+            Work::Rival { rival, setup } => {
+                let hosts = deployment.hosts.len() as u32;
+                let plan = Plan { group: setup.members, hosts, link: self.link, ..Plan::default() };
+                let looks = (&plan, &mut self.checks, progress);
+                baseline::measure(team, deployment, *rival, setup, looks)
+                    .map(|result| Outcome::Rival(Box::new(result)))
+            }
             Work::Mcmix { users, dialling } => {
                 progress.spin("computing for three parties");
                 run_mcmix(*users, *dialling, repeat + 1).map(Outcome::Mcmix).map_err(RunError::News)

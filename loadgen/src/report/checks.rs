@@ -33,22 +33,37 @@ pub(super) fn checks(table: &mut Table, result: &RunResult) {
             }
         }
     }
-    for check in checks {
-        for failed in check.found(Verdict::Fail) {
-            table.line(&format!("FAIL {}, {}: {}", failed.name, check.name, failed.reason));
-            if !failed.remedy.is_empty() {
-                table.line(&format!("  {}", failed.remedy));
-            }
+    // What is wrong in the same words at several is told once.
+    let failed =
+        checks.iter().flat_map(|check| check.found(Verdict::Fail).map(move |finding| (finding, &check.name)));
+    for (failed, names) in grouped(failed) {
+        table.line(&format!("FAIL {}, {names}: {}", failed.name, failed.reason));
+        if !failed.remedy.is_empty() {
+            table.line(&format!("  {}", failed.remedy));
         }
     }
-    let warnings = |check: &MachineCheck| {
+    let warnings = checks.iter().map(|check| {
         let names: Vec<&str> = check.found(Verdict::Warn).map(|finding| finding.name.as_str()).collect();
-        (!names.is_empty()).then(|| format!("{}: {}", check.name, names.join(", ")))
-    };
-    let warnings: Vec<String> = checks.iter().filter_map(warnings).collect();
+        (names.join(", "), &check.name)
+    });
+    let warnings = grouped(warnings.filter(|(warnings, _)| !warnings.is_empty()));
+    let warnings: Vec<String> =
+        warnings.into_iter().map(|(warnings, names)| format!("{names}: {warnings}")).collect();
     if !warnings.is_empty() {
         table.line(&format!("(warnings at {}; `twincast-tune check` there says why)", warnings.join("; ")));
     }
+}
+
+/// Each thing once, in the order in which they come, with all names that come with it.
+fn grouped<'a, T: PartialEq>(all: impl Iterator<Item = (T, &'a String)>) -> Vec<(T, String)> {
+    let mut groups: Vec<(T, String)> = Vec::new();
+    for (thing, name) in all {
+        match groups.iter_mut().find(|(other, _)| *other == thing) {
+            Some((_, names)) => *names += &format!(", {name}"),
+            None => groups.push((thing, name.clone())),
+        }
+    }
+    groups
 }
 
 #[cfg(test)]
@@ -86,5 +101,17 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line}: {text}");
         }
+    }
+    #[test]
+    fn what_is_the_same_at_several_is_told_once() {
+        let bad = |name: &str| machine(name, &[("mtu", Verdict::Fail), ("rings", Verdict::Warn)]);
+        let text = told(vec![bad("server 1"), machine("server 2", &[("smt", Verdict::Warn)]), bad("host 0")]);
+        for line in [
+            "FAIL mtu, server 1, host 0: mtu is as it is",
+            "(warnings at server 1, host 0: rings; server 2: smt; `twincast-tune check` there says why)",
+        ] {
+            assert_eq!(text.lines().filter(|one| *one == line).count(), 1, "{line}: {text}");
+        }
+        assert_eq!(text.matches("mend mtu").count(), 1, "{text}");
     }
 }

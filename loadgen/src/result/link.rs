@@ -47,9 +47,13 @@ pub struct ServerLink {
     /// a round does not wait for the rate, and is added to that.
     pub goodput_fraction: Option<f64>,
     /// Whether that is line rate: enough of it, in a run that did not fail, on machines that were all checked and of which
-    /// no check failed. None where the link has no rate.
+    /// no check failed, over a link that the server's own check has seen. None where the link has no rate, or is emulated.
     #[serde(default)]
     pub line_rate: Option<bool>,
+    /// The same of a link that a queue of this machine holds to its rate, as far as that can be said of one. None where the
+    /// link is none of these.
+    #[serde(default)]
+    pub emulated_line_rate: Option<bool>,
     /// Everything that it sent, as a part of what its bucket lets through in the same time.
     pub raw_fraction: Option<f64>,
     /// Bytes that it put on the wire, all of Ethernet's included.
@@ -116,6 +120,7 @@ pub(super) fn result(plan: &Plan, medium: &Medium, play: &Play, delivering_secon
                 .map(|goodput| passes.part(report.egress_bytes as f64, goodput / 8.0, payload_burst)),
             // What machines were checked for, and whether the run is good, is known later.
             line_rate: None,
+            emulated_line_rate: None,
             // Of what the bucket counts, since that is what it holds to the rate.
             raw_fraction: shape.zip(sent).map(|(shape, sent)| {
                 let (rate, burst) = (shape.tbf_rate_bits_per_s as f64 / 8.0, shape.tbf_burst_bytes as f64);

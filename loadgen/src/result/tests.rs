@@ -443,12 +443,14 @@ fn a_result_from_before_machines_were_checked_is_read_and_claims_nothing() {
     let mut old = serde_json::to_value(sample()).unwrap();
     assert!(old.as_object_mut().unwrap().remove("checks").is_some());
     for server in old["link"]["servers"].as_array_mut().unwrap() {
-        assert!(server.as_object_mut().unwrap().remove("line_rate").is_some());
+        for name in ["line_rate", "emulated_line_rate"] {
+            assert!(server.as_object_mut().unwrap().remove(name).is_some());
+        }
     }
     assert!(old["plan"].as_object_mut().unwrap().remove("server").is_some());
     let old: RunResult = serde_json::from_value(old).unwrap();
-    assert_eq!(old.link.servers[0].line_rate, None);
-    assert_eq!(old.why_not_line_rate().as_deref(), Some("no machine was checked"));
+    assert_eq!((old.link.servers[0].line_rate, old.link.servers[0].emulated_line_rate), (None, None));
+    assert_eq!(old.why_not_line_rate(0).as_deref(), Some("no machine was checked"));
     assert!(!crate::report::render(&old).contains("Machine checks"));
 }
 

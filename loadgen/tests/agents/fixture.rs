@@ -60,6 +60,13 @@ impl Agent {
         Agent::spawn(folder, command)
     }
 
+    /// One that finds programs there.
+    pub(super) fn start_with_path(folder: &Folder, role: &str, path: &str) -> Agent {
+        let mut command = loadgen(&format!("agent --listen 127.0.0.1:0 --role {role}"));
+        command.env("PATH", path);
+        Agent::spawn(folder, command)
+    }
+
     fn spawn(folder: &Folder, mut command: Command) -> Agent {
         let mut append = std::fs::OpenOptions::new();
         let log = append.append(true).create(true).open(folder.path().join("agents.log")).unwrap();
@@ -75,9 +82,11 @@ impl Agent {
         format!("agent = \"{}\"", self.address)
     }
 
-    /// Its children, once there are so many.
+    /// Its children that play a role, once there are so many; before them there are programs that look at the machine, and
+    /// of no children there is not even one of these.
     pub(super) fn children(&self, count: usize) -> Vec<u32> {
-        let all = || Some(children(self.process.id())).filter(|all| all.len() == count);
+        let of = if count == 0 { children } else { players };
+        let all = || Some(of(self.process.id())).filter(|all| all.len() == count);
         wait_for(&format!("{count} children of the agent at {}", self.address), all)
     }
 }
@@ -113,6 +122,15 @@ impl Agents {
     pub(super) fn all_children(&self) -> Vec<u32> {
         self.servers.iter().chain(&self.hosts).flat_map(|agent| agent.children(1)).collect()
     }
+}
+
+/// Children of a process that play a role of a run: no programs that look at the machine.
+fn players(of: u32) -> Vec<u32> {
+    let plays = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word.starts_with(b"role-"))
+    };
+    children(of).into_iter().filter(plays).collect()
 }
 
 /// Waits until none of these processes is there.

@@ -26,6 +26,10 @@ fn a_run_over_agents_counts_what_a_local_one_counts_and_the_agents_serve_the_nex
         assert_eq!(roles, ["server", "server", "host", "host", "host"], "{checks:?}");
         assert!(checks[4]["name"].as_str().unwrap().starts_with("host 2 at 127.0.0.1:"), "{checks:?}");
         assert!(checks.iter().all(|check| check["report"]["interface"] == "lo"), "{checks:?}");
+        // Whatever rate the plan makes up: these agents have no link.
+        assert!(
+            result["link"]["servers"].as_array().unwrap().iter().all(|server| server["line_rate"] == false)
+        );
         assert!(result["environment"]["hosts"].as_str().unwrap().contains("3 hosts at 5 agents"));
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(

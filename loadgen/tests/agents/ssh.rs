@@ -65,6 +65,17 @@ fn daemon(folder: &Path) -> Option<Daemon> {
     None
 }
 
+/// All that a process has started, and what that has.
+fn descendants(of: u32) -> Vec<u32> {
+    let children = super::common::children(of);
+    children.iter().copied().chain(children.iter().copied().flat_map(descendants)).collect()
+}
+
+fn plays_a_host(pid: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).any(|word| word == b"role-host")
+}
+
 fn place(machine: &str, program: &str) -> String {
     format!("ssh = \"{machine}\"\nprogram = {program:?}\naddress = \"127.0.0.1\"")
 }
@@ -105,9 +116,9 @@ fn ssh_starts_servers_and_hosts_and_says_why_it_cannot() {
     // ssh itself goes in mid-run.
     let endless = "ssh_config = \"ssh_config\"\n[run]\ngroup = 20\nrounds = 1000000";
     let run = folder.run(endless, &[local.clone(), local.clone()], &[good, local]).spawn().unwrap();
-    let started = || Some(super::common::children(daemon.0.id())).filter(|all| !all.is_empty());
-    wait_for("an ssh session", started);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Before it there is a session in which the machine is looked at, and without which a run goes on.
+    let plays = || descendants(daemon.0.id()).into_iter().any(plays_a_host).then_some(());
+    wait_for("a host behind ssh", plays);
     for session in super::common::children(daemon.0.id()) {
         super::common::signal(session, rustix::process::Signal::KILL);
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::check::tests::machine;
 use twincast_baselines::{Play, RelayReport};
 
 const SETUP: Setup = Setup { members: 20, senders: 20, share_bytes: 336, rounds: 2 };
@@ -29,6 +30,7 @@ fn measured(kind: Baseline, setup: Setup) -> Measured {
     Measured {
         kind,
         setup,
+        checks: vec![machine("this machine", &[("mtu", twincast_node::Verdict::Pass)])],
         dials: vec![0.5, 0.75],
         plays: vec![host(0.1), host(0.2)],
         before: vec![figures(1.0, 10); servers],

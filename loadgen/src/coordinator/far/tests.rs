@@ -28,6 +28,48 @@ fn hello(build: Build, token: bool) -> String {
     serde_json::to_string(&AgentLine { agent: AgentSays::Hello(hello) }).unwrap()
 }
 
+/// An agent that proves itself, and then says these bytes to whatever it is asked; it hangs up, or does not.
+fn fake_that_knows(bytes: Vec<u8>, hangs_up: bool) -> AgentSite {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = io::BufReader::new(stream.try_clone().unwrap());
+        let mut hear = || {
+            let mut line = String::new();
+            let _ = io::BufRead::read_line(&mut heard, &mut line);
+            line
+        };
+        let challenge = Challenge::draw(&mut rand::rng());
+        let role = Role::Host.agent();
+        let hello = Hello { protocol: PROTOCOL, build: Build::here(), role, challenge, token: true };
+        let file = File::from(OwnedFd::from(stream.try_clone().unwrap()));
+        say(&file, &AgentLine { agent: AgentSays::Hello(hello) }).unwrap();
+        let CoordinatorSays::Answer(answer) = serde_json::from_str(&hear()).unwrap() else {
+            panic!("an answer")
+        };
+        let proof = prove(&Token::of(TOKEN), Speaker::Agent, challenge, answer.challenge, Role::Host);
+        say(&file, &AgentLine { agent: AgentSays::Welcome(Some(proof)) }).unwrap();
+        assert!(hear().starts_with(r#"{"check":{"#));
+        let _ = stream.write_all(&bytes);
+        if !hangs_up {
+            // The coordinator ends it.
+            hear();
+        }
+    });
+    AgentSite { address, shared: false, token: Arc::new(Token::of(TOKEN)) }
+}
+
+/// What becomes of asking such an agent for a check.
+fn checked(bytes: Vec<u8>, hangs_up: bool, time: Duration) -> Result<Report, String> {
+    let agent = fake_that_knows(bytes, hangs_up);
+    let (mut ends, _) = reach(&agent, Role::Host).unwrap();
+    let deployment = super::super::place::Deployment::loopback(2);
+    let order = CheckOrder::all(&deployment, &crate::plan::tests::plan()).remove(0);
+    let wants = Wants { role: Role::Host, run: 1, shared: false };
+    check_over(&mut ends, Some(&agent.token), wants, &order, time)
+}
+
 fn refusal(lines: Vec<String>) -> String {
     at_agent(&fake(lines), Role::Host, 1).err().expect("that is no agent of ours")
 }
@@ -108,4 +150,44 @@ fn an_agent_that_answers_slowly_has_one_time_for_all_its_answers() {
     });
     let wants = Wants { role: Role::Host, run: 1, shared: false };
     assert_eq!(begin(&mut ends, None, wants).unwrap_err(), "said nothing in time");
+}
+
+#[test]
+fn whatever_an_agent_says_to_a_check_is_a_report_or_a_sentence() {
+    let soon = Duration::from_secs(20);
+    let found =
+        crate::check::tests::machine("host 0", &[("mtu", twincast_node::Verdict::Pass)]).report.unwrap();
+    let line = |found: Result<Report, String>| {
+        let mut line = serde_json::to_vec(&AgentLine { agent: AgentSays::Checked(found) }).unwrap();
+        line.push(b'\n');
+        line
+    };
+    assert_eq!(checked(line(Ok(found.clone())), false, soon), Ok(found.clone()));
+
+    let mut bad = found.clone();
+    bad.findings[0].reason = "it is \u{1b}[2J\u{202e}gone".into();
+    let cleaned = checked(line(Ok(bad)), false, soon).unwrap();
+    assert!(!cleaned.findings[0].reason.contains(['\u{1b}', '\u{202e}']), "{cleaned:?}");
+    assert_eq!(checked(line(Err("no \u{7}right".into())), false, soon), Err("no  right".into()));
+
+    let huge = Report { machine: "x".repeat(CHECK_LINE_BYTES_MAX), ..found.clone() };
+    let half = line(Ok(found.clone()));
+    let half = half[..half.len() / 2].to_vec();
+    let unknown = br#"{"agent":{"checked":{"Ok":{"schema":"twincast-check/1","speed":3}}}}"#;
+    for (bytes, hangs_up, said) in [
+        (line(Ok(huge)), false, "said too long a line"),
+        (vec![b'x'; 4 * CHECK_LINE_BYTES_MAX], false, "said too long a line"),
+        (b"\xff\x00garbage\n".to_vec(), false, "does not speak this protocol"),
+        ([&unknown[..], b"\n"].concat(), false, "does not speak this protocol"),
+        (b"{\"agent\":\"started\"}\n".to_vec(), false, "said what nobody had asked for"),
+        (half.clone(), true, "closed the connection"),
+        (Vec::new(), true, "closed the connection"),
+    ] {
+        let sentence = checked(bytes, hangs_up, soon).unwrap_err();
+        assert!(sentence.contains(said), "{said}: {sentence}");
+    }
+    let short = Duration::from_millis(50);
+    for silence in [half, Vec::new()] {
+        assert_eq!(checked(silence, false, short), Err("said nothing in time".into()));
+    }
 }

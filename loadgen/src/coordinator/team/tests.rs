@@ -38,7 +38,7 @@ fn played(_: usize, news: News) -> Take<u32> {
 
 #[test]
 fn answers_come_back_in_the_order_of_those_asked() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
     team.tell(a, &crate::control::HostOrder::RoofListen { address: std::net::Ipv4Addr::LOCALHOST.into() });
@@ -51,7 +51,7 @@ fn answers_come_back_in_the_order_of_those_asked() {
 
 #[test]
 fn a_silent_peer_ends_the_wait_and_is_named_though_others_speak() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, _far_a) = join(&mut team, Role::Host, "host 0");
     let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
     let speaker = std::thread::spawn(move || {
@@ -68,7 +68,7 @@ fn a_silent_peer_ends_the_wait_and_is_named_though_others_speak() {
 
 #[test]
 fn a_peer_that_tells_only_seconds_is_silent() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     let second = serde_json::to_string(&HostNews::Second(crate::control::HostSecond::default())).unwrap();
     let speaker = std::thread::spawn(move || {
@@ -86,7 +86,7 @@ fn a_peer_that_tells_only_seconds_is_silent() {
 
 #[test]
 fn a_peer_that_fails_is_named_with_its_sentence() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, _far_a) = join(&mut team, Role::Host, "host 0");
     let (_, mut far_b) = join(&mut team, Role::Host, "host 1");
     far_b.say(r#"{"failed":"the sky has fallen"}"#);
@@ -96,7 +96,7 @@ fn a_peer_that_fails_is_named_with_its_sentence() {
 
 #[test]
 fn who_died_without_a_word_is_blamed_before_those_who_complain_of_it() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (_server, far_server) = join(&mut team, Role::Server, "server 2");
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     far_a.say(r#"{"failed":"server 2 closed the connection"}"#);
@@ -107,13 +107,13 @@ fn who_died_without_a_word_is_blamed_before_those_who_complain_of_it() {
 
 #[test]
 fn what_is_no_news_or_unasked_ends_the_run() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     far_a.say("hello there");
     let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
     assert_eq!(error.to_string(), "host 0 said what is no news: hello there");
 
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     far_a.say(r#""stopped""#);
     let error = team.gather(&[a], "playing", SOON, played).unwrap_err();
@@ -122,7 +122,7 @@ fn what_is_no_news_or_unasked_ends_the_run() {
 
 #[test]
 fn all_are_told_to_stop_and_waited_for() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (_, mut far_a) = join(&mut team, Role::Host, "host 0");
     let (_, mut far_b) = join(&mut team, Role::Server, "server 1");
     let both = std::thread::spawn(move || [far_a.hear(), far_b.hear()]);
@@ -133,7 +133,7 @@ fn all_are_told_to_stop_and_waited_for() {
 
 #[test]
 fn a_peer_that_is_killed_as_part_of_the_run_is_not_waited_for() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
     let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
     let kill = team.killer("host 1".into());
@@ -172,7 +172,7 @@ fn who_stands_still_is_named_long_before_those_who_wait_for_it() {
     for (which, said) in
         [("server 2 at 10.0.0.2:7400", second), ("host 7 at 10.0.0.7:7400", "\"alive\"".into())]
     {
-        let mut team = Team::new().unwrap();
+        let mut team = Team::deaf().unwrap();
         team.standstill_max = Duration::from_secs(1);
         let (a, far_a) = join(&mut team, Role::Host, "host 0");
         let role = if which.starts_with("server") { Role::Server } else { Role::Host };
@@ -189,7 +189,7 @@ fn who_stands_still_is_named_long_before_those_who_wait_for_it() {
 
 #[test]
 fn at_the_silence_limit_who_stands_still_is_blamed_and_not_who_waits_for_it() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     team.standstill_max = Duration::from_millis(1500);
     let (a, far_a) = join(&mut team, Role::Host, "host 0");
     let (b, mut far_b) = join(&mut team, Role::Host, "host 1");
@@ -201,7 +201,7 @@ fn at_the_silence_limit_who_stands_still_is_blamed_and_not_who_waits_for_it() {
 
 #[test]
 fn to_live_is_no_progress() {
-    let mut team = Team::new().unwrap();
+    let mut team = Team::deaf().unwrap();
     let (a, far_a) = join(&mut team, Role::Host, "host 0");
     let _beating = Beating::start(far_a, "\"alive\"".into());
     let error = team.gather(&[a], "dialling", Duration::from_millis(150), played).unwrap_err();
@@ -211,7 +211,7 @@ fn to_live_is_no_progress() {
 #[test]
 fn what_a_peer_says_moves_no_cursor() {
     for line in [r#"{"failed":"\u001b[2Jgone\u202e\nmad"}"#, "\u{1b}[2J\u{7}\u{202e}what"] {
-        let mut team = Team::new().unwrap();
+        let mut team = Team::deaf().unwrap();
         let (a, mut far_a) = join(&mut team, Role::Host, "host 0");
         far_a.say(line);
         let error = team.gather(&[a], "playing", SOON, played).unwrap_err().to_string();
@@ -244,7 +244,7 @@ fn who_says_why_needs_no_log_and_who_dies_without_a_word_shows_what_tells() {
             "host 0 ended with exit status 3; the last lines of its log:\n  | thread 'x' panicked at a.rs:1:\n  | of fear",
         ),
     ] {
-        let mut team = Team::new().unwrap();
+        let mut team = Team::deaf().unwrap();
         let (peer, _folder) = child(&mut team, &format!("{log}{end}"));
         let error = team.gather(&[peer], "playing", SOON, played).unwrap_err();
         assert_eq!(error.to_string(), said);
