@@ -38,7 +38,7 @@ arguments() {
     [ -f "$here/settings.example.sh" ] || die "$here/settings.example.sh: not there, and it has the defaults"
     # shellcheck source=settings.example.sh
     . "$here/settings.example.sh"
-    [ -f "$settings" ] || wrong "$settings: not there; cp $here/settings.example.sh $settings, and give KEY_NAME a value"
+    [ -f "$settings" ] || wrong "$settings: not there; cp $here/settings.example.sh $settings, and give KEY_NAME, LINK and PROFILE values"
     # shellcheck source=settings.example.sh
     . "$settings"
     check_settings
@@ -53,6 +53,10 @@ arguments() {
 
 check_settings() {
     [ -n "$KEY_NAME" ] || wrong "$settings: KEY_NAME is empty; \`openstack keypair list\` has the names"
+    [ -n "$LINK" ] || wrong "$settings: LINK is empty: 10gbit, 25gbit, 100gbit, whatever the node type's card has"
+    [[ $LINK =~ ^[1-9][0-9]*(mbit|gbit)$ ]] || wrong "$settings: LINK=$LINK: a rate has to stand there, 25gbit for example"
+    [ -n "$PROFILE" ] || wrong "$settings: PROFILE is empty: 10g or 25g-and-up, as LINK is"
+    [[ $PROFILE =~ ^[A-Za-z0-9_./-]+$ ]] || wrong "$settings: PROFILE=$PROFILE: the name of a profile has to stand there"
     local name
     for name in SERVERS CLIENTS LEASE_HOURS DATA_MTU LEASE_MINUTES_MAX LAUNCH_MINUTES_MAX; do
         [[ ${!name} =~ ^[1-9][0-9]*$ ]] || wrong "$settings: $name=${!name}: a whole number above 0 has to stand there"

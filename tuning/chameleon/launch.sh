@@ -124,6 +124,8 @@ entry() {
     [ -z "$PRIVATE_KEY" ] || echo "    ansible_ssh_private_key_file: $PRIVATE_KEY"
     echo "    ansible_python_interpreter: /usr/bin/python3"
     echo "    twincast_mtu: $DATA_MTU"
+    echo "    twincast_link: $LINK"
+    echo "    twincast_profile: $PROFILE"
     echo "  children:"
     for group in servers clients; do
         echo "    $group:"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Settings of lease.sh, launch.sh and release.sh. Copy to settings.sh beside them and change what is not yours:
 #   cp settings.example.sh settings.sh
-# Values here are the defaults, but for KEY_NAME, which has none. A variable of the environment is not looked at: what a
+# Values here are the defaults, but for LINK, PROFILE and KEY_NAME, which have none. A variable of the environment is not looked at: what a
 # lease was made with is in this file and in the state file.
 
 # The name of everything that is made begins with it; a time and a random number follow, so that no two leases share a name.
@@ -14,6 +14,11 @@ SERVER_NODE_TYPE=compute_icelake_r650
 CLIENT_NODE_TYPE=compute_icelake_r650
 SERVERS=2
 CLIENTS=5
+# What the card of the shares has, as the node type's page says it: 10gbit, 25gbit, 100gbit. Where servers and clients differ: the
+# slower of the two. Figures are fractions of it, and a check fails where a card has less.
+LINK=
+# The profile for it, which the playbook applies: 10g, 25g-and-up, or another of tuning/profiles.
+PROFILE=
 
 # How long the lease lasts, in hours, and when it begins: "now", or "YYYY-MM-DD HH:MM" in UTC.
 LEASE_HOURS=3

@@ -20,7 +20,7 @@ begin() {
     mkdir "$work/cloud"
     export FAKE_OPENSTACK=$work/cloud
     unset FAKE_FAIL FAKE_FAIL_AFTER
-    sed 's/^KEY_NAME=/KEY_NAME=mine/' "$scripts/settings.example.sh" >"$work/settings.sh"
+    sed 's/^KEY_NAME=/KEY_NAME=mine/; s/^LINK=/LINK=25gbit/; s/^PROFILE=/PROFILE=25g-and-up/' "$scripts/settings.example.sh" >"$work/settings.sh"
 }
 
 script() { "$scripts/$1.sh" --settings "$work/settings.sh" --state "$work/lease.state" "${@:2}" >"$work/said" 2>&1; }
@@ -54,7 +54,10 @@ try:
     import yaml
 except ImportError:
     sys.exit(0)
-groups = yaml.safe_load(open(sys.argv[1]))["all"]["children"]
+everything = yaml.safe_load(open(sys.argv[1]))["all"]
+of_all = everything["vars"]
+assert (of_all["twincast_mtu"], of_all["twincast_link"], of_all["twincast_profile"]) == (9000, "25gbit", "25g-and-up"), of_all
+groups = everything["children"]
 assert list(groups["servers"]["hosts"]) == ["s1", "s2"], groups
 assert list(groups["clients"]["hosts"]) == ["c1", "c2", "c3", "c4", "c5"], groups
 assert groups["servers"]["hosts"]["s1"]["twincast_address"] == "10.51.0.10", groups
@@ -88,18 +91,31 @@ good launch
 good release --yes
 empty
 
-# Every command fails once, after each number of times that it went well; what was made until then is given back.
+# Every command fails once, after each number of times that it went well; what was made until then is given back. Each in a
+# folder of its own, some beside each other.
+given_back() {
+    local script=$1 after=$2 command=$3
+    work=$work/$script-${command// /-}-$after
+    mkdir "$work"
+    begin
+    sed -i 's/^MANAGEMENT_NETWORK=.*/MANAGEMENT_NETWORK=/; s/^CLIENTS=.*/CLIENTS=1/' "$work/settings.sh"
+    [ "$script" = lease ] || good lease
+    [ "$script" != release ] || good launch
+    export FAKE_FAIL=$command FAKE_FAIL_AFTER=$after
+    if [ "$script" = release ]; then bad release --yes; else bad "$script"; fi
+    unset FAKE_FAIL FAKE_FAIL_AFTER
+    good release --yes
+    empty
+}
+running=0
 while read -r script times command; do
     for after in $(seq 0 $((times - 1))); do
-        begin
-        sed -i 's/^MANAGEMENT_NETWORK=.*/MANAGEMENT_NETWORK=/; s/^CLIENTS=.*/CLIENTS=1/' "$work/settings.sh"
-        [ "$script" = lease ] || good lease
-        export FAKE_FAIL=$command FAKE_FAIL_AFTER=$after
-        [ "$script" != release ] || good launch
-        if [ "$script" = release ]; then bad release --yes; else bad "$script"; fi
-        unset FAKE_FAIL FAKE_FAIL_AFTER
-        good release --yes
-        empty
+        if [ "$running" -ge "$(nproc)" ]; then
+            wait -n
+            running=$((running - 1))
+        fi
+        (trap - EXIT; given_back "$script" "$after" "$command") &
+        running=$((running + 1))
     done
 done <<'END'
 lease 1 reservation lease create
@@ -120,10 +136,11 @@ release 1 subnet delete
 release 1 reservation lease delete
 release 2 server list
 END
+for _ in $(seq "$running"); do wait -n; done
 echo "each step that fails is given back"
 
 # What is refused before anything is called.
-for line in KEY_NAME= SERVERS=3 CLIENTS=0 CLIENTS=five DATA_MTU=9001 'PREFIX="My lease"' 'LEASE_START="next tuesday noon or so"'; do
+for line in KEY_NAME= LINK= LINK=fast PROFILE= 'PROFILE="10g; reboot"' SERVERS=3 CLIENTS=0 CLIENTS=five DATA_MTU=9001 'PREFIX="My lease"' 'LEASE_START="next tuesday noon or so"'; do
     begin
     echo "$line" >>"$work/settings.sh"
     bad lease

@@ -4,7 +4,7 @@
 # results, runs again, and takes everything away.
 #
 # All of it lives in process, mount and network namespaces of its own, so that nothing of the machine is touched and nothing is
-# left, however it ends: /etc, /usr, /var and /root of each are overlays in memory, the kernel's settings are read-only.
+# left, however it ends: /etc, /usr and /var of each are overlays in memory, /root is empty, the kernel's settings are read-only.
 #
 # Usage: namespaces.sh FOLDER_WITH_BINARIES [PACKAGE.deb]        as root; ansible-playbook in PATH
 set -euo pipefail
@@ -18,7 +18,9 @@ MTU=9000
 machine() {
     local name=$1 folder
     mount --make-rprivate /
-    for folder in etc usr var root home; do
+    # Nothing of whoever runs this: what their shell does at its start, each command of the playbook would wait for.
+    mount -t tmpfs tmpfs /root
+    for folder in etc usr var home; do
         mkdir -p "/run/machines/$name/$folder" "/run/machines/$name/.$folder"
         mount -t overlay overlay \
             -o "lowerdir=/$folder,upperdir=/run/machines/$name/$folder,workdir=/run/machines/$name/.$folder" "/$folder"
@@ -60,6 +62,8 @@ inside() {
     mount -t tmpfs tmpfs /run
     mkdir -p /run/netns /run/machines /run/sshd /run/home "$copied"
     cp "$binaries"/twincast-{server,loadgen,tune} "$copied/"
+    # Seven machines get them, in memory: without what only debuggers read.
+    if command -v strip >/dev/null; then strip "$copied"/twincast-*; fi
     [ -z "$package" ] || cp "$package" "$copied/twincast.deb"
     work=/run/work
     mkdir "$work"
@@ -167,9 +171,9 @@ END
     }
 
     # What cannot be is refused before anything is done.
-    if play refused "$ansible/setup.yml" -e twincast_interface=nothere0; then fail "an interface that is not there was taken"; fi
+    if play refused "$ansible/setup.yml" --limit s1 -e twincast_interface=nothere0; then fail "an interface that is not there was taken"; fi
     said refused "there is no interface nothere0"
-    if play refused "$ansible/setup.yml" -e twincast_apply=perhaps; then fail "twincast_apply=perhaps was taken"; fi
+    if play refused "$ansible/setup.yml" --limit s1 -e twincast_apply=perhaps; then fail "twincast_apply=perhaps was taken"; fi
     said refused 'twincast_apply is "yes", "no" or "dry-run"'
     if on s1 test -e /etc/twincast; then fail "what was refused has left something"; fi
 
@@ -197,12 +201,12 @@ PY
     echo "the plan ran between seven machines, and its results are here"
 
     # Servers of one's own, in the agents' place, linked with each other.
-    good teardown "$ansible/teardown.yml"
     good serve "$ansible/setup.yml" -e '{"twincast_serve": true, "twincast_groups": [{"id": 0, "members": 20}]}'
     on s1 "grep -q 'the same settings' /var/log/twincast-server.log" || {
         on s1 cat /var/log/twincast-server.log >&2
         fail "the two servers are not linked"
     }
+    if on s1 pgrep -u twincast -f "'role server'" >/dev/null; then fail "the agent of s1 runs beside its server"; fi
     echo "two servers serve, linked"
 
     good teardown "$ansible/teardown.yml"
