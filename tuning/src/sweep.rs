@@ -1,6 +1,6 @@
 //! `twincast-tune sweep`: searches for the settings of a server that are best on a machine for a group, by measuring.
 //!
-//! `SWEEP.md` beside the crate's manifest says how. What may be tried is a [`space`], the [`search`] goes through it on
+//! `SWEEP.md` beside the crate's manifest says how. What may be tried is a [`space`], the [`mod@search`] goes through it on
 //! anything that can [`measure`](search::Measure) a candidate, the [`verdict`] says whether what it picked beats the default
 //! by more than the noise, and the [`outcome`] is all of that for programs.
 
