@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use twincast_node::{Asked, CheckError, Report, Role, System, check_with};
+use twincast_node::{Asked, CheckError, Finding, Report, Role, System, check_with};
 use twincast_ring::Support;
 
 /// A program that was just written cannot be started while a process that another test forks still has it open for
@@ -228,3 +228,11 @@ pub(crate) const RINGS: &str = "Ring parameters for eth1:\nPre-set maximums:\nRX
 pub(crate) const OFFLOADS: &str = "Features for eth1:\nrx-checksumming: on\ntx-checksumming: on\n\ttx-checksum-ipv4: off [fixed]\n\
     scatter-gather: on\ntcp-segmentation-offload: on\ngeneric-segmentation-offload: on\n\
     generic-receive-offload: on\nlarge-receive-offload: off [fixed]\n";
+
+pub(crate) fn found<'a>(report: &'a Report, name: &str) -> &'a Finding {
+    report.findings.iter().find(|finding| finding.name == name).unwrap()
+}
+
+pub(crate) fn told(report: &Report) -> String {
+    report.findings.iter().map(|finding| format!("{finding:?}\n")).collect()
+}
