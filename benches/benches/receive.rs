@@ -141,7 +141,8 @@ fn client(users: u32, caller: &mut Caller) -> Client {
         open: 0,
         delivery: 0,
         linked: 0,
-        reserved: 0,
+        flags: 0,
+        header_rounds: 0.into(),
     }
     .frame()
     .to_vec();

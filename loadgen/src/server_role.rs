@@ -71,7 +71,7 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     let pinned = ends.here && threads <= crate::environment::cores();
     let cores = if pinned { "auto" } else { "none" };
     let mut text = format!(
-        "side = {side}\nlisten = \"{}\"\ninsecure_baseline = {}\n\n{}\n{}\n[limits]\nconnections_max = {connections}\n\
+        "side = {side}\nlisten = \"{}\"\nchannel = \"plain\"\ninsecure_plain = true\ninsecure_baseline = {}\n\n{}\n{}\n[limits]\nconnections_max = {connections}\n\
          users_per_connection_max = {}\n",
         ends.listen,
         plan.profile.is_paper(),
@@ -151,6 +151,7 @@ fn group_text(plan: &Plan, id: u32) -> String {
     };
     put("id", &id);
     put("members", &plan.group);
+    put("identities", &"\"open\"");
     put("profile", &format!("\"{}\"", plan.profile));
     put("scheme", &format!("\"{scheme}\""));
     put("subgroups_max", &subgroups_max);

@@ -74,7 +74,10 @@ impl GroupSettings {
             1 => Delivery::Answer,
             other => return refuse("delivery", other.into()),
         };
-        field(server, kind, "reserved", welcome.reserved.into(), 0)?;
+        let known = Welcome::REGISTERED | Welcome::ACCOUNTABLE;
+        if welcome.flags & !known != 0 {
+            return refuse("flags", welcome.flags.into());
+        }
         let slots = welcome.slots.get();
         if slots == 0 || slots > SLOTS_MAX {
             return refuse("slots", slots);
@@ -241,7 +244,7 @@ fn read_format(server: ServerSide, welcome: &Welcome) -> Result<ShareFormat, Cli
 type Value = fn(&Welcome) -> u64;
 
 /// What is the same at both servers whatever epoch they are in.
-const SETTINGS: [(&str, Value); 13] = [
+const SETTINGS: [(&str, Value); 14] = [
     ("group", |welcome| welcome.group.get().into()),
     ("slots", |welcome| welcome.slots.get().into()),
     ("frame_bytes", |welcome| welcome.frame_bytes.get().into()),
@@ -254,7 +257,8 @@ const SETTINGS: [(&str, Value); 13] = [
     ("subgroups_max", |welcome| welcome.subgroups_max.get().into()),
     ("delivery", |welcome| welcome.delivery.into()),
     ("linked", |welcome| welcome.linked.into()),
-    ("reserved", |welcome| welcome.reserved.into()),
+    ("flags", |welcome| welcome.flags.into()),
+    ("header_rounds", |welcome| welcome.header_rounds.get().into()),
 ];
 
 /// What is the same in one epoch.
@@ -349,7 +353,7 @@ mod tests {
             ("subgroups_max", |w| w.subgroups_max = 3.into()),
             ("delivery", |w| w.delivery = 1),
             ("linked", |w| w.linked = 1),
-            ("reserved", |w| w.reserved = 1),
+            ("flags", |w| w.flags = 1),
             ("confirm_tile_senders", |w| w.confirm_tile_senders = 0.into()),
             ("confirm_tile_senders", |w| w.confirm_tile_senders = 2.into()),
             ("key_tile_senders", |w| w.key_tile_senders = 0.into()),

@@ -111,7 +111,7 @@
 //!         key_tile_senders: 0.into(), round_timeout_ms: 10_000.into(), interval_ms: 0.into(),
 //!         epoch_rounds: 100.into(), announce_rounds: 10.into(), round: 1.into(),
 //!         roster_hash: roster_hash(group, epoch, &members), profile: 2, scheme: 0,
-//!         subgroups_max: 0.into(), open: 0, delivery: 0, linked: 1, reserved: 0,
+//!         subgroups_max: 0.into(), open: 0, delivery: 0, linked: 1, flags: 0, header_rounds: 0.into(),
 //!     };
 //!     let said = [welcome.frame(), Roster::frames(epoch, &members)].concat();
 //!     client.space(server, now)[..said.len()].copy_from_slice(&said);

@@ -23,4 +23,5 @@ mod portable;
 pub mod receive;
 pub mod sealed;
 pub mod session_key;
+pub mod statements;
 pub mod wire;

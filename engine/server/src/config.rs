@@ -6,10 +6,10 @@ mod peers;
 #[cfg(test)]
 mod tests;
 
-pub use group::{Delivery, GroupConfig, RoundMode, SchemeName};
+pub use group::{Delivery, GroupConfig, IdentitiesName, RegistrationName, RoundMode, SchemeName};
 #[cfg(feature = "fault-swap-half")]
 pub use peers::{AnswerFault, AnswerFaultKind, FaultConfig, SwapHalf};
-pub use peers::{BoxConfig, LinkConfig};
+pub use peers::{BoxConfig, LinkConfig, RegistryConfig};
 
 use crate::group::Shape;
 use crate::limits::*;
@@ -35,8 +35,18 @@ pub struct Config {
     /// Whether groups may have a profile of the paper, in which one server alone can find recipients or forge.
     #[serde(default)]
     pub insecure_baseline: bool,
-    /// The file with what this server signs with, where a group's delivery is `answer`: 64 hexadecimal digits.
+    /// How clients and the other server are talked to.
+    #[serde(default)]
+    pub channel: ChannelName,
+    /// Whether channels may be plain where not all addresses are loopback ones: for measurements.
+    #[serde(default)]
+    pub insecure_plain: bool,
+    /// The file with the private key of this server's channels (X25519): 64 hexadecimal digits.
+    pub channel_key: Option<PathBuf>,
+    /// The file with what this server signs with (Ed25519): 64 hexadecimal digits.
     pub signing_key: Option<PathBuf>,
+    /// Where the accounts of users are kept, where a group's users are registered.
+    pub registry: Option<RegistryConfig>,
     /// The connection to the other server; without it this one runs alone.
     pub link: Option<LinkConfig>,
     /// Where S2 keeps the parts of senders for recipients who come later; without it they are not kept.
@@ -60,6 +70,17 @@ pub struct Config {
     pub fault: FaultConfig,
     /// The groups that it serves.
     pub groups: Vec<GroupConfig>,
+}
+
+/// How a peer is talked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelName {
+    /// Encrypted and authenticated, by Noise XK.
+    #[default]
+    Noise,
+    /// Neither: to be measured.
+    Plain,
 }
 
 /// Which cores threads are pinned to.
@@ -170,6 +191,10 @@ pub struct Limits {
     pub reader_timeout_ms: u64,
     /// Memory that all groups together may take.
     pub group_memory_bytes_max: u64,
+    /// Connections of one address that have not said who they are, at a time.
+    pub strangers_per_address_max: u32,
+    /// Bytes that one address may send in a second over connections that have not said who they are.
+    pub stranger_bytes_per_second_max: u64,
 }
 
 impl Default for Front {
@@ -208,6 +233,8 @@ impl Default for Limits {
             hello_timeout_ms: HELLO_TIMEOUT_MS_DEFAULT,
             reader_timeout_ms: READER_TIMEOUT_MS_DEFAULT,
             group_memory_bytes_max: GROUP_MEMORY_BYTES_DEFAULT,
+            strangers_per_address_max: STRANGERS_PER_ADDRESS_DEFAULT,
+            stranger_bytes_per_second_max: STRANGER_BYTES_PER_SECOND_DEFAULT,
         }
     }
 }

@@ -173,3 +173,10 @@ const _: () = assert!(
     GROUPS_MAX * 88 + 8 <= twincast_protocol::wire::link::LINK_BODY_BYTES_MAX as usize,
     "one LINK_HELLO has all groups"
 );
+
+/// Connections of one address that have not said who they are, at a time, unless configured.
+pub const STRANGERS_PER_ADDRESS_DEFAULT: u32 = 256;
+/// Bytes that one address may send in a second over connections that have not said who they are, unless configured.
+pub const STRANGER_BYTES_PER_SECOND_DEFAULT: u64 = 64 << 20;
+/// Every so many rounds each member of an accountable group asks for the headers of one tile, unless configured.
+pub const HEADER_ROUNDS_DEFAULT: u32 = 16;

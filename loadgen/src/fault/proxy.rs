@@ -174,7 +174,7 @@ impl Shared {
     fn upward(&self, server: ServerSide, frame: &mut Frame, attached: &OnceLock<Attached>) -> bool {
         match frame.kind {
             Kind::Hello => {
-                if let Ok((hello, _, users)) = Hello::read(frame.body()) {
+                if let Ok((hello, _, users, _)) = Hello::read(frame.body()) {
                     let users = users.iter().map(|user| user.0).collect();
                     let _ = attached.set(Attached { group: hello.group.get(), users });
                 }

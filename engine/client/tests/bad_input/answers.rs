@@ -155,7 +155,7 @@ fn a_wrong_welcome_is_named() {
         ("confirm_tile_senders", |w| w.confirm_tile_senders = 64.into()),
         ("key_tile_senders", |w| w.key_tile_senders = 64.into()),
         ("linked", |w| w.linked = 0),
-        ("reserved", |w| w.reserved = 1),
+        ("flags", |w| w.flags = 4),
         ("group", |w| w.group = 1.into()),
     ];
     for (name, change) in fields {

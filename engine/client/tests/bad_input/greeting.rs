@@ -25,7 +25,7 @@ fn a_wrong_welcome_is_named() {
     assert_eq!(says(|_| ()), Ok(()));
     assert_eq!(says(|w| w.group = 9.into()), field("group", 9, GROUP.0.into()));
     assert_eq!(says(|w| w.delivery = 2), group("delivery", 2));
-    assert_eq!(says(|w| w.reserved = 1), field("reserved", 1, 0));
+    assert_eq!(says(|w| w.flags = 4), group("flags", 4));
     assert_eq!(says(|w| w.share_bytes = 95.into()), field("share_bytes", 95, 96));
     assert_eq!(says(|w| w.members = 0.into()), group("members", 0));
     assert_eq!(says(|w| w.members = u32::MAX.into()), group("members", u32::MAX.into()));

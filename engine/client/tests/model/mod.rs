@@ -99,7 +99,8 @@ impl Shape {
             open: 0,
             delivery: self.answer.into(),
             linked: 1,
-            reserved: 0,
+            flags: 0,
+            header_rounds: 0.into(),
         }
     }
 

@@ -97,7 +97,7 @@ impl Server {
     fn frame(&mut self, connection: usize, kind: Kind, body: &[u8], out: &mut Vec<u8>) {
         match kind {
             Kind::Hello => {
-                let (hello, side, users) = Hello::read(body).unwrap();
+                let (hello, side, users, _) = Hello::read(body).unwrap();
                 assert_eq!((hello.group.get(), side), (GROUP.0, self.side));
                 out.extend(self.greeting(&users));
                 self.connections.insert(connection, users);

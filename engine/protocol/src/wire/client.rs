@@ -2,6 +2,7 @@
 
 use super::{Body, Code, Kind};
 use crate::context::Purpose;
+use crate::identity::SIGNATURE_BYTES;
 use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -9,7 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The epoch that HELLO names to attach to whichever is running or, before the first, being dialled.
 pub const EPOCH_ANY: Epoch = Epoch(u32::MAX);
 
-/// Head of HELLO; `users` user ids (u32 each, strictly ascending) follow.
+/// Head of HELLO; `users` user ids (u32 each, strictly ascending) follow, and where `proofs` is 1 for each of them, in
+/// that order, the signature over [`attach`](crate::statements::attach).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Hello {
@@ -21,8 +23,10 @@ pub struct Hello {
     pub side: u8,
     /// 1 if users whom the group does not have ask to join it, from the next epoch on; 0 if there must be none.
     pub join: u8,
+    /// 1 if each user proves who it is, else 0.
+    pub proofs: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// How many users this connection plays.
     pub users: U32,
 }
@@ -129,40 +133,65 @@ impl Body for Fetch {
     const KIND: Kind = Kind::Fetch;
 }
 
+/// The proofs of HELLO, in the order of its users.
+pub type Proofs<'a> = &'a [[u8; SIGNATURE_BYTES]];
+
 impl Hello {
-    /// The whole frame for these users, who must be strictly ascending; `join`: those whom the group does not have
-    /// ask to join it.
+    /// The whole frame for these users, who must be strictly ascending, without proofs; `join`: those whom the group
+    /// does not have ask to join it.
     #[must_use]
     pub fn frame(group: GroupId, epoch: Epoch, side: ServerSide, join: bool, users: &[UserId]) -> Vec<u8> {
+        Hello::frame_with(group, epoch, side, join, users, &[])
+    }
+
+    /// The same, with a proof of each user, or none.
+    ///
+    /// # Panics
+    /// If there are proofs, and not as many as users.
+    #[must_use]
+    pub fn frame_with(
+        group: GroupId,
+        epoch: Epoch,
+        side: ServerSide,
+        join: bool,
+        users: &[UserId],
+        proofs: &[[u8; SIGNATURE_BYTES]],
+    ) -> Vec<u8> {
+        assert!(proofs.is_empty() || proofs.len() == users.len(), "each user proves who it is, or none does");
         let hello = Hello {
             group: group.0.into(),
             epoch: epoch.0.into(),
             side: side.index() as u8 + 1,
             join: join.into(),
-            reserved: [0; 2],
+            proofs: u8::from(!proofs.is_empty()),
+            reserved: 0,
             users: (users.len() as u32).into(),
         };
         let mut out = Vec::new();
-        hello.put(users.len() * 4, &mut out);
+        hello.put(users.len() * 4 + proofs.len() * SIGNATURE_BYTES, &mut out);
         for user in users {
             out.extend_from_slice(&user.0.to_le_bytes());
         }
+        out.extend_from_slice(proofs.as_flattened());
         out
     }
 
-    /// Reads a whole HELLO body.
+    /// Reads a whole HELLO body. There are as many proofs as users, or none.
     ///
     /// # Errors
     /// [`Code::LengthWrong`], [`Code::ReservedSet`], [`Code::SideWrong`] (neither 1 nor 2) or
     /// [`Code::UsersNotAscending`].
-    pub fn read(body: &[u8]) -> Result<(Hello, ServerSide, Vec<UserId>), Code> {
+    pub fn read(body: &[u8]) -> Result<(Hello, ServerSide, Vec<UserId>, Proofs<'_>), Code> {
         let (hello, list) = Hello::parse_prefix(body)?;
-        if list.len() as u64 != u64::from(hello.users.get()) * 4 {
-            return Err(Code::LengthWrong);
-        }
-        if hello.reserved != [0; 2] || hello.join > 1 {
+        if hello.reserved != 0 || hello.join > 1 || hello.proofs > 1 {
             return Err(Code::ReservedSet);
         }
+        let users = u64::from(hello.users.get());
+        let user_bytes = 4 + u64::from(hello.proofs) * SIGNATURE_BYTES as u64;
+        if list.len() as u64 != users * user_bytes {
+            return Err(Code::LengthWrong);
+        }
+        let (list, proofs) = list.split_at(4 * users as usize);
         let side = match hello.side {
             1 => ServerSide::One,
             2 => ServerSide::Two,
@@ -172,7 +201,7 @@ impl Hello {
         if users.is_empty() || !users.is_sorted_by(|a, b| a < b) {
             return Err(Code::UsersNotAscending);
         }
-        Ok((hello, side, users))
+        Ok((hello, side, users, proofs.as_chunks().0))
     }
 }
 
@@ -231,7 +260,8 @@ mod tests {
         let users = [UserId(1), UserId(5)];
         let frame = Hello::frame(GroupId(3), EPOCH_ANY, ServerSide::Two, true, &users);
         let body = &frame[HEADER_BYTES..];
-        let (hello, side, list) = Hello::read(body).unwrap();
+        let (hello, side, list, proofs) = Hello::read(body).unwrap();
+        assert!(proofs.is_empty());
         assert_eq!((hello.group.get(), side, list.as_slice()), (3, ServerSide::Two, &users[..]));
         assert_eq!(hello.join, 1);
 

@@ -45,7 +45,7 @@ macro_rules! codes {
 codes! {
     /// The frame's version byte is not this format's.
     VersionUnknown = 1, "version_unknown", true,
-        "the frame has a version that this server does not speak; it speaks version 2";
+        "the frame has a version that this server does not speak; it speaks version 3";
     /// The frame's kind is unknown, or reserved header bytes are set.
     KindUnknown = 2, "kind_unknown", true,
         "the frame's kind is unknown, is not a client's to send, or its reserved bytes are not zero";
@@ -86,6 +86,39 @@ codes! {
     ReservedSet = 18, "reserved_set", true, "bytes that must be zero are not, or a flag is neither 0 nor 1";
     /// The connection dialled far more often than its members have slots.
     DialFlood = 19, "dial_flood", true, "the connection dials far more often than its members have slots";
+    /// The server takes private channels alone, and the peer began without one.
+    ChannelWanted = 20, "channel_wanted", true,
+        "this server takes private channels alone (Noise): give the client the server's channel key";
+    /// The server takes no private channels, and the peer began one.
+    ChannelUnknown = 21, "channel_unknown", true,
+        "this server has channel = \"plain\" and takes no private channels, or not with that cipher";
+    /// A handshake, or a record, that is not the peer's: changed on the way, or made for another server.
+    ChannelBroken = 22, "channel_broken", true,
+        "the private channel is broken: bytes were changed on the way, or are for another server's key";
+    /// The address has too many connections that have not said who they are.
+    StrangersFull = 23, "strangers_full", true,
+        "too many connections of this address have not said who they are: wait, or let them finish";
+    /// HELLO has no proofs, and the group's users are registered.
+    ProofWanted = 24, "proof_wanted", true,
+        "the group's users are registered, and HELLO does not prove who they are";
+    /// A proof of HELLO is not that user's, for this channel.
+    ProofWrong = 25, "proof_wrong", true,
+        "a proof in HELLO is not that user's signature for this server and channel";
+    /// HELLO names a user that has no account.
+    NotRegistered = 26, "not_registered", true, "a user of HELLO has no account here: register its key first";
+    /// The group takes no registrations over the network.
+    RegistrationClosed = 27, "registration_closed", true,
+        "the group takes no registrations over the network: ask both operators to add the account";
+    /// The user has an account with another key.
+    AccountTaken = 28, "account_taken", true, "that user has an account with another key";
+    /// The two servers were given different keys for one user.
+    KeysUnequal = 29, "keys_unequal", true, "the two servers were given different keys for that user: neither takes one";
+    /// A key, or its owner's signature of it, or the other server's, is wrong.
+    RegistrationWrong = 30, "registration_wrong", true,
+        "that is no key, or its signature is not that key's, or the other server's signature of it is wrong";
+    /// The other server did not sign the key in time.
+    RegistrationHalf = 31, "registration_half", true,
+        "the other server did not sign that key in time: register at both servers at once";
     /// The sender is not attached by this connection.
     NotAttached = 32, "not_attached", false, "this connection did not attach that member";
     /// The group has fewer slots.
@@ -143,6 +176,16 @@ codes! {
         "the other server does not have that record: its sender is absent in that round";
     /// Records without their sender's signature, again and again.
     SignatureFlood = 58, "signature_flood", true, "the connection sends records that are not signed by their senders";
+    /// A dial whose commitment or signature is not what it has to be.
+    CommitmentWrong = 59, "commitment_wrong", false,
+        "the dial's commitment does not open to its session key, or its sender did not sign it";
+    /// Parts that are not those that the sender's dial committed to.
+    PartsUnsigned = 60, "parts_unsigned", false, "those parts are not the ones that the sender's dial committed to";
+    /// FETCH_HEADERS for a tile that is not kept, or out of turn.
+    HeadersRange = 61, "headers_range", false,
+        "headers of that tile are not kept, or it is not this user's turn to ask for them";
+    /// A user whose submissions are refused again and again.
+    SubmissionFlood = 62, "submission_flood", true, "the connection submits far more often than there are rounds";
 }
 
 impl Code {

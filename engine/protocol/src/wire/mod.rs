@@ -20,7 +20,7 @@ pub mod link;
 mod server;
 
 pub use answers::{ANSWERS_HEAD_BYTES, AbsentTile, Answers};
-pub use client::{Dial, EPOCH_ANY, FETCH_TILES_MAX, Fetch, Hello, Leave, PartsHead, Submit};
+pub use client::{Dial, EPOCH_ANY, FETCH_TILES_MAX, Fetch, Hello, Leave, PartsHead, Proofs, Submit};
 pub use error::SENTENCE_BYTES_MAX;
 pub use error::{Code, ErrorFrame};
 pub use server::{
@@ -32,7 +32,7 @@ use crate::ids::UserId;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The version of this wire format; a peer with another one is refused.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes of a frame's header.
 pub const HEADER_BYTES: usize = 8;
 /// The largest body that any frame may announce, in bytes; a group's own limits are far below it.
@@ -56,6 +56,10 @@ pub enum Kind {
     Leave = 0x06,
     /// Parts that were delivered before the connection came are wanted.
     Fetch = 0x07,
+    /// First frame of a connection that registers a user's key, and further ones of it.
+    Register = 0x08,
+    /// Headers of one tile are wanted, in a group that is accountable.
+    FetchHeaders = 0x09,
     /// First frame of a server link, both ways: every group, and how it stands.
     LinkHello = 0x41,
     /// An epoch that S1 proposes.
@@ -76,6 +80,8 @@ pub enum Kind {
     Shown = 0x49,
     /// This server's signatures that senders are absent.
     Absences = 0x4a,
+    /// This server's signature over a user's key.
+    KeySigned = 0x4b,
     /// The answer to HELLO: the group's settings.
     Welcome = 0x81,
     /// A session key is in.
@@ -98,6 +104,10 @@ pub enum Kind {
     Roster = 0x8a,
     /// The answers of one round to the queries of this connection's users.
     Answers = 0x8b,
+    /// A user's key is registered, with both servers' signatures.
+    Registered = 0x8c,
+    /// What senders signed of one tile, and what this server chose of it.
+    Headers = 0x8d,
 }
 
 impl Kind {
@@ -113,6 +123,8 @@ impl Kind {
             Submit,
             Leave,
             Fetch,
+            Register,
+            FetchHeaders,
             LinkHello,
             Propose,
             Agree,
@@ -123,6 +135,7 @@ impl Kind {
             Digests,
             Shown,
             Absences,
+            KeySigned,
             Welcome,
             Dialled,
             Grant,
@@ -134,6 +147,8 @@ impl Kind {
             Announce,
             Roster,
             Answers,
+            Registered,
+            Headers,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -252,7 +267,7 @@ mod tests {
             bytes[index] = value;
             Header::parse(&bytes)
         };
-        assert_eq!(with(0, 1), Err(Code::VersionUnknown));
+        assert_eq!(with(0, 2), Err(Code::VersionUnknown));
         assert_eq!(with(1, 0x77), Err(Code::KindUnknown));
         assert_eq!(with(2, 1), Err(Code::KindUnknown));
         assert_eq!(with(7, 0xff), Err(Code::FrameTooLarge));

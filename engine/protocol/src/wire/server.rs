@@ -35,6 +35,8 @@ pub struct Welcome {
     pub epoch_rounds: U32,
     /// How many rounds before an epoch's first it is announced and can be dialled.
     pub announce_rounds: U32,
+    /// Every so many rounds each member asks for the headers of one tile; 0 where the group is not accountable.
+    pub header_rounds: U32,
     /// The round that is open, which the first submission of a client is for.
     pub round: U64,
     /// [`roster_hash`] of the epoch's members.
@@ -51,8 +53,8 @@ pub struct Welcome {
     pub delivery: u8,
     /// 1 if the server is linked to the other one, 0 if it runs alone.
     pub linked: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// [`Welcome::REGISTERED`] and [`Welcome::ACCOUNTABLE`]; other bits are 0.
+    pub flags: u8,
 }
 
 /// DIALLED: the dial is effective. The server has this session key and, where it is linked, so has the other one.
@@ -200,7 +202,7 @@ pub fn roster_hash(group: GroupId, epoch: Epoch, members: &[UserId]) -> [u8; 32]
     hash.finalize().into()
 }
 
-const _: () = assert!(size_of::<Welcome>() == 96);
+const _: () = assert!(size_of::<Welcome>() == 100);
 const _: () = assert!(size_of::<Announce>() == 48);
 const _: () = assert!(size_of::<Roster>() == 16);
 const _: () = assert!(size_of::<Dialled>() == 24);
@@ -286,6 +288,25 @@ impl EpochOpen {
             members_dialled: members_dialled.into(),
             first_round: first_round.0.into(),
         }
+    }
+}
+
+impl Welcome {
+    /// Flag: the group's users are registered, and HELLO proves who they are.
+    pub const REGISTERED: u8 = 1;
+    /// Flag: members and servers sign what they send, so that who is at fault can be shown.
+    pub const ACCOUNTABLE: u8 = 2;
+
+    /// Whether the group's users are registered.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.flags & Welcome::REGISTERED != 0
+    }
+
+    /// Whether members and servers sign what they send.
+    #[must_use]
+    pub fn is_accountable(&self) -> bool {
+        self.flags & Welcome::ACCOUNTABLE != 0
     }
 }
 

@@ -24,6 +24,7 @@ impl Scene {
             peer: None,
             connect: Some(SocketAddr::from(([127, 0, 0, 1], 7_712))),
             peer_verifying_key: Some(hex::encode(key_of(101).to_bytes())),
+            peer_channel_key: None,
             peer_timeout_ms: 1,
         });
         config.signing_key = Some(folder.path().join("key"));

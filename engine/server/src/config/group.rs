@@ -52,6 +52,18 @@ pub struct GroupConfig {
     /// The file with the members' verifying keys, where the delivery is `answer`: a line `USER 64-HEX-DIGITS` for each
     /// member of the first epoch and everybody who may join.
     pub verifying_keys: Option<PathBuf>,
+    /// Who may be a user.
+    #[serde(default)]
+    pub identities: IdentitiesName,
+    /// Whether users may register their keys over the network, where they are registered.
+    #[serde(default)]
+    pub registration: RegistrationName,
+    /// Whether members and servers sign what they send, so that who is at fault can be shown.
+    #[serde(default)]
+    pub accountable: bool,
+    /// Accountable: every so many rounds each member asks for the headers of one tile.
+    #[serde(default = "header_rounds_default")]
+    pub header_rounds: u32,
     /// The number of the first epoch, where the delivery is `answer`; none: the Unix time in seconds when the server
     /// starts. Members' keys outlive servers, and an epoch must never come again under the same keys. Each server may have
     /// its own: the two meet at the number after the higher one.
@@ -101,6 +113,28 @@ pub enum Delivery {
     Answer,
 }
 
+/// Who may be a user of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentitiesName {
+    /// Who has an account, and proves it.
+    #[default]
+    Registered,
+    /// Whoever says so: for measurements.
+    Open,
+}
+
+/// Whether users may register their keys over the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistrationName {
+    /// The operators add accounts.
+    #[default]
+    Closed,
+    /// Whoever comes first with a user's number.
+    Open,
+}
+
 /// When a round is sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,6 +162,10 @@ fn announce_rounds_default() -> u32 {
     ANNOUNCE_ROUNDS_DEFAULT
 }
 
+fn header_rounds_default() -> u32 {
+    HEADER_ROUNDS_DEFAULT
+}
+
 pub(super) fn round_timeout_default() -> u64 {
     ROUND_TIMEOUT_MS_DEFAULT
 }
@@ -153,6 +191,10 @@ impl GroupConfig {
             keys: false,
             delivery: Delivery::Broadcast,
             verifying_keys: None,
+            identities: IdentitiesName::default(),
+            registration: RegistrationName::default(),
+            accountable: false,
+            header_rounds: header_rounds_default(),
             first_epoch: None,
             round_mode: RoundMode::Lockstep,
             interval_ms: 0,

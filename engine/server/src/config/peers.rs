@@ -21,6 +21,8 @@ pub struct LinkConfig {
     pub connect: Option<SocketAddr>,
     /// What the other server's signatures are verified with, where a group's delivery is `answer`: 64 hexadecimal digits.
     pub peer_verifying_key: Option<String>,
+    /// The other server's public key for channels, where those are not plain: 64 hexadecimal digits.
+    pub peer_channel_key: Option<String>,
     /// How long a sealed round waits for the other server's word.
     #[serde(default = "peer_timeout_default")]
     pub peer_timeout_ms: u64,
@@ -36,6 +38,14 @@ pub struct BoxConfig {
     /// The most bytes of a box, for each group and epoch.
     #[serde(default = "box_bytes_default")]
     pub bytes_max: u64,
+}
+
+/// Where the accounts of users are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// A folder of this server's own, which exists.
+    pub folder: PathBuf,
 }
 
 /// What a test build does wrong.

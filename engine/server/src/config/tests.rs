@@ -204,6 +204,7 @@ fn what_is_written_is_read_back() {
         peer: None,
         connect: Some(SocketAddr::from(([10, 0, 0, 2], 7_712))),
         peer_verifying_key: None,
+        peer_channel_key: None,
         peer_timeout_ms: 300,
     });
     config.parts_box = Some(BoxConfig { folder: "/tmp/box".into(), bytes_max: 4_096 });

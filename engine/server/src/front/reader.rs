@@ -98,7 +98,7 @@ fn read_hello(
     body: Range<usize>,
     buffer: &Buffer,
 ) -> Result<Adopted, Option<Code>> {
-    let (hello, side, users) = Hello::read(buffer.get(body))?;
+    let (hello, side, users, _proofs) = Hello::read(buffer.get(body))?;
     let group = GroupId(hello.group.get());
     if side != shared.side {
         return Err(Some(Code::SideWrong));

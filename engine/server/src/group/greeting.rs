@@ -82,7 +82,8 @@ impl Group {
             open: u8::from(self.running.is_some()),
             delivery: u8::from(shape.delivery == Delivery::Answer),
             linked: u8::from(shape.linked),
-            reserved: 0,
+            flags: 0,
+            header_rounds: 0.into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What of a group never changes while it lives, and the sizes that follow from it.
 
 use super::answer::ROUNDS_OF_ROWS;
-use crate::config::{Delivery, GroupConfig, RoundMode, SchemeName};
+use crate::config::{Delivery, GroupConfig, IdentitiesName, RoundMode, SchemeName};
 use crate::limits::{
     BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED, EPOCH_MAX,
     FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, ROUNDS_BUFFERED, TILE_SENDERS,
@@ -35,6 +35,12 @@ pub struct Shape {
     pub confirm: bool,
     /// Whether members exchange keys.
     pub keys: bool,
+    /// Whether users are registered, and prove who they are.
+    pub registered: bool,
+    /// Whether members and servers sign what they send.
+    pub accountable: bool,
+    /// Accountable: every so many rounds each member asks for the headers of one tile.
+    pub header_rounds: u64,
     /// When a round is sealed.
     pub round_mode: RoundMode,
     /// Timed rounds: from one seal to the next.
@@ -80,6 +86,9 @@ impl Shape {
                 && config.scheme != SchemeName::OneToMany
                 && config.delivery == Delivery::Broadcast,
             keys: config.keys && config.delivery == Delivery::Broadcast,
+            registered: config.identities == IdentitiesName::Registered,
+            accountable: config.accountable,
+            header_rounds: config.header_rounds.into(),
             round_mode: config.round_mode,
             interval: Duration::from_millis(config.interval_ms),
             first_epoch: config.first_epoch.map(Epoch),

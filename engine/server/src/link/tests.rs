@@ -44,7 +44,14 @@ fn end(side: ServerSide, listen: Option<SocketAddr>, connect: Option<SocketAddr>
         metrics: metrics.clone(),
     };
     let peer = listen.map(|address| address.ip());
-    let config = LinkConfig { listen, peer, connect, peer_verifying_key: None, peer_timeout_ms: 1 };
+    let config = LinkConfig {
+        listen,
+        peer,
+        connect,
+        peer_verifying_key: None,
+        peer_channel_key: None,
+        peer_timeout_ms: 1,
+    };
     let link = Some(Link::start(&config, parts).unwrap());
     End { link, handle, fronts, metrics, _ears: ears }
 }

@@ -26,7 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use twincast_server::Server;
-use twincast_server::config::{AnswerConfig, Config, Cores, CoresNamed, FanOut, Front, GroupConfig, Limits};
+use twincast_server::config::{
+    AnswerConfig, ChannelName, Config, Cores, CoresNamed, FanOut, Front, GroupConfig, IdentitiesName, Limits,
+};
 
 /// How long a test waits for what has to come before it fails. Nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,6 +41,7 @@ pub(crate) fn group(id: u32, members: u32) -> GroupConfig {
     GroupConfig {
         frame_bytes: 16,
         confirm: false,
+        identities: IdentitiesName::Open,
         round_timeout_ms: NEVER_MS,
         dial_timeout_ms: NEVER_MS,
         ..GroupConfig::new(id, members)
@@ -53,7 +56,11 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         metrics_listen: None,
         insecure_baseline: false,
+        channel: ChannelName::Plain,
+        insecure_plain: false,
+        channel_key: None,
         signing_key: None,
+        registry: None,
         link: None,
         parts_box: None,
         front: Front { cores: cores.clone(), ..Front::default() },

@@ -73,7 +73,14 @@ impl Servers {
 pub(crate) fn s2_end() -> LinkConfig {
     let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let peer = listen.map(|address| address.ip());
-    LinkConfig { listen, peer, connect: None, peer_verifying_key: None, peer_timeout_ms: PEER_TIMEOUT_MS }
+    LinkConfig {
+        listen,
+        peer,
+        connect: None,
+        peer_verifying_key: None,
+        peer_channel_key: None,
+        peer_timeout_ms: PEER_TIMEOUT_MS,
+    }
 }
 
 /// Where S1 connects.

@@ -72,7 +72,7 @@ impl Fake {
     fn take(&mut self, kind: Kind, body: &[u8]) {
         match kind {
             Kind::Hello => {
-                let (_, _, users) = Hello::read(body).expect("a valid HELLO");
+                let (_, _, users, _) = Hello::read(body).expect("a valid HELLO");
                 assert_eq!(users.len(), self.members as usize, "one connection plays everybody");
                 self.say(&self.welcome().frame());
                 self.say(&Roster::frames(Epoch(0), &users));
@@ -147,7 +147,8 @@ impl Fake {
             open: 0,
             delivery: 0,
             linked: 0,
-            reserved: 0,
+            flags: 0,
+            header_rounds: 0.into(),
         }
     }
 }
