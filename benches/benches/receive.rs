@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use twincast_client::{Client, ClientSettings, Event, Messages, Observer, Outbox, Tile, User};
+use twincast_client::{
+    ChannelSettings, Client, ClientSettings, Event, Messages, Observer, Outbox, Tile, User,
+};
 use twincast_protocol::codeword;
 use twincast_protocol::context::{Context, Purpose};
 use twincast_protocol::frame::FrameBytes;
@@ -35,6 +37,8 @@ const SETTINGS: ClientSettings = ClientSettings {
     skew_bytes: 32 << 20,
     signed: None,
     accept_baseline: false,
+    channel: ChannelSettings::Plain,
+    accountable: None,
 };
 
 /// Takes everything, wants some of it, counts.

@@ -6,6 +6,7 @@ mod keep;
 mod local;
 mod paper;
 mod plan;
+mod price;
 mod report;
 mod run;
 mod server_settings;
@@ -19,6 +20,7 @@ pub use local::LocalArgs;
 pub use paper::PaperArgs;
 pub(crate) use paper::plan_of;
 pub use plan::PlanArgs;
+pub use price::PriceArgs;
 pub use report::ReportArgs;
 pub use run::RunArgs;
 pub use server_settings::ServerArgs;
@@ -74,6 +76,8 @@ enum Command {
     Report(ReportArgs),
     /// Twincast beside what it is compared with: the paper's own set-up, a PKI broadcast and a message broker.
     Baselines(BaselinesArgs),
+    /// What private channels and accountable groups cost: the same runs with and without them, in turns.
+    Price(Box<PriceArgs>),
     /// The paper's experiments: every figure, with what it is compared with, as one HTML report.
     Paper(PaperArgs),
     /// One server, led over the standard streams.
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Host(args) => play(&args, crate::host::run),
         Command::RoofSender(args) => play(&args, crate::roof::sender::run),
         Command::Baselines(args) => baselines(&args),
+        Command::Price(args) => price(&args),
         Command::Paper(args) => end_of_run(crate::paper::run(&args.order())),
         Command::BaselineServer(args) => play(&args, baseline::server::run),
         Command::BaselineHost(args) => play(&args, baseline::host::run),
@@ -178,6 +183,13 @@ fn baselines(args: &BaselinesArgs) -> ExitCode {
         Err(sentence) => wrong_usage(&sentence),
     };
     end_of_run(baseline::comparison::run(&plan, &args.setup(), &args.asked(), args.json()))
+}
+
+fn price(args: &PriceArgs) -> ExitCode {
+    match args.asked() {
+        Ok(asked) => end_of_run(crate::price::run(&asked, args.json())),
+        Err(sentence) => wrong_usage(&sentence),
+    }
 }
 
 fn end_of_run(end: Result<bool, RunError>) -> ExitCode {

@@ -53,7 +53,7 @@ const fn shown(name: &'static str, figure: &'static str, form: fn(f64) -> String
 const OF_ONE: [&str; 3] = ["shares_per_s", "server_cpu_ns_per_share", "host_cpu_ns_per_share"];
 
 /// The figures that are compared, in their order.
-const ROWS: [Shown; 16] = [
+const ROWS: [Shown; 18] = [
     shown("round time p50", "round_seconds.p50", seconds, TIME),
     shown("round time p99", "round_seconds.p99", seconds, TIME),
     shown("message latency p50", "message_latency_us.p50", us, TIME),
@@ -66,6 +66,8 @@ const ROWS: [Shown; 16] = [
     shown("of the link's goodput", "link_fraction", three_places, RATE),
     shown("time of a message", "cost.message_us", us, TIME),
     shown("server CPU of one, ns", "server_cpu_ns_per_share", one_place, COST),
+    shown("server CPU of a byte, ns", "guard.server_cpu_ns_per_byte", three_places, COST),
+    shown("egress of a member", "guard.egress_bytes_per_member", whole, COST),
     shown("host CPU of one, ns", "host_cpu_ns_per_share", one_place, COST),
     shown("server CPU over roof", "roof.server_cpu_ratio", three_places, COST),
     shown("server memory", "server_rss_bytes", mebibytes, COST),

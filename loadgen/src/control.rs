@@ -2,6 +2,7 @@
 //! process (and, once there are agents, over their connection).
 
 use crate::keys::{HostKeys, ServerKeys};
+use crate::limits::EVIDENCE_KEPT_MAX;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +21,8 @@ pub enum HostOrder {
         host: u32,
         /// S1 and S2.
         servers: [SocketAddr; 2],
-        /// What its users sign and seal with, in answer delivery.
+        /// What its users prove, sign and seal with, and what the servers are known by; none in a plain run of whoever
+        /// comes.
         keys: Option<HostKeys>,
         /// The instant at which it begins to connect and dial, in nanoseconds since 1970 by this host's clock; none: at
         /// once.
@@ -303,6 +305,11 @@ pub struct PlayReport {
     pub peak_rss_bytes: u64,
     /// The first few things that went wrong, in words.
     pub complaints: Vec<String>,
+    /// Connection pairs that the plan's fault broke, and what their clients said, since the host's start. Their users count
+    /// as long as they closed rounds.
+    pub broken: Vec<String>,
+    /// Evidence that its users got since the host's start.
+    pub evidence: Evidence,
     /// Summed over the connections, from TCP_INFO of the host's sockets.
     pub retransmits: u64,
     /// Rounds that any connection began a whole interval or more after their planned instant (open loop).
@@ -311,6 +318,37 @@ pub struct PlayReport {
     pub late_seconds: f64,
     /// What passed the host's interface during the rounds.
     pub interface: InterfaceBytes,
+}
+
+/// Evidence of accountable groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// How often it came.
+    pub pieces: u64,
+    /// The first pieces.
+    pub kept: Vec<EvidencePiece>,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidencePiece {
+    /// Whom it is against, and why, as `twincast-client blame` says it.
+    pub verdict: String,
+    /// Whether it is against S1 or S2 (1, 2), or one of the users (0); none: it blames nobody.
+    pub against: Option<u8>,
+    /// The file, as `twincast-client blame` reads it.
+    pub file: String,
+}
+
+impl Evidence {
+    /// Adds another host's, or another connection's.
+    pub fn add(&mut self, other: &Evidence) {
+        self.pieces += other.pieces;
+        let room = EVIDENCE_KEPT_MAX.saturating_sub(self.kept.len());
+        self.kept.extend(other.kept.iter().take(room).cloned());
+    }
 }
 
 /// What a host did in a part of its rounds, about a second long; no part is left out, and none counted twice. The last

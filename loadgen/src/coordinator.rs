@@ -27,10 +27,11 @@ pub use error::RunError;
 pub(crate) use machine::{check, connections, connections_by_host, connections_max};
 pub(crate) use progress::Progress;
 
+use crate::control::EvidencePiece;
 use crate::experiment::{self, Experiment, Places};
 use crate::net::goodput_bits_per_s;
 use crate::plan::Plan;
-use crate::result::{Measured, RunResult, slowest};
+use crate::result::{Measured, RunResult, evidence_of_all, slowest};
 use crate::roof;
 use place::Deployment;
 use series::Series;
@@ -62,6 +63,8 @@ pub(crate) struct Measurement {
     pub(crate) result: RunResult,
     /// Round by round, the seconds of the slowest host.
     pub(crate) rounds: Vec<f64>,
+    /// What users of accountable groups got.
+    pub(crate) evidence: Vec<EvidencePiece>,
 }
 
 /// Both servers and all hosts on this machine. Prints the report; true if every check passed.
@@ -153,6 +156,7 @@ pub(crate) fn measure_whole(
     team.series = series;
     let (bad_to_stop, roof) = roof?;
     let rounds = slowest(&play.hosts);
+    let evidence = evidence_of_all(&play.hosts).kept;
     let (plan, medium) = (plan.clone(), deployment.medium.clone());
     let measured = Measured {
         plan,
@@ -168,7 +172,7 @@ pub(crate) fn measure_whole(
         bad_to_stop,
     };
     let result = RunResult::of(measured).map_err(RunError::News)?;
-    Ok(Measurement { result, rounds })
+    Ok(Measurement { result, rounds, evidence })
 }
 
 /// The seconds that came since they were last taken; whoever looks on goes on looking.

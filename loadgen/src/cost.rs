@@ -13,9 +13,12 @@ pub use partitions::{PartitionsCost, partitions};
 use crate::control::Flow;
 use crate::coordinator::connections;
 use crate::plan::{Plan, RECORD_BYTES};
+use twincast_protocol::accountable::dial::DIAL_TAIL_BYTES;
 use twincast_protocol::format::{Scheme, ShareFormat};
+use twincast_protocol::identity::SIGNATURE_BYTES;
 use twincast_protocol::ids::ServerSide;
 use twincast_protocol::parts::PartKind;
+use twincast_protocol::statements::HASH_BYTES;
 use twincast_protocol::wire::{
     ANSWERS_HEAD_BYTES, Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello,
     PartsHead, ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
@@ -121,6 +124,15 @@ pub fn model(plan: &Plan, epoch: u32) -> Result<Model, String> {
     })
 }
 
+/// What one member gives each server in a round, its frame included.
+///
+/// # Errors
+/// As [`Plan::format`].
+pub fn submission_bytes(plan: &Plan) -> Result<[u64; 2], String> {
+    let everybody = u64::from(plan.groups) * u64::from(plan.group);
+    Ok(model(plan, 0)?.round.up.map(|bytes| bytes / everybody))
+}
+
 /// A frame of this struct and so many bytes more.
 fn frame<T>(tail_bytes: u64) -> u64 {
     (HEADER_BYTES + size_of::<T>()) as u64 + tail_bytes
@@ -137,7 +149,8 @@ impl Sizes {
     }
 
     fn attach(&self) -> Flow {
-        let up = self.connections * frame::<Hello>(0) + self.everybody() * 4;
+        let proof = if self.plan.is_registered() { SIGNATURE_BYTES as u64 } else { 0 };
+        let up = self.connections * frame::<Hello>(0) + self.everybody() * (4 + proof);
         Flow { up: [up; 2], down: [self.connections * frame::<Welcome>(0); 2] }
     }
 
@@ -153,7 +166,8 @@ impl Sizes {
             return Flow::default();
         }
         let dials = self.everybody() * self.slots;
-        let up = dials * frame::<Dial>(self.members.div_ceil(8));
+        let signed = if self.plan.accountable { DIAL_TAIL_BYTES as u64 } else { 0 };
+        let up = dials * frame::<Dial>(self.members.div_ceil(8) + signed);
         Flow { up: [up; 2], down: [dials * frame::<Dialled>(0); 2] }
     }
 
@@ -214,10 +228,18 @@ impl Sizes {
         }
         let choices = if self.dials() { 0 } else { 2 * self.members };
         let tiles = self.members.div_ceil(TILE_SENDERS) * self.slots;
-        let heads = self.connections * (tiles * DELIVER_HEAD_BYTES as u64 + frame::<RoundEnd>(0));
+        let signed = if self.plan.accountable { SIGNATURE_BYTES as u64 } else { 0 };
+        // What a server signs: who was present, for each connection, and what it delivers, for each user.
+        let receipts = if self.plan.accountable {
+            let words = 8 * self.members.div_ceil(TILE_SENDERS);
+            self.connections * (words + signed) + self.everybody() * (HASH_BYTES as u64 + signed)
+        } else {
+            0
+        };
+        let heads = receipts + self.connections * (tiles * DELIVER_HEAD_BYTES as u64 + frame::<RoundEnd>(0));
         let up = |side| {
             let row = self.format.row_bytes(side) as u64 * self.slots;
-            self.everybody() * frame::<Submit>(choices + row)
+            self.everybody() * frame::<Submit>(choices + row + signed)
         };
         let down = |side| {
             let cells = self.everybody() * self.members * self.slots;
@@ -270,12 +292,27 @@ mod tests {
     }
 
     #[test]
+    fn what_guards_a_group_is_counted_by_hand() {
+        use crate::plan::IdentitiesName;
+        let plain = Plan { group: 130, hosts: 2, users_per_connection: 65, ..plan() };
+        let registered = Plan { identities: IdentitiesName::Registered, ..plain.clone() };
+        let signed = Plan { accountable: true, header_rounds: 4, ..registered.clone() };
+        let [plain, registered, signed] = [plain, registered, signed].map(|plan| model(&plan, 0).unwrap());
+        assert_eq!(registered.attach.up[0] - plain.attach.up[0], 130 * 64);
+        assert_eq!(registered.round, plain.round);
+        assert_eq!(signed.dial.up[1] - registered.dial.up[1], 130 * 160);
+        assert_eq!(signed.round.up[0] - registered.round.up[0], 130 * 64);
+        // Two connections, three tiles.
+        assert_eq!(signed.round.down[0] - registered.round.down[0], 2 * (3 * 8 + 64) + 130 * 96);
+    }
+
+    #[test]
     fn answers_are_counted_by_hand() {
         let plan =
             Plan { group: 10, hosts: 2, users_per_connection: 3, slots: 2, groups: 3, ..answer_plan() };
         let model = model(&plan, 0).unwrap();
         // Four connections for each group, of three or two users.
-        assert_eq!(model.attach, Flow { up: [3 * (4 * 24 + 40); 2], down: [12 * 104; 2] });
+        assert_eq!(model.attach, Flow { up: [3 * (4 * 24 + 40); 2], down: [12 * 108; 2] });
         assert_eq!(model.dial, Flow { up: [60 * (8 + 24 + 2); 2], down: [60 * 32; 2] });
         assert_eq!(model.round.up, [30 * (8 + 16 + 352); 2]);
         assert_eq!(model.round.down, [12 * 72 + 60 * 352; 2]);
@@ -302,7 +339,7 @@ mod tests {
         let plan = Plan { group: 10, hosts: 2, users_per_connection: 3, slots: 2, keys: true, ..plan() };
         let model = model(&plan, 0).unwrap();
         // Two connections of three and one of two for each host: four.
-        assert_eq!(model.attach, Flow { up: [4 * 24 + 40; 2], down: [4 * 104; 2] });
+        assert_eq!(model.attach, Flow { up: [4 * 24 + 40; 2], down: [4 * 108; 2] });
         assert_eq!(model.members.down, [4 * (8 + 16 + 40 + 8 + 16); 2]);
         assert_eq!(model.dial, Flow { up: [20 * (8 + 24 + 2); 2], down: [20 * 32; 2] });
         assert_eq!(model.round.up, [10 * (8 + 16 + 2 * 2 * 336); 2]);

@@ -9,9 +9,12 @@ mod table;
 
 pub use search::{HighestRate, Trial};
 
+use crate::control::EvidencePiece;
 use crate::coordinator::place::Deployment;
 use crate::coordinator::team::Team;
-use crate::coordinator::{Checks, Outputs, Progress, RunError, measure_whole, print, refused, take_seconds};
+use crate::coordinator::{
+    Checks, Measurement, Outputs, Progress, RunError, measure_whole, print, refused, take_seconds,
+};
 use crate::json_file::JsonFile;
 use crate::plan::Plan;
 use crate::report;
@@ -50,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) result: RunResult,
     /// Round by round, the seconds of the slowest host.
     pub(crate) rounds: Vec<f64>,
+    /// What users of accountable groups got.
+    pub(crate) evidence: Vec<EvidencePiece>,
 }
 
 /// All that was measured of one plan.
@@ -186,7 +191,8 @@ impl Runs<'_> {
         let with_roof = self.outputs.roof && repeat == 0;
         let looks = (&mut self.checks, &mut *self.progress);
         let measured = measure_whole(self.team, deployment, plan, with_roof, looks)?;
-        let run = Run { number: self.number, result: measured.result, rounds: measured.rounds };
+        let Measurement { result, rounds, evidence } = measured;
+        let run = Run { number: self.number, result, rounds, evidence };
         let seconds_of_it = take_seconds(self.team);
         let kept = self.store.map_or(Ok(()), |store| store.run(&run, &seconds_of_it));
         if many {
@@ -321,7 +327,7 @@ pub(crate) mod tests {
         let run = |number, round| {
             let mut result = sample();
             result.round_seconds.p50 = Some(round);
-            Run { number, result, rounds: vec![0.010, round, 0.021] }
+            Run { number, result, rounds: vec![0.010, round, 0.021], evidence: Vec::new() }
         };
         Cell {
             plan: sample().plan,

@@ -14,9 +14,19 @@
 //! | `half-submit` | one user's SUBMIT reaches S1 only | that sender `Absent` for all; `Incomplete` without the link |
 //! | `kill-host` | one host dies as it submits | its members `Absent` for all from then on |
 //! | `swap-half` | S1 hands one user the wrong half of one who writes to it | `Tampered`; without confirmed bits, silence |
+//! | `net-flip` | one bit of one record of S1's to one connection, sealed as it is | that connection breaks, and says why |
+//! | `net-drop` | one such record does not arrive | the same |
+//! | `net-replay` | one such record arrives twice | the same |
+//! | `net-reorder` | one such record arrives after the next | the same |
+//!
+//! The first eight change frames, and take plain channels; those that begin with `net` are what an adversary on the way
+//! can do to a Noise channel ([`sealed`]). A connection that breaks costs its own users the rest of the run, from the round
+//! of the fault on: everybody else reads them in that round, and finds them `Absent` in the ones after it. `swap-half` in an
+//! accountable group has to bring evidence against S1, and against nobody else.
 
 pub mod expected;
 pub mod proxy;
+pub mod sealed;
 
 use crate::plan::Plan;
 use crate::workload::Workload;
@@ -68,6 +78,14 @@ pub enum FaultKind {
     KillHost,
     /// A server hands out the wrong half.
     SwapHalf,
+    /// A bit of a sealed record is flipped.
+    NetFlip,
+    /// A sealed record does not arrive.
+    NetDrop,
+    /// A sealed record arrives twice.
+    NetReplay,
+    /// A sealed record arrives after the next one.
+    NetReorder,
 }
 
 impl FaultKind {
@@ -83,6 +101,10 @@ impl FaultKind {
         FaultKind::KillHost,
         #[cfg(feature = "fault-swap-half")]
         FaultKind::SwapHalf,
+        FaultKind::NetFlip,
+        FaultKind::NetDrop,
+        FaultKind::NetReplay,
+        FaultKind::NetReorder,
     ];
 
     /// Its name on the command line.
@@ -98,7 +120,23 @@ impl FaultKind {
             FaultKind::HalfSubmit => "half-submit",
             FaultKind::KillHost => "kill-host",
             FaultKind::SwapHalf => "swap-half",
+            FaultKind::NetFlip => "net-flip",
+            FaultKind::NetDrop => "net-drop",
+            FaultKind::NetReplay => "net-replay",
+            FaultKind::NetReorder => "net-reorder",
         }
+    }
+
+    /// Whether it is done to what a Noise channel carries.
+    #[must_use]
+    pub fn is_net(self) -> bool {
+        matches!(self, FaultKind::NetFlip | FaultKind::NetDrop | FaultKind::NetReplay | FaultKind::NetReorder)
+    }
+
+    /// Whether it is done to frames on their way, which only a plain channel shows.
+    #[must_use]
+    pub fn needs_frames(self) -> bool {
+        !self.is_net() && self != FaultKind::SwapHalf
     }
 
     /// The kind of that name.
@@ -117,11 +155,22 @@ impl FaultKind {
         }
     }
 
+    /// What the client says whose connection the fault breaks, of a fault that breaks one; it goes on with the others.
+    #[must_use]
+    pub fn breaks(self) -> Option<&'static str> {
+        self.is_net().then_some("the private channel with S1 is broken: a record does not open")
+    }
+
     /// Whether it needs the cells of the round before.
     #[must_use]
     pub fn repeats(self) -> bool {
         matches!(self, FaultKind::Replay | FaultKind::ReplayFrame)
     }
+}
+
+/// Whether a user is on the connection that the faults of one connection are done to, in [`GROUP`].
+fn shares_connection(plan: &Plan, user: u32) -> bool {
+    user % plan.hosts == USER % plan.hosts && user / plan.hosts / plan.users_per_connection == 0
 }
 
 impl Fault {
@@ -164,6 +213,22 @@ impl Fault {
             }
             FaultKind::SwapHalf => {
                 format!("round {round}: S1 handed user {USER} the wrong half of sender {sender}")
+            }
+            FaultKind::NetFlip => {
+                format!(
+                    "round {round}: one bit of S1's first record to the connection of user {USER} was flipped"
+                )
+            }
+            FaultKind::NetDrop => {
+                format!("round {round}: S1's first record to the connection of user {USER} was dropped")
+            }
+            FaultKind::NetReplay => {
+                format!("round {round}: S1's first record to the connection of user {USER} came twice")
+            }
+            FaultKind::NetReorder => {
+                format!(
+                    "round {round}: S1's first two records to the connection of user {USER} changed places"
+                )
             }
         }
     }

@@ -19,7 +19,8 @@ mod seconds;
 mod turn;
 
 use crate::control::{DialReport, EpochReport, HostNews, HostOrder, InterfaceBytes, PlayReport};
-use crate::keys::HostKeys;
+use crate::fault::{GROUP, USER};
+use crate::keys::{HostKeys, Secret};
 use crate::limits::START_LATE_MAX;
 use crate::plan::Plan;
 use crate::workload::Workload;
@@ -39,7 +40,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use twincast_client::{Client, ClientSettings};
+use twincast_client::{ChannelSettings, Client, ClientSettings};
+use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
 use twincast_server::front::watched;
 
@@ -133,8 +135,19 @@ struct Run {
     host: u32,
     servers: [SocketAddr; 2],
     groups: Vec<Group>,
+    /// What everybody is known by.
+    keys: Option<RunKeys>,
     /// The first round that was not ordered yet.
     next_round: u64,
+}
+
+/// What the users of a host are known by, and pin.
+struct RunKeys {
+    channel: ChannelSettings,
+    /// What the servers of accountable groups sign with.
+    accountable: Option<[VerifyingKey; 2]>,
+    /// What users who have accounts prove that with.
+    members: Option<Secret>,
 }
 
 /// What all connections of a group share.
@@ -158,19 +171,34 @@ struct Host<W> {
 
 impl Run {
     fn new(plan: Plan, host: u32, servers: [SocketAddr; 2], keys: Option<HostKeys>) -> Result<Run, String> {
-        if plan.answers() != keys.is_some() {
-            return Err(format!(
-                "keys belong to answer delivery, and the plan has delivery {}",
-                plan.delivery
-            ));
+        if plan.has_keys() != keys.is_some() {
+            let (needs, has) = if plan.has_keys() { ("needs", "none") } else { ("has no use for", "some") };
+            return Err(format!("the plan {needs} keys, and the order has {has}"));
         }
+        let ring = |group| {
+            let keys = keys.as_ref().filter(|_| plan.answers())?;
+            Some(Rc::new(KeyRing::new(keys.members(), group)))
+        };
         let group = |group| Group {
             workload: Rc::new(Workload::new(&plan, group)),
             clock: Rc::default(),
-            ring: keys.as_ref().map(|keys| Rc::new(KeyRing::new(keys.members(), group))),
+            ring: ring(group),
         };
         let groups = (0..plan.groups).map(group).collect();
-        Ok(Run { plan: Rc::new(plan), host, servers, groups, next_round: 1 })
+        let keys = keys.map(|keys| RunKeys::of(&plan, keys)).transpose()?;
+        Ok(Run { plan: Rc::new(plan), host, servers, groups, keys, next_round: 1 })
+    }
+}
+
+impl RunKeys {
+    fn of(plan: &Plan, keys: HostKeys) -> Result<RunKeys, String> {
+        let channel = match plan.is_noise() {
+            true => ChannelSettings::Noise { servers: keys.channels()? },
+            false => ChannelSettings::Plain,
+        };
+        let members = plan.is_registered().then(|| keys.members().clone());
+        let accountable = plan.accountable.then(|| keys.verifying()).transpose()?;
+        Ok(RunKeys { channel, accountable, members })
     }
 }
 
@@ -292,7 +320,7 @@ impl<W: Write> Host<W> {
     }
 
     fn ready_pair(&self, group: u32, users: &[u32], join: bool) -> Result<Option<(Client, Player)>, Halt> {
-        let Some(Run { plan, groups, .. }) = &self.run else { return Ok(None) };
+        let Some(Run { plan, groups, keys, .. }) = &self.run else { return Ok(None) };
         let Group { workload, clock, ring } = &groups[group as usize];
         let settings = ClientSettings {
             group: GroupId(group),
@@ -302,12 +330,21 @@ impl<W: Write> Host<W> {
             // Keys are drawn for this run: nobody has signed with them before.
             signed: Some((Epoch(0), RoundNumber(0))),
             accept_baseline: plan.profile.is_paper(),
+            channel: keys.as_ref().map_or(ChannelSettings::Plain, |keys| keys.channel),
+            accountable: keys.as_ref().and_then(|keys| keys.accountable),
         };
         let ids = users.iter().copied().map(UserId).collect();
         let client = Client::new(settings, ids).map_err(|error| error.to_string())?;
         let reading = ring.as_ref().map(|ring| Reading::new(ring, users));
         let (shared, clock, workload) = (self.shared.clone(), clock.clone(), workload.clone());
-        let player = Player::new(shared, clock, plan.clone(), group, users, workload, reading);
+        let mut player = Player::new(shared, clock, plan.clone(), group, users, workload, reading);
+        if let Some(RunKeys { members, accountable, .. }) = keys {
+            let sign = |members: &Secret| {
+                users.iter().map(|user| members.author(group, UserId(*user)).signing).collect()
+            };
+            player.identities = members.as_ref().map(sign).unwrap_or_default();
+            player.servers = *accountable;
+        }
         Ok(Some((client, player)))
     }
 
@@ -325,7 +362,11 @@ impl<W: Write> Host<W> {
         let Some(Run { plan, servers, .. }) = &self.run else { return Ok(()) };
         let (one, socket1) = connect::connect(ServerSide::One, servers[0])?;
         let (two, socket2) = connect::connect(ServerSide::Two, servers[1])?;
-        let pair = Pair::new(client, player, self.shared.clone(), plan.ahead, *servers);
+        let mut pair = Pair::new(client, player, self.shared.clone(), plan, *servers);
+        if plan.fault.is_some_and(|fault| fault.kind.is_net()) && pair.player.plays_user(GROUP, USER) {
+            let closing = [&socket1, &socket2].map(std::net::TcpStream::try_clone);
+            pair.may_break(closing.into_iter().flatten().collect());
+        }
         let pair = Rc::new(RefCell::new(pair));
         Pair::start(&pair, [one, two]);
         self.pairs.borrow_mut().push(pair);
@@ -342,7 +383,7 @@ impl<W: Write> Host<W> {
         let is_idle = pairs_of_round.first().is_none_or(|pairs| *pairs == 0);
         let Appointment { instant: begin, late } = self.keep(start_ns).await?;
         let (in_before, out_before) = self.shared.bytes();
-        let messages_before = self.shared.meter.borrow().messages;
+        let messages_before = self.shared.meter().messages;
         let retransmits_before = self.retransmits();
         let interface_before = self.interface();
         *self.shared.figures.borrow_mut() = Figures::new(pairs_of_round);
@@ -380,7 +421,7 @@ impl<W: Write> Host<W> {
         report.bytes_out = [bytes_out[0] - out_before[0], bytes_out[1] - out_before[1]];
         report.epochs = self.epochs();
         {
-            let meter = self.shared.meter.borrow();
+            let meter = self.shared.meter();
             report.attach = meter.attach;
             report.messages = meter.messages.since(messages_before);
             report.other = meter.other;
@@ -388,8 +429,11 @@ impl<W: Write> Host<W> {
         report.retransmits = self.retransmits() - retransmits_before;
         report.interface = self.interface().since(interface_before);
         for pair in self.pairs.borrow().iter() {
-            let judge = &pair.borrow().player.judge;
+            let player = &pair.borrow().player;
+            let judge = &player.judge;
             report.totals.add(&judge.totals);
+            report.broken.extend(player.broken.clone());
+            report.evidence.add(&player.evidence);
             let room = COMPLAINTS_MAX - report.complaints.len();
             report.complaints.extend(judge.complaints.iter().take(room).cloned());
         }
@@ -453,7 +497,7 @@ impl<W: Write> Host<W> {
             };
             pairs.iter().all(is_open)
         };
-        self.shared.meter.borrow().epochs(open)
+        self.shared.meter().epochs(open)
     }
 
     /// What has passed the interface to the servers.

@@ -1,8 +1,9 @@
-//! What members of groups in answer delivery sign and seal with: drawn afresh for each run, and kept nowhere.
+//! What servers and members of a run are known by, sign and seal with: drawn afresh for each run, and kept nowhere.
 //!
-//! The coordinator draws a secret for the members and one for each server. Hosts get the members' secret alone,
-//! of which they derive what each of their users sends and reads with; a server gets its own signing key, and only
-//! verifying keys of everybody else. None of it is in a plan, a result or a log. It travels to the processes with their
+//! The coordinator draws a secret for the members, and two for each server: what it signs with, and the static key of its
+//! channels. Hosts get the members' secret, of which they derive what each of their users proves, sends and reads with, and
+//! the servers' public keys, which they pin; a server gets its own secrets, and only public keys of everybody else. None of
+//! it is in a plan, a result or a log. It travels to the processes with their
 //! first order; over an agent's connection in clear, as all orders do: what it protects is made up.
 //!
 //! A user's keys are HKDF-SHA256 of the members' secret with a label, the group and the user's number. All readers of a
@@ -18,10 +19,12 @@ use sha2::Sha256;
 use std::collections::HashMap;
 use std::fmt;
 use twincast_protocol::answer::record::Readers;
+use twincast_protocol::channel::StaticKey;
 use twincast_protocol::identity::{KEY_BYTES, SigningKey, VerifyingKey};
 use twincast_protocol::ids::{GroupId, ServerSide, UserId};
 use twincast_protocol::sealed::SealKey;
 use twincast_server::answer::Identities;
+use twincast_server::keys::{ChannelKeys, Keys};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// What a signing key is derived with.
@@ -56,6 +59,9 @@ pub struct SenderKeys {
 #[serde(deny_unknown_fields)]
 pub struct HostKeys {
     members: Secret,
+    /// What the two servers sign with, and what their channels are known by.
+    verifying: [PublicKeys; 2],
+    channels: [PublicKeys; 2],
 }
 
 /// What a server is given.
@@ -64,7 +70,9 @@ pub struct HostKeys {
 pub struct ServerKeys {
     signing: Secret,
     peer: PublicKeys,
-    /// By group.
+    channel: Secret,
+    peer_channel: PublicKeys,
+    /// By group; none where anybody may be a user.
     members: Vec<PublicKeys>,
 }
 
@@ -77,7 +85,8 @@ struct PublicKeys(Vec<u8>);
 pub(crate) struct RunKeys {
     members: Secret,
     servers: [Secret; 2],
-    /// By group: of every user who ever is a member, by number.
+    channels: [Secret; 2],
+    /// By group, none where anybody may be a user: of every user who ever is a member, by number.
     verifying: Vec<PublicKeys>,
 }
 
@@ -139,6 +148,24 @@ impl HostKeys {
     pub fn members(&self) -> &Secret {
         &self.members
     }
+
+    /// What the two servers sign with.
+    ///
+    /// # Errors
+    /// A sentence: one of them is no key.
+    pub fn verifying(&self) -> Result<[VerifyingKey; 2], String> {
+        let [one, two] = &self.verifying;
+        Ok([one.single()?, two.single()?])
+    }
+
+    /// The static keys of the servers' channels, which a client pins.
+    ///
+    /// # Errors
+    /// A sentence: one of them is no key.
+    pub fn channels(&self) -> Result<[[u8; KEY_BYTES]; 2], String> {
+        let [one, two] = &self.channels;
+        Ok([one.bytes()?, two.bytes()?])
+    }
 }
 
 impl ServerKeys {
@@ -165,8 +192,11 @@ impl ServerKeys {
     ///
     /// # Errors
     /// As [`ServerKeys::members`].
-    pub fn identities(&self) -> Result<Identities, String> {
-        Ok(Identities::new(&self.signing.0, self.peer()?, self.members()?))
+    pub fn keys(&self) -> Result<Keys, String> {
+        let identities = Identities::new(&self.signing.0, self.peer()?, self.members()?);
+        let own = StaticKey::from_bytes(&self.channel.0);
+        let channel = ChannelKeys::new(own, Some(self.peer_channel.bytes()?));
+        Ok(Keys { channel: Some(channel), identities: Some(identities) })
     }
 }
 
@@ -174,14 +204,21 @@ impl RunKeys {
     /// Draws the keys of a run, and derives what servers verify everybody with.
     pub(crate) fn draw(plan: &Plan) -> RunKeys {
         let members = Secret::random();
+        let known = plan.answers() || plan.is_registered();
+        let groups = if known { plan.groups } else { 0 };
         let users = plan.roster(plan.epochs().saturating_sub(1)).end() + 1;
-        let verifying = (0..plan.groups).map(|group| all_verifying(&members, group, users)).collect();
-        RunKeys { members, servers: [(); 2].map(|()| Secret::random()), verifying }
+        let verifying = (0..groups).map(|group| all_verifying(&members, group, users)).collect();
+        let [servers, channels] = [(); 2].map(|()| [(); 2].map(|()| Secret::random()));
+        RunKeys { members, servers, channels, verifying }
     }
 
     /// For each host.
     pub(crate) fn host(&self) -> HostKeys {
-        HostKeys { members: self.members.clone() }
+        HostKeys {
+            members: self.members.clone(),
+            verifying: self.servers.each_ref().map(verifying),
+            channels: self.channels.each_ref().map(pinned),
+        }
     }
 
     /// For one of the servers.
@@ -189,6 +226,8 @@ impl RunKeys {
         ServerKeys {
             signing: self.servers[side.index()].clone(),
             peer: verifying(&self.servers[side.other().index()]),
+            channel: self.channels[side.index()].clone(),
+            peer_channel: pinned(&self.channels[side.other().index()]),
             members: self.verifying.clone(),
         }
     }
@@ -197,6 +236,11 @@ impl RunKeys {
 /// The verifying key of a server.
 fn verifying(secret: &Secret) -> PublicKeys {
     PublicKeys(SigningKey::from_seed(&secret.0).verifying_key().to_bytes().to_vec())
+}
+
+/// What a server's channels are known by.
+fn pinned(secret: &Secret) -> PublicKeys {
+    PublicKeys(StaticKey::from_bytes(&secret.0).public().to_vec())
 }
 
 /// Of the users `0..users`, worked out on all cores: each takes some microseconds, and there may be many.
@@ -227,6 +271,12 @@ impl PublicKeys {
             VerifyingKey::from_bytes(bytes).map_err(|error| format!("verifying key {user}: {error}"))
         };
         keys.iter().enumerate().map(key).collect()
+    }
+
+    fn bytes(&self) -> Result<[u8; KEY_BYTES], String> {
+        self.0.as_slice().try_into().map_err(|_| {
+            format!("a server's channel has one key of {KEY_BYTES} bytes, and this one {}", self.0.len())
+        })
     }
 
     fn single(&self) -> Result<VerifyingKey, String> {

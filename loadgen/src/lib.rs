@@ -27,6 +27,7 @@ pub mod net;
 pub mod paper;
 pub mod plan;
 pub mod plan_file;
+mod price;
 pub mod process;
 pub mod report;
 pub mod result;

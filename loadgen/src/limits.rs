@@ -4,6 +4,11 @@ use crate::plan::{Plan, RECORD_BYTES};
 use std::time::Duration;
 use twincast_server::limits::TIMEOUT_MS_MAX;
 
+const _: () = assert!(
+    twincast_protocol::confirm::CONFIRMATION_BYTES as u64 == CONFIRM_PART_BYTES,
+    "a confirmation's part is as large as the protocol says"
+);
+
 /// Members of a group.
 pub const GROUP_MIN: u32 = 2;
 /// As many as a server takes in broadcast delivery.
@@ -71,6 +76,16 @@ pub const FRAME_BYTES_MIN: u32 = 16;
 pub const ANNOUNCE_ROUNDS_MIN: u32 = twincast_server::limits::ANNOUNCE_ROUNDS_MIN;
 /// Rounds between the opening of an epoch and the announcement of the next in which users who come and go are heard.
 pub const CHURN_ROUNDS: u32 = 2;
+/// Every so many rounds each member of an accountable group asks for headers, unless the command line says otherwise.
+pub const HEADER_ROUNDS_DEFAULT: u32 = twincast_server::limits::HEADER_ROUNDS_DEFAULT;
+/// The most that it may say.
+pub const HEADER_ROUNDS_MAX: u32 = twincast_server::limits::HEADER_ROUNDS_MAX;
+/// Bytes of a part of a bit's confirmation.
+pub const CONFIRM_PART_BYTES: u64 = 64;
+/// Bytes of a part of a key, or of its reply.
+pub const KEY_PART_BYTES: u64 = 96;
+/// Evidence of a host that is kept as files, in pieces; what comes beyond is counted.
+pub const EVIDENCE_KEPT_MAX: usize = 16;
 /// The largest box of S2, in MiB.
 pub const BOX_MIB_MAX: u32 = 1 << 20;
 /// The longest time limit of a round, in milliseconds.

@@ -1,5 +1,9 @@
 //! What a run does: the one description that coordinator, hosts and report share.
 
+mod guard;
+
+pub use guard::{ChannelName, IdentitiesName};
+
 use crate::fault::Fault;
 use crate::limits::{
     FRAME_BYTES, HOST_ANSWERS_SPARE_BYTES, HOST_BUFFER_BYTES, HOST_SKEW_BYTES, MESSAGE_BYTES,
@@ -79,6 +83,18 @@ pub struct Plan {
     pub link: Link,
     /// Rounds per second that are planned, whether or not earlier ones are done; none: lockstep.
     pub rate: Option<f64>,
+    /// What goes between users and servers, and between the servers.
+    #[serde(default = "ChannelName::before")]
+    pub channel: ChannelName,
+    /// Who may be a user.
+    #[serde(default = "IdentitiesName::before")]
+    pub identities: IdentitiesName,
+    /// Whether members and servers sign what they send, so that who is at fault can be shown.
+    #[serde(default)]
+    pub accountable: bool,
+    /// Accountable groups: every so many rounds each member asks for the headers of one tile; else 0.
+    #[serde(default)]
+    pub header_rounds: u32,
     /// How both servers are set up.
     #[serde(default)]
     pub server: ServerSettings,
@@ -237,6 +253,10 @@ impl Default for Plan {
             host_skew_bytes: 32 << 20,
             link: Link { rate: LINK_DEFAULT, mtu: 1_500 },
             rate: None,
+            channel: ChannelName::Noise,
+            identities: IdentitiesName::Registered,
+            accountable: false,
+            header_rounds: 0,
             server: ServerSettings::default(),
         }
     }
@@ -247,6 +267,24 @@ impl Plan {
     #[must_use]
     pub fn answers(&self) -> bool {
         self.delivery == Delivery::Answer
+    }
+
+    /// Whether its channels are Noise ones.
+    #[must_use]
+    pub fn is_noise(&self) -> bool {
+        self.channel == ChannelName::Noise
+    }
+
+    /// Whether its users have accounts.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.identities == IdentitiesName::Registered
+    }
+
+    /// Whether servers and hosts of its run are given keys.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.answers() || self.is_noise() || self.is_registered()
     }
 
     /// Messages of a sender in a round: one record where readers ask for them, whoever they are.
@@ -459,9 +497,9 @@ pub(crate) mod tests {
     use super::*;
     use crate::fault::FaultKind;
 
-    /// The main job.
+    /// The main job over plain channels, whose frames a test can look at.
     pub(crate) fn plan() -> Plan {
-        Plan::default()
+        Plan { channel: ChannelName::Plain, identities: IdentitiesName::Open, ..Plan::default() }
     }
 
     pub(crate) fn many(recipients: u32, spread: u32, noise_max: u32) -> Many {
@@ -492,7 +530,8 @@ pub(crate) mod tests {
     #[test]
     fn a_plan_from_before_there_was_a_choice_is_broadcast() {
         let mut old = serde_json::to_value(plan()).unwrap();
-        for key in ["delivery", "answer_threads"] {
+        let keys = ["delivery", "answer_threads", "channel", "identities", "accountable", "header_rounds"];
+        for key in keys {
             assert!(old.as_object_mut().unwrap().remove(key).is_some());
         }
         assert_eq!(serde_json::from_value::<Plan>(old).unwrap(), plan());
@@ -501,6 +540,20 @@ pub(crate) mod tests {
         assert!(line.contains("\"delivery\":\"answer\""), "{line}");
         assert_eq!(serde_json::from_str::<Plan>(&line).unwrap(), answer);
         assert_eq!((answer.message_bytes, answer.format().unwrap().frame_bytes()), (256, 272));
+    }
+
+    #[test]
+    fn what_guards_a_run_has_names() {
+        let line = serde_json::to_string(&Plan::default()).unwrap();
+        assert!(line.contains("\"channel\":\"noise\",\"identities\":\"registered\""), "{line}");
+        for name in ["noise", "plain"] {
+            assert_eq!(name.parse::<ChannelName>().unwrap().to_string(), name);
+        }
+        for name in ["registered", "open"] {
+            assert_eq!(name.parse::<IdentitiesName>().unwrap().to_string(), name);
+        }
+        assert!("tls".parse::<ChannelName>().unwrap_err().contains("noise or plain"));
+        assert!("".parse::<IdentitiesName>().unwrap_err().contains("registered or open"));
     }
 
     #[test]

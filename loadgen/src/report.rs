@@ -22,6 +22,7 @@ pub fn render(result: &RunResult) -> String {
     head(&mut table, result);
     messages(&mut table, result);
     costs::fault(&mut table, result);
+    costs::evidence(&mut table, result);
     costs::epochs(&mut table, result);
     costs::partitions(&mut table, result);
     times(&mut table, result);
@@ -67,6 +68,7 @@ fn head(table: &mut Table, result: &RunResult) {
     table.line(&format!("Twincast {}: {}", environment.versions.twincast, plan_in_words(plan)));
     table.line(&costs::format(plan, result));
     table.line(&costs::setting(plan));
+    table.line(&costs::guard(plan));
     if let Some(settings) = plan.server.in_words() {
         table.line(&settings);
     }
@@ -233,10 +235,17 @@ fn servers(table: &mut Table, result: &RunResult) {
     row(shares, &|server| thousands(server.egress_shares));
     row(&format!("{shares} per second"), &|server| thousands(server.shares_per_s as u64));
     row("egress", &|server| traffic(server.egress_bytes));
+    let rounds = u64::from(result.plan.rounds);
+    let each = rounds * u64::from(result.plan.group) * u64::from(result.plan.groups);
+    row("  a member and round", &|server| traffic(server.egress_bytes / each.max(1)));
     row("  while delivering", &|server| bits_per_s(server.bits_per_s));
     row("  over the wall clock", &|server| bits_per_s(server.bits_per_s_wall));
     row("CPU", &|server| seconds(server.cpu_seconds));
     row("  of a core", &|server| share(server.cpu_seconds, result.wall_seconds));
+    row("  of a byte of egress", &|server| {
+        let each = server.cpu_seconds * 1e9 / server.egress_bytes as f64;
+        if server.egress_bytes > 0 { format!("{each:.3} ns") } else { "-".into() }
+    });
     row("memory, at most", &|server| memory(server.peak_rss_bytes));
     row("zero-copy sends (copied)", &|server| {
         format!("{} ({})", thousands(server.zero_copy.sends), thousands(server.zero_copy.copied))

@@ -6,6 +6,7 @@ mod answer;
 mod checks;
 mod costs;
 mod faults;
+mod guard;
 mod limited_by;
 mod line_rate;
 mod link;
@@ -21,6 +22,8 @@ use crate::net::Medium;
 use crate::plan::Plan;
 use crate::roof::Roof;
 pub use answer::AnswerResult;
+pub(crate) use guard::of_all as evidence_of_all;
+pub use guard::{EvidenceVerdict, GuardResult};
 use limited_by::Load;
 pub use link::{HostLink, LinkResult, ServerLink};
 pub use load::LoadResult;
@@ -79,6 +82,9 @@ pub struct RunResult {
     pub answer: Option<AnswerResult>,
     /// What was done to the run, and what that had to cause.
     pub fault: Option<FaultResult>,
+    /// What guarding the run cost, and what it showed; of results that are older than that, nothing.
+    #[serde(default)]
+    pub guard: GuardResult,
     /// How the rounds were planned, and how that was kept.
     pub load: LoadResult,
     /// Seconds of a round on its slowest host.
@@ -320,6 +326,7 @@ impl RunResult {
         let load = LoadResult::of(&plan, &dial, &play.hosts);
         let link_bytes = play.servers.iter().map(|server| server.link_bytes).sum();
         let answer = AnswerResult::of(&plan, &dial, warmup_bytes_in, &play.hosts, link_bytes);
+        let guard = GuardResult::of(&plan, &play.hosts, &play.servers);
         let dial = dial_of_all(&dial);
         let delivering_seconds = delivering_seconds(&play.hosts);
         let rounds = slowest(&play.hosts);
@@ -339,7 +346,8 @@ impl RunResult {
             answer,
             epochs,
             partitions: partitions(&plan)?,
-            fault: faults::result(&plan, &totals, faults_done),
+            fault: faults::result(&plan, &totals, &guard, faults_done),
+            guard,
             load,
             round_seconds: RoundSeconds {
                 p50: nearest_rank(&rounds, 0.5),

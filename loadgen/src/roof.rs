@@ -189,6 +189,8 @@ fn roof_plan(of: &Plan) -> Plan {
         epoch_rounds: 0,
         churn: 0,
         box_mib: 0,
+        accountable: false,
+        header_rounds: 0,
         fault: None,
         users_per_connection: users.div_ceil(connections),
         ahead: 0,

@@ -18,6 +18,10 @@ use std::time::Instant;
 use twincast_protocol::format::Scheme;
 use twincast_server::Server;
 use twincast_server::config::Config;
+use twincast_server::limits::{STRANGER_BYTES_PER_SECOND_DEFAULT, STRANGERS_PER_ADDRESS_DEFAULT};
+
+/// What a user takes in HELLO at the most, handshake and all: on a connection of its own.
+const HELLO_USER_BYTES_MAX: u64 = 512;
 
 /// What the two servers of a run do not have in common.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +74,18 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     let threads = 2 * (1 + fan_out) + answering + u64::from(plan.hosts);
     let pinned = ends.here && threads <= crate::environment::cores();
     let cores = if pinned { "auto" } else { "none" };
+    // Plain channels are for measurements, and a load generator's are, wherever its servers listen.
     let mut text = format!(
-        "side = {side}\nlisten = \"{}\"\nchannel = \"plain\"\ninsecure_plain = true\ninsecure_baseline = {}\n\n{}\n{}\n[limits]\nconnections_max = {connections}\n\
-         users_per_connection_max = {}\n",
+        "side = {side}\nlisten = \"{}\"\nchannel = \"{}\"\ninsecure_plain = {}\ninsecure_baseline = {}\n\n{}\n{}\n[limits]\n\
+         connections_max = {connections}\nusers_per_connection_max = {}\n{}",
         ends.listen,
+        plan.channel,
+        !plan.is_noise(),
         plan.profile.is_paper(),
         section_text(plan, "front", cores),
         section_text(plan, "fan_out", cores),
-        plan.users_per_connection
+        plan.users_per_connection,
+        strangers_text(plan, connections)
     );
     if plan.answers() {
         // What the machines hold was looked at before, or is for them to say.
@@ -109,10 +117,22 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     }
     if let (1, Some(fault @ Fault { kind: FaultKind::SwapHalf, round, .. })) = (side, plan.fault) {
         let sender = fault.sender(plan);
-        put(format!("\n[fault]\nswap_half = {{ round = {round}, sender = {sender}, user = {USER} }}\n"));
+        let what = format!("round = {round}, sender = {sender}, user = {USER}");
+        put(match plan.accountable {
+            true => format!("\n[fault]\naccountable = {{ {what}, kind = \"swap\" }}\n"),
+            false => format!("\n[fault]\nswap_half = {{ {what} }}\n"),
+        });
     }
     (0..plan.groups).for_each(|group| put(group_text(plan, group)));
     text
+}
+
+/// All hosts of a run may have one address, and their connections come at once.
+fn strangers_text(plan: &Plan, connections: u64) -> String {
+    let strangers = connections.max(STRANGERS_PER_ADDRESS_DEFAULT.into());
+    let users = u64::from(plan.group) * u64::from(plan.groups);
+    let bytes = STRANGER_BYTES_PER_SECOND_DEFAULT.max(users.saturating_mul(HELLO_USER_BYTES_MAX));
+    format!("strangers_per_address_max = {strangers}\nstranger_bytes_per_second_max = {bytes}\n")
 }
 
 /// A section of threads: what the plan sets, and these cores unless it sets them.
@@ -151,7 +171,11 @@ fn group_text(plan: &Plan, id: u32) -> String {
     };
     put("id", &id);
     put("members", &plan.group);
-    put("identities", &"\"open\"");
+    put("identities", &format!("\"{}\"", plan.identities));
+    if plan.accountable {
+        put("accountable", &true);
+        put("header_rounds", &plan.header_rounds);
+    }
     put("profile", &format!("\"{}\"", plan.profile));
     put("scheme", &format!("\"{scheme}\""));
     put("subgroups_max", &subgroups_max);
@@ -159,11 +183,13 @@ fn group_text(plan: &Plan, id: u32) -> String {
     put("slots", &plan.slots);
     if plan.answers() {
         put("delivery", &format!("\"{}\"", plan.delivery));
-        // Keys are drawn for each run: no epoch comes again under one, and every run counts its epochs from 0.
-        put("first_epoch", &0);
     } else {
         put("confirm", &plan.confirm);
         put("keys", &plan.keys);
+    }
+    if plan.answers() || plan.accountable {
+        // Keys are drawn for each run: no epoch comes again under one, and every run counts its epochs from 0.
+        put("first_epoch", &0);
     }
     put("epoch_rounds", &plan.epoch_rounds);
     if plan.epoch_rounds > 0 {
@@ -207,7 +233,7 @@ fn start(config: &str, keys: Option<&ServerKeys>) -> Result<Server, String> {
     let config = Config::from_toml(config).map_err(|error| error.to_string())?;
     let server = match keys {
         None => Server::start(config),
-        Some(keys) => Server::start_with(config, keys.identities()?),
+        Some(keys) => Server::start_with(config, keys.keys()?),
     };
     server.map_err(|error| error.to_string())
 }
@@ -329,6 +355,28 @@ mod tests {
                 assert!(one.parts_box.is_none() && two.parts_box.unwrap().bytes_max == 3 << 20);
             }
         }
+    }
+
+    #[test]
+    fn what_guards_a_run_is_in_the_configuration() {
+        let guarded = Plan { accountable: true, header_rounds: 4, box_mib: 128, ..Plan::default() };
+        let text = config_text(&guarded, &Ends::loopback(1));
+        for part in [
+            "channel = \"noise\"\ninsecure_plain = false\n",
+            "identities = \"registered\"\naccountable = true\nheader_rounds = 4\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        for side in [1, 2] {
+            let config = config(&guarded, side);
+            let group = &config.groups[0];
+            assert!(group.accountable && group.header_rounds == 4 && group.first_epoch == Some(0));
+            let strangers = config.limits.strangers_per_address_max as usize;
+            assert!(strangers >= config.limits.connections_max);
+        }
+        let plain = config_text(&plan(), &Ends::loopback(1));
+        assert!(plain.contains("channel = \"plain\"\ninsecure_plain = true\n"), "{plain}");
+        assert!(plain.contains("identities = \"open\"") && !plain.contains("accountable"), "{plain}");
     }
 
     #[test]

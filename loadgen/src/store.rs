@@ -94,6 +94,9 @@ impl Store {
     /// Keeps a run that came to its result.
     pub(crate) fn run(&self, run: &Run, series: &Series) -> Result<(), RunError> {
         self.write(&format!("run-{}.json", run.number), &json(&run.result))?;
+        for (piece, evidence) in (1..).zip(&run.evidence) {
+            self.write(&format!("evidence-{}-{piece}.json", run.number), evidence.file.as_bytes())?;
+        }
         let group = run.result.plan.group;
         self.append("rounds.csv", &csv::rounds(run.number, group, &run.rounds))?;
         self.seconds(run.number, group, series)

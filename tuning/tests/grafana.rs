@@ -64,7 +64,7 @@ fn start(side: ServerSide, link: &str) -> Server {
     let identities = Identities::new(&[side.index() as u8; 32], key(side.other().index() as u8), groups);
     // What a file of keys would say is given directly.
     let config: Config = toml::from_str(&config).expect("a configuration");
-    Server::start_with(config, identities).expect("the configuration is good")
+    Server::start_with(config, identities.into()).expect("the configuration is good")
 }
 
 fn scrape(address: SocketAddr) -> Page {

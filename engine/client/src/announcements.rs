@@ -30,6 +30,9 @@ impl Client {
         if settings.delivery == Delivery::Answer {
             stream.expect_members(settings.members);
         }
+        if settings.accountable {
+            stream.expect_signed(settings.members, settings.slots, self.ids.len());
+        }
         stream.said.push(said);
         stream.epoch = settings.epoch;
         stream.round = round;
@@ -88,6 +91,9 @@ impl Client {
         let said = Said::new(server, epoch, members, hash, Some(first_round))?;
         if answered {
             stream.expect_members(members);
+        }
+        if let Some(welcome) = stream.welcome.filter(Welcome::is_accountable) {
+            stream.expect_signed(members, welcome.slots.get(), self.ids.len());
         }
         stream.said.retain(|said| said.epoch != epoch);
         stream.said.push(said);

@@ -1,12 +1,15 @@
 //! The client itself: what its caller calls, and what it holds.
 
+use crate::accountable::Accounts;
 use crate::catching_up::CatchingUp;
+use crate::channel::ChannelSettings;
 use crate::closed_rounds::ClosedRounds;
 use crate::decoder::Decoder;
 use crate::error::ClientError;
 use crate::event::Event;
-use crate::group::{Delivery, GroupSettings};
+use crate::group::GroupSettings;
 use crate::limits::GROWTH_WAIT;
+use crate::line::Watch;
 use crate::observer::{Observer, Outbox};
 use crate::receiving::Round;
 use crate::sending::{Submission, Workbench};
@@ -16,9 +19,10 @@ use rand::CryptoRng;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
+use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
 use twincast_protocol::keys::PairKey;
-use twincast_protocol::wire::{Body, EPOCH_ANY, Hello, Leave};
+use twincast_protocol::wire::{Body, Leave};
 
 /// What a client is told before it attaches; everything else the servers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +36,21 @@ pub struct ClientSettings {
     /// How many bytes of one server are kept while the other has not sent theirs. At least four users' cells of a
     /// tile are kept in any case.
     pub skew_bytes: usize,
-    /// In a group whose delivery is `answer`: the last record that an earlier client of these users may have signed
-    /// ([`Client::signed`]), if the caller kept it, and a time before all epochs, `(Epoch(0), RoundNumber(0))`, if there
-    /// was none. This client signs records of later rounds alone: a second record of a round would put its sender at
-    /// fault, and would use a nonce again. None: it is not known, and a client that comes while rounds are open begins
+    /// In a group whose delivery is `answer`, and in an accountable one: the last round that an earlier client of these
+    /// users may have signed a record, or shares, for ([`Client::signed`]), if the caller kept it, and a time before all
+    /// epochs, `(Epoch(0), RoundNumber(0))`, if there was none. This client signs for later rounds alone: a second record
+    /// or upload of a round would put its sender at fault, and a record would use a nonce again. None: it is not known, and a client that comes while rounds are open begins
     /// with the second round after the open one. In lockstep that takes others who submit meanwhile: where all clients
     /// of a group are new and know nothing, each waits for the others. So keep it.
     pub signed: Option<(Epoch, RoundNumber)>,
     /// Whether a group with a paper profile will do: a baseline for comparison, which protects neither recipients
     /// nor messages from one server.
     pub accept_baseline: bool,
+    /// How it talks to the two servers.
+    pub channel: ChannelSettings,
+    /// What S1 and S2 sign with, as their operators publish it. Needed in an accountable group, which a client without
+    /// them refuses ([`ClientError::Unpinned`]); no other group asks for it.
+    pub accountable: Option<[VerifyingKey; 2]>,
 }
 
 /// Some users of one group, attached to both servers over one connection each. See the [crate's](crate) page.
@@ -77,6 +86,8 @@ pub struct Client {
     pub(crate) workbench: Workbench,
     /// Rounds whose answers are in and have no verdicts yet.
     pub(crate) closed_rounds: ClosedRounds,
+    /// What is kept to hold against whoever lies, in an accountable group.
+    pub(crate) accounts: Accounts,
     /// What is to be told at the next occasion.
     pub(crate) events: Vec<Event>,
     /// When bytes last came or were used.
@@ -96,7 +107,7 @@ impl Client {
         }
         let mut client = Client {
             settings,
-            streams: ServerSide::BOTH.map(Stream::new),
+            streams: ServerSide::BOTH.map(|server| Stream::new(server, &settings.channel)),
             group: None,
             sessions: VecDeque::new(),
             serial: 0,
@@ -112,45 +123,45 @@ impl Client {
             signed: settings.signed,
             workbench: Workbench::default(),
             closed_rounds: ClosedRounds::default(),
+            accounts: Accounts::default(),
             events: Vec::new(),
             last_progress: Duration::ZERO,
             received: false,
             error: None,
             ids: users.into(),
         };
-        client.greet();
+        client.greet_both();
         Ok(client)
     }
 
     /// Begins anew on two new connections, as the same users. What the client has of an epoch that still runs, or is
     /// still dialled, stays of use: dials, keys, confirmations. There are no verdicts any more on the round that was
     /// open, only those on answers that were all in; rounds go on from the first that both servers deliver whole. Parts
-    /// that were on their way to S2 are not made again. A client that ended with an error stays ended.
+    /// that were on their way to S2 are not made again. A client that ended with an error stays ended, unless
+    /// all that was wrong is a [broken channel](ClientError::Channel), which new connections mend.
     pub fn reconnect(&mut self) {
+        self.error.take_if(|error| matches!(error, ClientError::Channel { .. }));
         // Epochs may have gone by.
         self.settings.epoch = None;
-        self.streams = ServerSide::BOTH.map(Stream::new);
+        let channel = &self.settings.channel;
+        self.streams = ServerSide::BOTH.map(|server| Stream::new(server, channel));
         for mut session in self.sessions.drain(..) {
             session.reconnect();
             self.kept.retain(|kept| kept.epoch != session.epoch);
             self.kept.push_back(session);
         }
         self.group = None;
+        self.accounts.reconnect();
         self.catching_up = None;
         self.round = Round::default();
         self.submissions.clear();
         self.received = false;
-        self.greet();
+        self.greet_both();
     }
 
-    /// HELLO, and what users have asked for since.
-    fn greet(&mut self) {
-        let epoch = self.settings.epoch.unwrap_or(EPOCH_ANY);
-        for stream in &mut self.streams {
-            let (group, join) = (self.settings.group, self.settings.join);
-            let hello = Hello::frame(group, epoch, stream.server, join, &self.ids);
-            stream.outbound.frames.extend_from_slice(&hello);
-        }
+    /// Both servers are greeted first, and told what users have asked for since.
+    fn greet_both(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.outbound.greets = true);
         let leaving = self.ids.iter().zip(&self.leaving).filter(|(_, leaving)| **leaving);
         for user in leaving.map(|(user, _)| *user).collect::<Vec<_>>() {
             self.say_leave(user);
@@ -187,7 +198,7 @@ impl Client {
         self.round.number
     }
 
-    /// In a group whose delivery is `answer`: the last round that records were signed for. A caller that keeps this
+    /// In a group whose delivery is `answer`, or that is accountable: the last round that was signed for. A caller that keeps this
     /// before it sends what [`outgoing`](Client::outgoing) gives can tell the next client of the same users
     /// ([`ClientSettings::signed`]).
     #[must_use]
@@ -223,11 +234,18 @@ impl Client {
         self.leaving[position]
     }
 
+    /// Shows somebody what goes through the private channel with `server` from here on, in the clear, until the client
+    /// [reconnects](Client::reconnect): for measurements, which tell frames apart. On a plain channel the bytes that are
+    /// sent and received show the same, and nobody is called.
+    pub fn watch(&mut self, server: ServerSide, watch: Watch) {
+        self.streams[server.index()].watch(watch);
+    }
+
     /// Where bytes from `server` go. Empty when it is too far ahead of the other one: read the other, and ask again
     /// after [`advance`](Client::advance).
     pub fn space(&mut self, server: ServerSide, now: Duration) -> &mut [u8] {
         let may_grow = now.saturating_sub(self.last_progress) >= GROWTH_WAIT;
-        self.streams[server.index()].inbound.space(may_grow)
+        self.streams[server.index()].space(may_grow)
     }
 
     /// `bytes` bytes from `server` were written to the front of [`space`](Client::space).
@@ -236,7 +254,7 @@ impl Client {
     /// When there was less room than that.
     pub fn filled(&mut self, server: ServerSide, bytes: usize) {
         self.received |= bytes > 0;
-        self.streams[server.index()].inbound.filled(bytes);
+        self.streams[server.index()].filled(bytes);
     }
 
     /// `server` has closed the connection: no more bytes of it come. What it did not deliver is `Incomplete`.
@@ -265,6 +283,7 @@ impl Client {
         loop {
             let mut moved = false;
             for server in ServerSide::BOTH {
+                moved |= self.streams[server.index()].open();
                 moved |= self.read_frames(server, now, observer)?;
             }
             moved |= self.read_cells(observer) || self.catch_up(observer) || self.close_if_ended(observer);
@@ -272,7 +291,11 @@ impl Client {
                 moved = self.give_up_closed(observer) || self.close_late(now, observer);
             }
             if !moved {
-                return Ok(());
+                // What came before it is used.
+                return self.streams.iter().try_for_each(|stream| match stream.broken() {
+                    Some(reason) => Err(ClientError::Channel { server: stream.server, reason }),
+                    None => Ok(()),
+                });
             }
             self.last_progress = now;
         }
@@ -297,9 +320,12 @@ impl Client {
         outbox: &mut impl Outbox,
     ) -> Result<&[u8], ClientError> {
         self.check()?;
+        self.streams[server.index()].begin(rng);
         let end = self.make_bytes(server, rng, outbox);
         self.remember(end)?;
-        Ok(self.streams[server.index()].outbound.unsent())
+        let stream = &mut self.streams[server.index()];
+        stream.seal();
+        Ok(stream.unsent())
     }
 
     /// The first `bytes` bytes of [`outgoing`](Client::outgoing) were sent.
@@ -307,13 +333,13 @@ impl Client {
     /// # Panics
     /// When there were fewer.
     pub fn sent(&mut self, server: ServerSide, bytes: usize) {
-        self.streams[server.index()].outbound.sent(bytes);
+        self.streams[server.index()].sent(bytes);
     }
 
-    /// Whether everything for `server` is made and sent.
+    /// Whether everything that can be said to `server` now is made and sent.
     #[must_use]
     pub fn is_drained(&self, server: ServerSide) -> bool {
-        self.streams[server.index()].outbound.unsent().is_empty() && !self.has_more(server)
+        self.streams[server.index()].is_sent() && !self.has_more(server)
     }
 
     /// Starts the submissions of all users for the next round: [`outgoing`](Client::outgoing) makes them. At most one
@@ -321,8 +347,8 @@ impl Client {
     /// a dial in effect are left out, and users without an [`author`](Outbox::author) where that is asked for.
     ///
     /// The round, or none: the epoch is not open, the client is a round ahead already, or the round is the next
-    /// epoch's. In a group whose delivery is `answer` it is also none as long as these users may have signed records for
-    /// the round or a later one: see [`ClientSettings::signed`].
+    /// epoch's. In a group in which rounds are signed for it is also none as long as these users may have done so for the
+    /// round or a later one: see [`ClientSettings::signed`].
     pub fn submit(&mut self) -> Option<RoundNumber> {
         let unsigned = self.first_unsigned_round()?;
         let round = self.next_submission.max(self.round.number?).max(unsigned);
@@ -338,10 +364,10 @@ impl Client {
         Some(round)
     }
 
-    /// The first round of the epoch that these users have certainly signed no record for. None: they have signed records
-    /// of a later epoch, so that this one comes a second time.
+    /// The first round of the epoch that these users have certainly not signed for. None: they have signed for rounds of a
+    /// later epoch, so that this one comes a second time.
     fn first_unsigned_round(&self) -> Option<RoundNumber> {
-        if self.group?.delivery == Delivery::Broadcast {
+        if !self.group?.signs_rounds() {
             return Some(RoundNumber::DIAL);
         }
         let epoch = self.sessions.front()?.epoch;

@@ -136,7 +136,7 @@ impl Client {
     pub(crate) fn may_read_closed(&self) -> bool {
         let waiting = self.closed_rounds.rounds.len();
         // Nothing is sent any more on a connection that is closed.
-        let is_sent = |stream: &Stream| stream.closed || stream.outbound.unsent().is_empty();
+        let is_sent = |stream: &Stream| stream.closed || stream.is_sent();
         let all_sent = self.submissions.is_empty() && self.streams.iter().all(is_sent);
         // A caller that does not send what it submitted gets its verdicts all the same, late.
         waiting > CLOSED_ROUNDS_MAX || waiting > 0 && all_sent

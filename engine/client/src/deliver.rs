@@ -110,6 +110,9 @@ impl Client {
                 stream.in_step = true;
                 stream.round = round;
                 stream.floor = key;
+                if let Some(signed) = &mut stream.signed {
+                    signed.deliver(stream.tiles_in_round == 0, deliver);
+                }
                 stream.tiles_in_round += 1;
                 let late = self.round.number.is_some_and(|current| round < current);
                 delivery.dropped = self.catching_up.is_some() || late || began_before;

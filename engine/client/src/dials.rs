@@ -1,5 +1,6 @@
 //! The dials of a client's users: what they are made of until both servers have it, and whether they are in effect.
 
+use crate::accountable::commitment::Commitment;
 use rand::rngs::StdRng;
 use rand::{CryptoRng, SeedableRng};
 use std::fmt;
@@ -39,6 +40,8 @@ pub(crate) enum Secrets {
         p2: SessionKey,
         /// S1's part of the bit confirmations.
         seed: Zeroizing<[u8; 32]>,
+        /// What its sender commits to, in an accountable group.
+        commitment: Option<Box<Commitment>>,
     },
     /// Of a query: the seed of P1. In a large group P1 has kilobytes, and is made anew for each server.
     Query(Zeroizing<[u8; 32]>),

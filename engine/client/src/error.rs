@@ -1,5 +1,6 @@
 //! The one error type of this crate.
 
+use twincast_protocol::channel::ChannelError;
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::format::Profile;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, SlotIndex, UserId};
@@ -15,6 +16,16 @@ pub enum ClientError {
     /// No users, or users that are not strictly ascending. The caller's doing.
     #[error("a client plays at least one user, and lists them strictly ascending")]
     Users,
+    /// The private channel with a server is broken, by whoever is on the way, or the server is not the one whose key
+    /// was given. What came through it before is used. New connections make the client whole
+    /// ([`reconnect`](crate::Client::reconnect)).
+    #[error("the private channel with {server} is broken: {reason}")]
+    Channel {
+        /// Which server.
+        server: ServerSide,
+        /// What is wrong with it.
+        reason: ChannelError,
+    },
     /// Bytes that are no frame of this format. The server's doing.
     #[error("{server} sent what is no frame of this wire format: {}", code.sentence())]
     Form {
@@ -85,6 +96,18 @@ pub enum ClientError {
     Baseline {
         /// The profile.
         profile: Profile,
+    },
+    /// An accountable group, and the caller did not say what its servers sign with
+    /// ([`accountable`](crate::ClientSettings::accountable)). The caller's doing; nothing is dialled.
+    #[error(
+        "the group is accountable: a client needs both servers' verifying keys, as `twincast-server keygen` printed them"
+    )]
+    Unpinned,
+    /// A user without a key to sign with, in an accountable group. The caller's doing; nothing is sent for that user.
+    #[error("user {user} has no signing key, and in an accountable group every user signs what it sends")]
+    Unsigned {
+        /// Who was to sign.
+        user: UserId,
     },
     /// A list of members that has not the hash that was announced. The server's doing.
     #[error("{server} lists members of epoch {epoch} that have not the hash which it announced")]

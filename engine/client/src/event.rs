@@ -108,6 +108,18 @@ pub enum Event {
         /// The round.
         round: RoundNumber,
     },
+    /// In an accountable group: what a server signed for a user, or should have, is of no use, so that what it gave that
+    /// user in the round cannot be held against it before others. Whoever sees this has reason not to trust that server.
+    Unaccountable {
+        /// Which server.
+        server: ServerSide,
+        /// The user of this client.
+        user: UserId,
+        /// The round.
+        round: RoundNumber,
+        /// What is missing.
+        why: Shortfall,
+    },
     /// A server refused something.
     Refused {
         /// Which server.
@@ -124,6 +136,30 @@ pub enum Event {
         round: RoundNumber,
         /// Whether the server closes the connection.
         closes: bool,
+    },
+}
+
+/// What a server of an accountable group owes, and does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Shortfall {
+    /// Its word on who was present is not signed by it.
+    #[error("its receipt of the round is not signed with its key")]
+    Receipt,
+    /// Its word on what the user was given is not signed by it.
+    #[error("its delivery root is not signed with its key")]
+    Delivery,
+    /// It did not answer for the tile that it was asked about.
+    #[error("it gave no headers when it was asked")]
+    NoHeaders,
+    /// What it answered is not signed by it.
+    #[error("its headers are not signed with its key")]
+    Headers,
+    /// It answers for another cell than the one that it delivered.
+    #[error("it signed the hash of another cell than it delivered of sender {sender}")]
+    OtherCell {
+        /// Whose cell.
+        sender: MemberIndex,
     },
 }
 

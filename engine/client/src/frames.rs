@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::receiving::End;
 use crate::stream::Frame;
 use std::time::Duration;
-use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide};
 use twincast_protocol::wire::{Code, ErrorFrame, Kind};
 
 /// How a server says that it ended a round.
@@ -75,10 +75,13 @@ impl Client {
             Frame::Answers(answers) => return self.answers_head(server, answers),
             Frame::Deliver(deliver) => return self.deliver(server, deliver, observer),
             Frame::RoundEnd(end) => {
-                field(server, kind, "reserved", end.reserved.get().into(), 0)?;
+                if self.streams[server.index()].signed.is_none() {
+                    field(server, kind, "users", end.users.get().into(), 0)?;
+                }
                 let tiles = Some((end.tiles.get(), end.unagreed.get()));
                 return self.end(server, RoundOver { round: end.round.get(), tiles }, now, observer);
             }
+            Frame::Headers(head) => self.headers(server, head, observer)?,
             Frame::RoundSkipped(skipped) => {
                 let over = RoundOver { round: skipped.round.get(), tiles: None };
                 return self.end(server, over, now, observer);
@@ -153,6 +156,9 @@ impl Client {
         if self.round.number.is_some_and(|current| round > current) {
             return Ok(false);
         }
+        if over.tiles.is_some() {
+            self.signed_end(server, round, whole)?;
+        }
         self.pass_round(server, over.round, kind)?;
         if self.round.number == Some(round) {
             let (end, unagreed) = match over.tiles {
@@ -195,6 +201,9 @@ impl Client {
                 if let Some(next) = self.sessions.get_mut(1) {
                     next.waits[index] = true;
                 }
+            }
+            Some(Code::HeadersRange) => {
+                self.headers_refused(server, MemberIndex(head.sender.get()), observer);
             }
             Some(Code::EpochMismatch) if self.streams[index].welcome.is_some() => {
                 let last = self.sessions.back().map(|session| session.epoch);

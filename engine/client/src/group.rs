@@ -2,7 +2,7 @@
 
 use crate::client::ClientSettings;
 use crate::error::{ClientError, field};
-use crate::limits::{PART_TILE_BYTES, SLOTS_MAX, TILE_SENDERS};
+use crate::limits::{HEADER_ROUNDS_MAX, PART_TILE_BYTES, SLOTS_MAX, TILE_SENDERS};
 use crate::roster;
 use std::time::Duration;
 use twincast_protocol::answer::{self, RECORD_BYTES};
@@ -53,6 +53,12 @@ pub struct GroupSettings {
     pub announce_rounds: u32,
     /// Whether the servers are linked to each other.
     pub linked: bool,
+    /// Whether users are registered, and prove who they are.
+    pub registered: bool,
+    /// Whether members and servers sign what they send.
+    pub accountable: bool,
+    /// Rounds from one turn of a member to fetch headers to the next, in an accountable group; else 0.
+    pub header_rounds: u32,
     /// Whether tiles of parts are as large as [`PART_TILE_BYTES`] allows, and so follow n from epoch to epoch.
     pub(crate) fills_tiles: bool,
 }
@@ -89,6 +95,10 @@ impl GroupSettings {
         }
         if delivery == Delivery::Answer {
             check_answer(server, welcome)?;
+        }
+        check_accountable(server, welcome)?;
+        if welcome.is_accountable() && asked.accountable.is_none() {
+            return Err(ClientError::Unpinned);
         }
         let format = read_format(server, welcome)?;
         if format.profile().is_paper() && !asked.accept_baseline {
@@ -131,6 +141,9 @@ impl GroupSettings {
             epoch_rounds: welcome.epoch_rounds.get(),
             announce_rounds: welcome.announce_rounds.get(),
             linked: welcome.linked == 1,
+            registered: welcome.is_registered(),
+            accountable: welcome.is_accountable(),
+            header_rounds: welcome.header_rounds.get(),
             fills_tiles,
         })
     }
@@ -145,6 +158,11 @@ impl GroupSettings {
     #[must_use]
     pub fn exchanges_keys(&self) -> bool {
         self.key_tile_senders != 0
+    }
+
+    /// Whether users sign what they send in a round: nobody may sign two different things for one.
+    pub(crate) fn signs_rounds(&self) -> bool {
+        self.accountable || self.delivery == Delivery::Answer
     }
 
     /// The longest message in bytes. In a group that exchanges keys one byte says whether the rest is sealed, and a
@@ -222,6 +240,31 @@ fn check_answer(server: ServerSide, welcome: &Welcome) -> Result<(), ClientError
     fixed.try_for_each(|(name, said, expected)| field(server, Kind::Welcome, name, said, expected))
 }
 
+/// Refuses a group that is accountable and has anything that cannot be accounted for, or is not and has turns.
+fn check_accountable(server: ServerSide, welcome: &Welcome) -> Result<(), ClientError> {
+    let header_rounds = welcome.header_rounds.get();
+    let refused = |field, said: u64| Err(ClientError::Group { server, field, said });
+    if !welcome.is_accountable() {
+        return field(server, Kind::Welcome, "header_rounds", header_rounds.into(), 0);
+    }
+    let fixed: [(&str, u64, u64); 5] = [
+        ("delivery", welcome.delivery.into(), 0),
+        ("profile", welcome.profile.into(), Profile::Compact.number().into()),
+        ("scheme", welcome.scheme.into(), 0),
+        ("linked", welcome.linked.into(), 1),
+        ("flags", welcome.flags.into(), (Welcome::REGISTERED | Welcome::ACCOUNTABLE).into()),
+    ];
+    let mut fixed = fixed.into_iter();
+    fixed.try_for_each(|(name, said, expected)| field(server, Kind::Welcome, name, said, expected))?;
+    if welcome.confirm_tile_senders.get() == 0 {
+        return refused("confirm_tile_senders", 0);
+    }
+    match (1..=HEADER_ROUNDS_MAX).contains(&header_rounds) {
+        true => Ok(()),
+        false => refused("header_rounds", header_rounds.into()),
+    }
+}
+
 fn read_format(server: ServerSide, welcome: &Welcome) -> Result<ShareFormat, ClientError> {
     let refuse = |field, said: u32| ClientError::Group { server, field, said: said.into() };
     let profile = Profile::from_number(welcome.profile);
@@ -293,7 +336,7 @@ pub(crate) fn compare(welcomes: [&Welcome; 2]) -> Result<(), ClientError> {
     for (field, kind, senders) in TILE_SIZES {
         let said = welcomes.map(senders);
         let follow = welcomes.iter().zip(said).all(|(welcome, senders)| {
-            senders != 0 && senders == full_tile_senders(kind, welcome.members.get()).into()
+            senders != 0 && senders == u64::from(full_tile_senders(kind, welcome.members.get()))
         });
         if !follow && said[0] != said[1] {
             return Err(ClientError::ServersDiffer { field, said });
@@ -316,7 +359,7 @@ mod tests {
                 PartKind::Confirmation => welcome.confirm_tile_senders = full.into(),
                 _ => welcome.key_tile_senders = full.into(),
             }
-            assert_eq!(senders(&welcome), full.into());
+            assert_eq!(senders(&welcome), u64::from(full));
         }
         welcome.roster_hash = [epoch as u8; 32];
         welcome

@@ -46,6 +46,12 @@ impl Inbound {
 
     /// Where the next bytes go; empty when there is no room. `may_grow`: whether it may grow to make room.
     pub(crate) fn space(&mut self, may_grow: bool) -> &mut [u8] {
+        self.room(1, may_grow)
+    }
+
+    /// The same, for bytes that come `wanted` at a time: where nothing that is there can be read for want of more, and
+    /// `wanted` is at most a [small frame](SMALL_FRAME_BYTES_MAX), there is room for them.
+    pub(crate) fn room(&mut self, wanted: usize, may_grow: bool) -> &mut [u8] {
         let rest = self.end - self.start;
         if rest == 0 {
             (self.start, self.end) = (0, 0);
@@ -57,7 +63,7 @@ impl Inbound {
             if rest <= movable && rest <= self.start {
                 self.bytes.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, rest);
-            } else if may_grow && self.end == self.bytes.len() && self.bytes.len() < self.max {
+            } else if may_grow && self.bytes.len() - self.end < wanted && self.bytes.len() < self.max {
                 self.grow_to((self.bytes.len() * 2).min(self.max));
             }
         }

@@ -28,6 +28,20 @@
 //! profile is compact and the scheme plain; in the others a dial has a secret that went with the old client, and its
 //! users are silent until the next epoch.
 //!
+//! # Private channels and identities
+//!
+//! With [`ChannelSettings::Noise`] everything goes through a private channel with each server, which is the one whose key
+//! is pinned. The handshake comes by [`Client::outgoing`] and [`Client::filled`] like everything else, and nothing is said
+//! before it is done; the client's own key in it is drawn anew for each connection. Records are opened into the receive
+//! buffer, where cells are decoded in place, and their sizes follow from what is sent of each frame's kind, never from what
+//! is in it. A record that was changed, dropped, repeated or moved on the way ends the client with
+//! [`ClientError::Channel`], once everything before it is used; [`Client::reconnect`] mends that. A server that refuses a
+//! connection before there is a channel says so in the clear: [`Event::Refused`] has the code, and this crate's sentence
+//! for it.
+//!
+//! Users of a registered group prove who they are, with a signature over this channel and this server
+//! ([`Outbox::identity`]). They get their accounts with a [`Registration`].
+//!
 //! # Answer delivery
 //!
 //! In a group whose delivery is [`Answer`](Delivery::Answer) a slot is a *query*: [`Outbox::recipients`] names the one
@@ -52,14 +66,27 @@
 //! the epoch on, and a message in a slot with that one recipient is sealed end to end. What is sealed and does not
 //! open is an `Ignore` without an alarm: a complaint would show who the recipients are.
 //!
+//! # Accountable groups
+//!
+//! In an accountable group users sign what they dial and send ([`Outbox::identity`]), and servers what they deliver; the
+//! caller says what the servers sign with ([`ClientSettings::accountable`]). What decodes is never looked at twice. Cells
+//! that do not are `Tampered` and raise the alarm as in any other group; and they are kept, up to a
+//! [bound](limits::DOUBT_BYTES_MAX). Each user asks both servers, once in `header_rounds` rounds and whatever it was given,
+//! what senders signed of one tile: of one that it has doubts about, or else of any. Then comes
+//! [`Observer::evidence`], of which anybody can tell who is at fault, or that nobody is; or, where a server does not give
+//! what it owes, [`Event::Unaccountable`].
+//!
+//! Nobody signs two different things for one round: as with records, a client that comes while rounds are open and does not
+//! know what an earlier one has signed ([`ClientSettings::signed`]) begins with the second round after the open one.
+//!
 //! # Example
 //!
 //! A caller, the first words of both servers, and what the client says to them. A whole program over TCP is
-//! `engine/client/examples/talk.rs`.
+//! `engine/client/src/bin/twincast-client/talk.rs`.
 //!
 //! ```
 //! use std::time::Duration;
-//! use twincast_client::{Client, ClientSettings, Event, Messages, Observer, Outbox, Tile, User};
+//! use twincast_client::{ChannelSettings, Client, ClientSettings, Event, Messages, Observer, Outbox, Tile, User};
 //! use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, SlotIndex, UserId};
 //! use twincast_protocol::receive::Verdicts;
 //! use twincast_protocol::wire::{Body, Roster, Welcome, roster_hash};
@@ -96,6 +123,8 @@
 //!     skew_bytes: 1 << 20,
 //!     signed: None,
 //!     accept_baseline: false,
+//!     channel: ChannelSettings::Plain,
+//!     accountable: None,
 //! };
 //! let mut client = Client::new(settings, vec![members[0], members[1]])?;
 //! let (mut caller, mut rng, now) = (Caller::default(), rand::rng(), Duration::ZERO);
@@ -129,9 +158,11 @@
 
 #![forbid(unsafe_code)]
 
+mod accountable;
 mod announcements;
 mod answers;
 mod catching_up;
+mod channel;
 mod client;
 mod closed_rounds;
 mod decoder;
@@ -143,14 +174,18 @@ mod error;
 mod event;
 mod exchange;
 mod frames;
+mod greeting;
 mod group;
 mod inbound;
 mod key;
 pub mod limits;
+mod line;
 mod observer;
 mod outbound;
+mod queue;
 mod receiving;
 mod receiving_parts;
+mod registration;
 mod roster;
 mod sending;
 mod sending_parts;
@@ -160,8 +195,11 @@ mod submitting;
 mod submitting_records;
 mod table;
 
+pub use channel::ChannelSettings;
 pub use client::{Client, ClientSettings};
 pub use error::ClientError;
-pub use event::Event;
+pub use event::{Event, Shortfall};
 pub use group::{Delivery, GroupSettings};
+pub use line::Watch;
 pub use observer::{Author, Deal, Known, Messages, Observer, Outbox, Sealing, Tile, User};
+pub use registration::{Account, Registration, RegistrationError};

@@ -1,6 +1,7 @@
 //! Every bound of a client, named once.
 
 use std::time::Duration;
+use twincast_protocol::channel::{RECORD_BYTES_MAX, RECORD_PLAIN_BYTES_MAX};
 use twincast_protocol::wire::ROSTER_USERS_MAX;
 
 /// Members of a group that a client takes part in.
@@ -20,6 +21,9 @@ pub const MOVED_FRACTION: usize = 8;
 /// A buffer that is full of what one server sent grows after this long without a byte that could be used.
 pub const GROWTH_WAIT: Duration = Duration::from_millis(500);
 
+/// Bytes of a server's records that are kept until they are opened, where there is a private channel.
+pub const SEALED_BYTES: usize = 64 << 10;
+
 /// Bytes that are made at a time for a server; what is asked for later is made later.
 pub const SEND_BYTES: usize = 64 << 10;
 /// Members whose parts are made at a time.
@@ -29,6 +33,19 @@ pub const PARTS_MEMBERS: usize = 256;
 pub const QUERIES_READ_MAX: usize = 256;
 /// Rounds whose answers wait until the submissions that the caller began are sent, at most.
 pub const CLOSED_ROUNDS_MAX: usize = 2;
+
+/// Rounds from one turn of a member to fetch headers to the next, at most.
+pub const HEADER_ROUNDS_MAX: u32 = 1 << 16;
+/// Tiles of one user that are kept because something in them did not decode.
+pub const DOUBTS_OF_USER_MAX: usize = 4;
+/// Bytes of cells of all users that are kept because they did not decode.
+pub const DOUBT_BYTES_MAX: usize = 16 << 20;
+/// Pairs of a user and a sender that are remembered because there is evidence already.
+pub const ACCUSED_MAX: usize = 4096;
+/// Bytes of what servers signed at the ends of rounds: 192 for each user and round, and 16 for each tile.
+pub const ROUND_ENDS_BYTES_MAX: usize = 64 << 20;
+/// Headers that one user waits for at a time: what has not come then does not come.
+pub const HEADERS_WAITING_MAX: usize = 4;
 
 /// The largest body of a frame that a server sends besides DELIVER and ANSWERS: ROSTER with as many users as it may list.
 pub const SMALL_BODY_BYTES_MAX: usize = 16 + 4 * ROSTER_USERS_MAX as usize;
@@ -48,6 +65,12 @@ const _: () = assert!(
     "a small frame fits every buffer, and can be moved"
 );
 const _: () = assert!(TILE_SENDERS == 64, "a tile's masks are u64");
+
+const _: () = assert!(2 * RECORD_BYTES_MAX <= SEALED_BYTES, "a record is whole, and another one comes");
+const _: () = assert!(
+    RECORD_PLAIN_BYTES_MAX <= SMALL_FRAME_BYTES_MAX,
+    "where no frame and no piece is whole there is room for a record"
+);
 
 /// The last round that an epoch may begin with: far from where numbers end.
 pub const ROUND_MAX: u64 = u64::MAX / 2;

@@ -3,6 +3,7 @@
 use crate::decoder::Decoder;
 use crate::event::Event;
 use std::fmt;
+use twincast_protocol::accountable::evidence::Evidence;
 use twincast_protocol::answer::record::Readers;
 use twincast_protocol::identity::{SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex, UserId};
@@ -176,6 +177,14 @@ pub trait Outbox {
         None
     }
 
+    /// What `user` signs with, in a group whose users are registered: with it the user proves to each server who it is,
+    /// on each new channel, and in an accountable group it signs its dials and uploads. None: it signs nothing. Proofs
+    /// go with the greeting, which is before a server has said what the group is: if there is a key for every user of
+    /// the client, and else for none.
+    fn identity(&mut self, _user: UserId) -> Option<&SigningKey> {
+        None
+    }
+
     /// The shares, or the record, of `sender` for `round` are made and go to the servers next.
     fn submitted(&mut self, _round: RoundNumber, _sender: User) {}
 }
@@ -220,6 +229,13 @@ pub trait Observer {
         _verdict: Verdict<'_>,
     ) {
     }
+
+    /// In an accountable group: evidence about a cell that did not decode for `user`, or a server that contradicts
+    /// itself. [`blame`](twincast_protocol::accountable::blame::blame) says whom it convicts, if anybody, and anyone can
+    /// ask it. It comes with the headers of a turn of `user`. Evidence made public shows that the user was given what
+    /// it is about, and nothing of whom the sender wrote to.
+    #[expect(clippy::boxed_local, reason = "evidence is large, and whoever keeps it keeps it on the heap")]
+    fn evidence(&mut self, _user: User, _evidence: Box<Evidence>) {}
 
     /// Something else happened.
     fn event(&mut self, _event: Event) {}

@@ -225,14 +225,15 @@ impl Client {
         *round = Round::begin(number.next());
         self.next_submission = self.next_submission.max(number.next());
         observer.event(Event::RoundClosed { round: number, skipped, timed_out, unagreed });
+        self.account_for(number, observer);
     }
 
     /// Reads the cells of a tile of messages that both servers deliver. Whether there were any.
     fn read_messages(&mut self, observer: &mut impl Observer) -> bool {
-        let Client { streams: [one, two], sessions, group: Some(group), round, decoder, alarms, .. } = self
-        else {
+        let Client { streams: [one, two], sessions, group: Some(group), round, .. } = self else {
             return false;
         };
+        let Client { decoder, alarms, accounts, .. } = self;
         let (Some(first), Some(second)) = (one.delivery, two.delivery) else { return false };
         let (Some(session), Some(decoder)) = (sessions.front(), decoder) else { return false };
         let Delivery { tile, piece_bytes, .. } = first;
@@ -264,6 +265,9 @@ impl Client {
                 let mut verdicts = decoder.decode(&context, &cells, expected);
                 // A confirmation that failed has raised its one alarm when the epoch was opened.
                 alarms[user.position] |= verdicts.tampered & !expected.failed != 0;
+                if group.accountable && verdicts.tampered != 0 {
+                    accounts.doubt(&tile, user, verdicts.tampered, [cells1, cells2]);
+                }
                 if decoder.has_marks() && verdicts.accept != 0 {
                     unseal(decoder, &mut verdicts, &context, &tile, (session, position), observer);
                 }

@@ -1,5 +1,6 @@
 //! Bytes for the servers, made as they are asked for: dials and submissions.
 
+use crate::accountable::commitment::{Commitment, DialOf};
 use crate::client::Client;
 use crate::dials::{Secrets, query_key};
 use crate::error::ClientError;
@@ -66,10 +67,18 @@ impl Client {
     ) -> Result<(), ClientError> {
         let index = server.index();
         self.draw_keys(rng);
-        while !self.streams[index].outbound.is_full() && self.has_more(server) {
+        if self.group.is_some_and(|group| group.accountable) {
+            self.accounts.seed(rng);
+        }
+        while !self.streams[index].is_full() && self.has_more(server) {
+            let turn_has_come = self.turn_has_come();
             let outbound = &mut self.streams[index].outbound;
-            if outbound.begun.is_some() {
+            if outbound.greets {
+                self.greet(server, outbox);
+            } else if outbound.begun.is_some() {
                 self.more_parts(server, rng);
+            } else if turn_has_come {
+                self.ask_headers(rng);
             } else if !outbound.frames.is_empty() {
                 let frames = std::mem::take(&mut outbound.frames);
                 outbound.end().extend_from_slice(&frames);
@@ -91,9 +100,16 @@ impl Client {
 
     /// Whether there is anything left to make for `server`.
     pub(crate) fn has_more(&self, server: ServerSide) -> bool {
-        let outbound = &self.streams[server.index()].outbound;
-        outbound.begun.is_some()
+        let stream = &self.streams[server.index()];
+        let outbound = &stream.outbound;
+        if stream.binding().is_none() {
+            // Nothing but the handshake is said before the private channel is there.
+            return stream.begins();
+        }
+        outbound.greets
+            || outbound.begun.is_some()
             || !outbound.frames.is_empty()
+            || self.turn_has_come()
             || !self.submissions.is_empty()
             || self.sessions.iter().any(|session| session.has_dials(server))
             || self.next_parts(server).is_some()
@@ -132,6 +148,7 @@ impl Client {
                 [recipient, ..] if group.delivery == Delivery::Answer => Some(*recipient),
                 _ => None,
             };
+            let dial_id = rng.random();
             let (secrets, aim) = match group.delivery {
                 Delivery::Answer => {
                     closed_rounds.seed(rng);
@@ -142,31 +159,45 @@ impl Client {
                         .map_err(|reason| ClientError::Recipients { sender: user.id, slot, reason })?;
                     let mut seed = Zeroizing::new([0; 32]);
                     rng.fill_bytes(&mut seed[..]);
-                    (Secrets::Select { p1, p2, seed }, Some(aim))
+                    let commitment = match (group.accountable, outbox.identity(user.id)) {
+                        (false, _) => None,
+                        (true, None) => return Err(ClientError::Unsigned { user: user.id }),
+                        (true, Some(key)) => {
+                            let (group, epoch) = (group.group, session.epoch);
+                            let dial = DialOf { group, epoch, user, slot, dial_id };
+                            Some(Box::new(Commitment::new(&dial, [&p1, &p2], &seed, key, rng)))
+                        }
+                    };
+                    (Secrets::Select { p1, p2, seed, commitment }, Some(aim))
                 }
             };
-            session.dials[position].draw(rng.random(), secrets, aim, only);
+            session.dials[position].draw(dial_id, secrets, aim, only);
         }
         let (dial, members) = (&session.dials[position], session.members());
         let Some((id, secrets)) = dial.secrets() else { return Ok(()) };
         let head = Dial::new(id, session.epoch, user.member, slot);
         match (secrets, server) {
-            (Secrets::Select { p1: key, .. }, ServerSide::One)
-            | (Secrets::Select { p2: key, .. }, ServerSide::Two) => put_dial(outbound, head, key.as_bytes()),
+            (Secrets::Select { p1: key, commitment, .. }, ServerSide::One)
+            | (Secrets::Select { p2: key, commitment, .. }, ServerSide::Two) => {
+                let tail = commitment.as_ref().map(|commitment| commitment.tail(server));
+                let tail = tail.as_ref().map_or(&[][..], |tail| &tail[..]);
+                put_dial(outbound, head, key.as_bytes(), tail);
+            }
             (Secrets::Query(seed), _) => {
                 let key = query_key(seed, members, dial.recipient(), server)
                     .map_err(|reason| ClientError::Recipients { sender: user.id, slot, reason })?;
-                put_dial(outbound, head, key.as_bytes());
+                put_dial(outbound, head, key.as_bytes(), &[]);
             }
         }
         Ok(())
     }
 }
 
-fn put_dial(outbound: &mut Outbound, dial: Dial, key: &[u8]) {
+fn put_dial(outbound: &mut Outbound, dial: Dial, key: &[u8], tail: &[u8]) {
     let out = outbound.end();
-    dial.put(key.len(), out);
+    dial.put(key.len() + tail.len(), out);
     out.extend_from_slice(key);
+    out.extend_from_slice(tail);
 }
 
 /// The indices of `asked` in the epoch; `gone` is told of those that it does not have.

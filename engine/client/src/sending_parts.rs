@@ -167,9 +167,12 @@ impl Session {
             PartKind::Confirmation => {
                 let dial = self.dials.get(self.dial_of(parts));
                 let secrets = dial.and_then(|dial| dial.secrets());
-                let Some((_, Secrets::Select { p1, p2, seed })) = secrets else { return };
+                let Some((_, Secrets::Select { p1, p2, seed, commitment })) = secrets else { return };
                 let maker = ConfirmationMaker::new(group, epoch, sender, parts.slot, p1, p2);
-                return maker.parts(seed, first, rng, out);
+                return match commitment {
+                    Some(commitment) => maker.parts(seed, first, &mut commitment.coins(first), out),
+                    None => maker.parts(seed, first, rng, out),
+                };
             }
             PartKind::Key => KeyKind::Key,
             PartKind::KeyReply => KeyKind::Reply,

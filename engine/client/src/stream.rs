@@ -1,23 +1,31 @@
 //! What one server sends: its frames, and how far it has come.
 
+use crate::accountable::SignedFrames;
+use crate::channel::ChannelSettings;
 use crate::error::{ClientError, below};
 use crate::inbound::Inbound;
 use crate::key::{Class, Key};
-use crate::limits::{CELL_BYTES_MAX, ROUND_MAX, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
+use crate::limits::{CELL_BYTES_MAX, ROUND_MAX, SEND_BYTES, SMALL_BODY_BYTES_MAX, TILE_SENDERS};
+use crate::line::{Line, Watch};
 use crate::observer::Tile;
 use crate::outbound::Outbound;
 use crate::roster::Said;
+use rand::CryptoRng;
 use twincast_protocol::answer::table::Digest;
+use twincast_protocol::channel::ChannelError;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
+use twincast_protocol::statements::Binding;
 use twincast_protocol::wire::{
     ANSWERS_HEAD_BYTES, AbsentTile, Announce, Answers, Body, Code, DELIVER_HEAD_BYTES, Deliver, Dialled,
-    EpochOpen, ErrorFrame, Grant, HEADER_BYTES, Header, Kind, ROSTER_USERS_MAX, Roster, RoundEnd,
-    RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
+    EpochOpen, ErrorFrame, Grant, HEADER_BYTES, Header, HeadersHead, Kind, ROSTER_USERS_MAX, Roster,
+    RoundEnd, RoundSkipped, SENTENCE_BYTES_MAX, Welcome,
 };
 
 /// One of the two connections.
 pub(crate) struct Stream {
     pub(crate) server: ServerSide,
+    /// The private channel that everything goes through, if there is one.
+    line: Option<Box<Line>>,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
     pub(crate) welcome: Option<Welcome>,
@@ -44,6 +52,8 @@ pub(crate) struct Stream {
     pub(crate) absent: Vec<AbsentTile>,
     /// The longest such list that there can be, in tiles: of the largest epoch that it described.
     absent_tiles_max: u32,
+    /// What it signs besides, in an accountable group.
+    pub(crate) signed: Option<SignedFrames>,
     /// Tiles of messages that it has delivered of its round.
     pub(crate) tiles_in_round: u32,
     /// The tiles that are fetched and not there yet.
@@ -110,6 +120,7 @@ pub(crate) enum Frame {
     RoundEnd(RoundEnd),
     RoundSkipped(RoundSkipped),
     Answers(Answers),
+    Headers(HeadersHead),
     Error(ErrorFrame, String),
 }
 
@@ -126,15 +137,17 @@ impl Frame {
             Frame::RoundEnd(_) => Kind::RoundEnd,
             Frame::RoundSkipped(_) => Kind::RoundSkipped,
             Frame::Answers(_) => Kind::Answers,
+            Frame::Headers(_) => Kind::Headers,
             Frame::Error(..) => Kind::Error,
         }
     }
 }
 
 impl Stream {
-    pub(crate) fn new(server: ServerSide) -> Stream {
+    pub(crate) fn new(server: ServerSide, channel: &ChannelSettings) -> Stream {
         Stream {
             server,
+            line: channel.key_of(server).map(|key| Box::new(Line::new(server, key))),
             inbound: Inbound::new(),
             outbound: Outbound::default(),
             welcome: None,
@@ -149,11 +162,111 @@ impl Stream {
             delivery: None,
             absent: Vec::new(),
             absent_tiles_max: 0,
+            signed: None,
             tiles_in_round: 0,
             fetching: None,
             stale_fetches: 0,
             closed: false,
         }
+    }
+
+    /// Where bytes from the server go; empty when there is no room.
+    pub(crate) fn space(&mut self, may_grow: bool) -> &mut [u8] {
+        match &mut self.line {
+            None => self.inbound.space(may_grow),
+            Some(line) => {
+                line.open(&mut self.inbound, may_grow);
+                line.space()
+            }
+        }
+    }
+
+    /// `bytes` bytes from the server were written to the front of [`space`](Stream::space).
+    ///
+    /// # Panics
+    /// When there was less room than that.
+    pub(crate) fn filled(&mut self, bytes: usize) {
+        match &mut self.line {
+            None => self.inbound.filled(bytes),
+            Some(line) => {
+                line.filled(bytes);
+                line.open(&mut self.inbound, false);
+            }
+        }
+    }
+
+    /// Shows somebody what goes through its private channel, if there is one.
+    pub(crate) fn watch(&mut self, watch: Watch) {
+        if let Some(line) = &mut self.line {
+            line.watch(watch);
+        }
+    }
+
+    /// Opens records that came, as far as there is room now. Whether there were any.
+    pub(crate) fn open(&mut self) -> bool {
+        let Stream { line, inbound, .. } = self;
+        line.as_mut().is_some_and(|line| line.open(inbound, false))
+    }
+
+    /// What is wrong with its channel, if anything is: nothing comes through it any more.
+    pub(crate) fn broken(&self) -> Option<ChannelError> {
+        self.line.as_ref()?.broken()
+    }
+
+    /// What a proof is tied to, once frames can be made for the server.
+    pub(crate) fn binding(&self) -> Option<Binding> {
+        self.line.as_ref().map_or(Some(Binding::PLAIN), |line| line.binding())
+    }
+
+    /// Whether a private channel is still to be begun.
+    pub(crate) fn begins(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.begins())
+    }
+
+    /// Begins the private channel, if that is still to be done.
+    pub(crate) fn begin(&mut self, rng: &mut impl CryptoRng) {
+        if let Some(line) = &mut self.line {
+            line.begin(rng);
+        }
+    }
+
+    /// Seals what was made, as far as it is to be sent next.
+    pub(crate) fn seal(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.seal(&mut self.outbound.made);
+        }
+    }
+
+    /// What is to be sent next, if it is [sealed](Stream::seal).
+    pub(crate) fn unsent(&self) -> &[u8] {
+        self.line.as_ref().map_or(self.outbound.made.unsent(), |line| line.unsent())
+    }
+
+    /// The first `bytes` of [`unsent`](Stream::unsent) are sent.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        match &mut self.line {
+            None => self.outbound.made.sent(bytes),
+            Some(line) => line.sent(bytes),
+        }
+    }
+
+    /// Bytes that are made and not sent.
+    fn unsent_bytes(&self) -> usize {
+        let sealed = self.line.as_ref().map_or(0, |line| line.unsent().len());
+        self.outbound.made.unsent().len() + sealed
+    }
+
+    /// Whether everything that was made is sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.unsent_bytes() == 0
+    }
+
+    /// Whether so much is made already that no more should be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unsent_bytes() >= SEND_BYTES
     }
 
     /// The next frame and its bytes, if all of it is there. Reads nothing.
@@ -183,6 +296,9 @@ impl Stream {
             below(server, kind, "absent_tiles", tiles, self.absent_tiles_max + 1)?;
             let bytes = ANSWERS_HEAD_BYTES + answers.absent_bytes() as usize;
             return Ok((data.len() >= bytes).then_some((Frame::Answers(answers), bytes)));
+        }
+        if let (Kind::RoundEnd | Kind::Headers, Some(signed)) = (kind, &self.signed) {
+            return self.peek_signed(signed, Header { kind, body_bytes });
         }
         let (fixed, tail_max) = match kind {
             Kind::Welcome => (size_of::<Welcome>(), 0),
@@ -378,7 +494,7 @@ mod tests {
             bytes.resize(bytes.len() + list_bytes + 352, 1);
             bytes
         };
-        let mut stream = Stream::new(ServerSide::One);
+        let mut stream = Stream::new(ServerSide::One, &ChannelSettings::Plain);
         stream.expect_members(MEMBERS_MAX);
         stream.expect_members(64);
         for _ in 0..8 {

@@ -10,6 +10,7 @@ use crate::sending::{Submission, Workbench};
 use crate::session::Session;
 use rand::CryptoRng;
 use std::fmt;
+use twincast_protocol::accountable::upload::{SUBMIT_TAIL_BYTES, UploadOf, half_hashes};
 use twincast_protocol::context::{Context, Purpose};
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::format::{Profile, split, split_one_to_many};
@@ -44,7 +45,7 @@ impl Client {
         outbox: &mut impl Outbox,
     ) -> Result<(), ClientError> {
         let Client { streams, sessions, group: Some(group), submissions, alarms, workbench, events, .. } =
-            self
+            &mut *self
         else {
             return Ok(());
         };
@@ -66,21 +67,35 @@ impl Client {
             return self.submit_record(epoch, round, user, rng, outbox);
         }
         let place = Place { group, session, round, position, user, slot: SlotIndex(0) };
+        if group.accountable && outbox.identity(user.id).is_none() {
+            return Err(ClientError::Unsigned { user: user.id });
+        }
         let head = Submit::new(round, user.member, std::mem::take(&mut alarms[user.position]));
+        let tail_bytes = if group.accountable { SUBMIT_TAIL_BYTES } else { 0 };
         let choice_bytes = if group.dials() { 0 } else { 2 * session.members() as usize };
         let starts = streams.each_mut().map(|stream| {
             let rows_bytes = group.slots as usize * group.format.row_bytes(stream.server);
             let out = stream.outbound.end();
-            head.put(choice_bytes + rows_bytes, out);
+            head.put(choice_bytes + rows_bytes + tail_bytes, out);
             let start = out.len();
-            out.resize(start + choice_bytes + rows_bytes, 0);
+            out.resize(start + choice_bytes + rows_bytes + tail_bytes, 0);
             start
         });
         let [out1, out2] = streams.each_mut().map(|stream| stream.outbound.end());
-        let bodies = [&mut out1[starts[0]..], &mut out2[starts[1]..]];
+        let [rows1, rows2] = [out1.len() - tail_bytes, out2.len() - tail_bytes];
+        let bodies = [&mut out1[starts[0]..rows1], &mut out2[starts[1]..rows2]];
         match group.dials() {
             true => split_slots(place, bodies, workbench, rng, outbox)?,
             false => split_deal(place, bodies, workbench, events, rng, outbox)?,
+        }
+        if group.accountable {
+            for (server, out, start) in
+                [(ServerSide::One, out1, starts[0]), (ServerSide::Two, out2, starts[1])]
+            {
+                place.sign(server, &mut out[start..], outbox)?;
+            }
+            let epoch = session.epoch;
+            self.signed = self.signed.max(Some((epoch, round)));
         }
         outbox.submitted(round, user);
         Ok(())
@@ -191,6 +206,18 @@ impl<'a> Place<'a> {
             slot: self.slot,
             purpose: Purpose::Message,
         }
+    }
+
+    /// Signs what one server gets: its rows, behind which there is room for the signature.
+    fn sign(&self, server: ServerSide, body: &mut [u8], outbox: &mut impl Outbox) -> Result<(), ClientError> {
+        let sender = self.user.id;
+        let Some(key) = outbox.identity(sender) else { return Err(ClientError::Unsigned { user: sender }) };
+        let (rows, tail) = body.split_at_mut(body.len() - SUBMIT_TAIL_BYTES);
+        let halves = half_hashes(rows, self.group.format.cell_bytes(server));
+        let (group, epoch, round) = (self.group.group, self.session.epoch, self.round);
+        let upload = UploadOf { group, epoch, round, sender, server, halves: &halves };
+        tail.copy_from_slice(&upload.sign(key));
+        Ok(())
     }
 
     /// The key that the user shares with a member, and the number of that set of one.

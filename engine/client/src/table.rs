@@ -162,6 +162,9 @@ mod tests {
             epoch_rounds: 0,
             announce_rounds: 0,
             linked: false,
+            registered: false,
+            accountable: false,
+            header_rounds: 0,
             fills_tiles: false,
         }
     }

@@ -33,6 +33,7 @@ fn every_profile_and_scheme_carries_every_message() {
                     scheme,
                     frame_bytes: if profile.is_paper() { 256 } else { 64 },
                     answer: false,
+                    header_rounds: 0,
                 };
                 let mut world = World::opened(shape, seed as u64);
                 (1..=2).for_each(|round| world.play(round));

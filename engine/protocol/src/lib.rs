@@ -1,9 +1,12 @@
-//! The Twincast protocol: bytes in, bytes out; no sockets, clocks, threads or hidden randomness.
+//! The Twincast protocol: bytes in, bytes out; no sockets, clocks or threads, and no hidden randomness but the
+//! ephemeral key of a channel's handshake, which may be given a generator, too.
 
 #![deny(unsafe_code)]
 
+pub mod accountable;
 pub mod algorithm4;
 pub mod answer;
+pub mod channel;
 #[allow(unsafe_code, reason = "CPU intrinsics, with a safe twin")]
 pub mod clmul;
 pub mod codeword;

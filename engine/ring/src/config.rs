@@ -37,6 +37,9 @@ pub struct EgressConfig {
     /// Bytes of a slab: a multiple of 4 KiB, `SLAB_BYTES_MIN..=SLAB_BYTES_MAX`; 64 KiB or more for speed. Default
     /// 256 KiB.
     pub slab_bytes: usize,
+    /// The fewest bytes that a source is asked for at a time, at most a slab: for sources that write whole pieces of a
+    /// known length. Default 4 KiB.
+    pub fill_bytes_min: usize,
     /// Slabs of the pool, `SLABS_MIN..=SLABS_MAX`. Default 16.
     pub slabs: usize,
     /// The most connections at a time, at least 1. Default 1024.
@@ -60,6 +63,7 @@ impl Default for EgressConfig {
     fn default() -> Self {
         Self {
             slab_bytes: SLAB_BYTES_DEFAULT,
+            fill_bytes_min: SLAB_BYTES_MIN,
             slabs: SLABS_DEFAULT,
             connections_max: CONNECTIONS_DEFAULT,
             zero_copy: ZeroCopy::Auto,
@@ -86,6 +90,7 @@ impl EgressConfig {
             Err(RingError::Config { name, value, bounds: format!("{min}..={max}") })
         };
         within("slab_bytes", self.slab_bytes, SLAB_BYTES_MIN, SLAB_BYTES_MAX)?;
+        within("fill_bytes_min", self.fill_bytes_min, 1, self.slab_bytes)?;
         within("slabs", self.slabs, SLABS_MIN, SLABS_MAX)?;
         within("connections_max", self.connections_max, 1, CONNECTIONS_MAX)?;
         within("completions_per_turn_max", self.completions_per_turn_max, 1, usize::MAX)?;
@@ -113,6 +118,8 @@ mod tests {
         for (broken, name) in [
             (EgressConfig { slab_bytes: 0, ..Default::default() }, "slab_bytes"),
             (EgressConfig { slab_bytes: 4097, ..Default::default() }, "slab_bytes"),
+            (EgressConfig { fill_bytes_min: 0, ..Default::default() }, "fill_bytes_min"),
+            (EgressConfig { fill_bytes_min: (256 << 10) + 1, ..Default::default() }, "fill_bytes_min"),
             (EgressConfig { slabs: 1, ..Default::default() }, "slabs"),
             (EgressConfig { connections_max: 0, ..Default::default() }, "connections_max"),
         ] {

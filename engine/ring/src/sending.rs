@@ -231,7 +231,8 @@ impl<R: Ring, S: Source> Egress<R, S> {
         let (_, connection) = self.connections.at(slot);
         let slab = connection.unfinished.take().expect("a reclaimable connection holds one");
         // What its socket took of this slab is what it will take of the next.
-        connection.fill_bytes_max = slab.sent().clamp(self.config.slab_bytes / 16, self.config.slab_bytes);
+        let fill_bytes_min = self.config.fill_bytes_min.max(self.config.slab_bytes / 16);
+        connection.fill_bytes_max = slab.sent().clamp(fill_bytes_min, self.config.slab_bytes);
         connection.source.rewind();
         self.pool.give_back(slab);
         self.lists.move_to(slot, List::BlockedEmpty);

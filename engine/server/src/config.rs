@@ -1,21 +1,27 @@
 //! The server's configuration: TOML in which every key is known, every number has a unit in its name, and every
 //! bound is checked by name before anything starts.
 
+mod accountable;
+mod channel;
 mod group;
 mod peers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use channel::read_channel_key;
+pub use channel::{ChannelName, Insecure};
 pub use group::{Delivery, GroupConfig, IdentitiesName, RegistrationName, RoundMode, SchemeName};
 #[cfg(feature = "fault-swap-half")]
-pub use peers::{AnswerFault, AnswerFaultKind, FaultConfig, SwapHalf};
+pub use peers::{
+    AccountableFault, AccountableFaultKind, AnswerFault, AnswerFaultKind, FaultConfig, SwapHalf,
+};
 pub use peers::{BoxConfig, LinkConfig, RegistryConfig};
 
 use crate::group::Shape;
 use crate::limits::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use twincast_protocol::format::Profile;
@@ -70,17 +76,6 @@ pub struct Config {
     pub fault: FaultConfig,
     /// The groups that it serves.
     pub groups: Vec<GroupConfig>,
-}
-
-/// How a peer is talked to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChannelName {
-    /// Encrypted and authenticated, by Noise XK.
-    #[default]
-    Noise,
-    /// Neither: to be measured.
-    Plain,
 }
 
 /// Which cores threads are pinned to.
@@ -195,6 +190,8 @@ pub struct Limits {
     pub strangers_per_address_max: u32,
     /// Bytes that one address may send in a second over connections that have not said who they are.
     pub stranger_bytes_per_second_max: u64,
+    /// How long a user's registration waits for the other server's signature.
+    pub registration_timeout_ms: u64,
 }
 
 impl Default for Front {
@@ -235,6 +232,7 @@ impl Default for Limits {
             group_memory_bytes_max: GROUP_MEMORY_BYTES_DEFAULT,
             strangers_per_address_max: STRANGERS_PER_ADDRESS_DEFAULT,
             stranger_bytes_per_second_max: STRANGER_BYTES_PER_SECOND_DEFAULT,
+            registration_timeout_ms: REGISTRATION_TIMEOUT_MS_DEFAULT,
         }
     }
 }
@@ -290,6 +288,17 @@ pub enum ConfigError {
         /// Which of its own addresses that is.
         own: &'static str,
     },
+    /// Channels are plain where others than this machine could listen, and nobody asked for that.
+    #[error(
+        "channel = \"plain\" and {key} has the address {address}, where others can read and change what goes over it: use \
+         \"noise\", or a loopback address, or say `insecure_plain = true` or --insecure-plain to measure"
+    )]
+    PlainReached {
+        /// The key whose address it is.
+        key: &'static str,
+        /// The address.
+        address: IpAddr,
+    },
     /// A group's delivery is `answer`, and there is no other server.
     #[error(
         "groups[id = {group}].delivery = answer needs the other server: both agree on every round's records before they \
@@ -298,6 +307,26 @@ pub enum ConfigError {
     AnswerAlone {
         /// The group.
         group: u32,
+    },
+    /// A group is accountable, and there is no other server.
+    #[error(
+        "groups[id = {group}].accountable = true needs the other server: who of the two is at fault shows in what both \
+         signed, so configure [link]"
+    )]
+    AccountableAlone {
+        /// The group.
+        group: u32,
+    },
+    /// A group is accountable, and S2 keeps no parts.
+    #[error(
+        "groups[id = {group}].accountable = true needs what S2 was given for each recipient, to show it later: configure \
+         [box] with bytes_max of at least {bytes}"
+    )]
+    AccountableUnkept {
+        /// The group.
+        group: u32,
+        /// What its parts take.
+        bytes: u64,
     },
     /// A group has a profile of the paper, and nobody asked for that.
     #[error(
@@ -319,16 +348,17 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which names the key.
     pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
-        Config::from_toml_with(text, false)
+        Config::from_toml_with(text, Insecure::default())
     }
 
-    /// The same, with `insecure_baseline` whatever the text says, if so asked.
+    /// The same, with what is insecure allowed whatever the text says, as far as that is asked for.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.
-    pub fn from_toml_with(text: &str, insecure_baseline: bool) -> Result<Config, ConfigError> {
+    pub fn from_toml_with(text: &str, insecure: Insecure) -> Result<Config, ConfigError> {
         let mut config: Config = toml::from_str(text)?;
-        config.insecure_baseline |= insecure_baseline;
+        config.insecure_baseline |= insecure.baseline;
+        config.insecure_plain |= insecure.plain;
         config.check()?;
         Ok(config)
     }
@@ -384,6 +414,8 @@ impl Config {
         within("limits.users_per_connection_max", users, 1, MEMBERS_MAX.into())?;
         within("limits.hello_timeout_ms", limits.hello_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         within("limits.reader_timeout_ms", limits.reader_timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        within("limits.registration_timeout_ms", limits.registration_timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        self.check_channel()?;
         self.check_link()?;
         if let Some(parts_box) = &self.parts_box {
             let least = BOX_FILE_HEAD_BYTES + BOX_REGION_HEAD_BYTES;
@@ -408,9 +440,11 @@ impl Config {
                 return Err(bounds(&key("id"), group.id, "each group has a number of its own".into()));
             }
             group.check()?;
+            self.check_accounts(group)?;
             if group.delivery == Delivery::Answer && self.link.is_none() {
                 return Err(ConfigError::AnswerAlone { group: group.id });
             }
+            self.check_accountable(group)?;
             let profile: Profile = group.profile.parse().expect("the group was checked");
             if profile != Profile::Compact && !self.insecure_baseline {
                 return Err(ConfigError::Baseline { group: group.id, profile: group.profile.clone() });
@@ -459,14 +493,14 @@ impl Config {
     }
 
     /// Bytes of disk that boxes of all groups together take at the most; none where this server keeps no parts.
-    /// `box.bytes_max` is for each group and epoch, and the next epoch's parts come while one runs: the disk has to
-    /// hold both, unless a group has fewer parts than that.
+    /// `box.bytes_max` is for each group and epoch, and the next epoch's parts come while one runs, and an accountable
+    /// group's are kept for a while: the disk has to hold all of them, unless a group has fewer parts than that.
     #[must_use]
     pub fn box_disk_bytes(&self) -> Option<u64> {
         let parts_box = self.parts_box.as_ref().filter(|_| self.server_side() == ServerSide::Two)?;
         let of_group = |group: &GroupConfig| {
             let shape = self.shape(group);
-            shape.epochs_at_a_time() * shape.box_bytes().min(parts_box.bytes_max)
+            shape.epochs_kept() * shape.box_bytes().min(parts_box.bytes_max)
         };
         Some(self.groups.iter().map(of_group).sum())
     }

@@ -6,11 +6,15 @@
 //! `engine/docs/ARCHITECTURE.md` follows one share from socket to socket.
 #![forbid(unsafe_code)]
 
+pub mod accountable;
+pub mod accounts;
+pub mod admin;
 pub mod answer;
 pub mod config;
 pub mod fanout;
 pub mod front;
 pub mod group;
+pub mod keys;
 pub mod limits;
 pub mod link;
 pub mod metrics;

@@ -50,6 +50,9 @@ pub const DIALS_PER_SLOT_MAX: u64 = 4;
 pub const MEMBER_DIALS_PER_SLOT_MAX: u64 = 64;
 /// Records that a connection sends and that their senders have not signed, at which it is closed.
 pub const WRONG_SIGNATURES_MAX: u32 = 8;
+/// SUBMITs of a user that are refused within one round, at which its connection is closed: who is late, or does not know
+/// of a new epoch yet, comes to a few.
+pub const SUBMISSIONS_REFUSED_MAX: u32 = 64;
 /// The last epoch that there may be: some numbers are left for the one after it.
 pub const EPOCH_MAX: u32 = u32::MAX - 4;
 /// Tiles that a connection has asked for with FETCH and that are not answered, or on their way to it.
@@ -62,10 +65,16 @@ pub const FETCHED_USER_BYTES_MAX: usize = 16 << 10;
 /// The same for a whole connection.
 pub const FETCHED_BYTES_MAX: usize = 33 << 20;
 
+/// Headers that are made and not sent: those of the members whose turn is in so many rounds. Who is further behind lags.
+pub const HEADERS_ROUNDS_UNSENT: usize = 4;
+
 /// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).
 pub const CONFIRM_TILE_BYTES: usize = 16 << 20;
 /// Confirmation tiles that are granted, filled or on their way at a time.
 pub const CONFIRM_TILES_BUFFERED: usize = 6;
+
+/// Cells whose hashes a fan-out core signs for the users of one connection before the others have their turn.
+pub const SIGNED_CELLS_PER_FILL: usize = 1 << 16;
 
 /// Bytes of kept parts that go into tiles before the others of an executor have their turn.
 pub const PARTS_FILL_BYTES_MAX: usize = 16 << 20;
@@ -180,3 +189,25 @@ pub const STRANGERS_PER_ADDRESS_DEFAULT: u32 = 256;
 pub const STRANGER_BYTES_PER_SECOND_DEFAULT: u64 = 64 << 20;
 /// Every so many rounds each member of an accountable group asks for the headers of one tile, unless configured.
 pub const HEADER_ROUNDS_DEFAULT: u32 = 16;
+/// The most that may be configured: a server keeps what was signed of more than twice as many rounds.
+pub const HEADER_ROUNDS_MAX: u32 = 1_024;
+
+/// How long a registration waits for the other server's signature, unless configured.
+pub const REGISTRATION_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// Registrations that wait for the other server's signature at a time; past it strangers are turned away. As many of the
+/// other server's signatures are kept for registrations that have not come here yet.
+pub const REGISTRATIONS_PENDING_MAX: usize = 65_536;
+/// Registrations of one connection that are in work at a time: a commit to the disk serves them all.
+pub const REGISTRATIONS_IN_WORK_MAX: usize = 256;
+/// Accounts of a group for each member that it may have: members come and go, and their accounts stay.
+pub const ACCOUNTS_PER_MEMBER_MAX: usize = 8;
+/// Messages on their way to the registry's thread.
+pub const REGISTRY_QUEUE_MAX: usize = 4_096;
+/// Messages that one commit of the registry is for at the most.
+pub const REGISTRY_BATCH_MAX: usize = 1_024;
+/// Proofs of a HELLO that are verified before everything else of an executor has its turn.
+pub const PROOFS_PER_TURN: usize = 128;
+/// Bytes of an admin command: one that adds an account for each user of the largest group.
+pub const ADMIN_COMMAND_BYTES_MAX: u64 = 64 << 20;
+/// How long an admin command may take to be sent, and its answer to be taken.
+pub const ADMIN_TIMEOUT_MS: u64 = 2_000;

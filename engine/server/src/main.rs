@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
@@ -12,21 +12,27 @@ use tracing_subscriber::EnvFilter;
 use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::GroupId;
 use twincast_server::Server;
+use twincast_server::admin::{self, AdminArguments};
 use twincast_server::answer::Identities;
-use twincast_server::config::{Config, EXAMPLE};
+use twincast_server::config::{ChannelName, Config, EXAMPLE, Insecure};
+use twincast_server::keys::{self, ChannelKeys, Keys};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One of the two Twincast servers.
 ///
-/// Start with `twincast-server --print-config > s1.toml`, change `side`, `listen`, the link to the other server and the
-/// groups, check the result with `--check s1.toml`, and run it with `--config s1.toml`. SIGTERM or Ctrl-C stops it
-/// gracefully: the open round is finished or refused. Logs go to standard error; RUST_LOG=debug shows more. Exit status:
-/// 0 stopped, 1 failed, 2 wrong usage or configuration.
+/// Start with `twincast-server keygen --out FOLDER`, which makes this server's keys, and with
+/// `twincast-server --print-config > s1.toml`; change `side`, `listen`, the keys, the link to the other server and the
+/// groups, check the result with `--check s1.toml`, and run it with `--config s1.toml`. The configuration explains, step by
+/// step, how two operators set out. SIGTERM or Ctrl-C stops the server gracefully: the open round is finished or refused.
+/// Logs go to standard error; RUST_LOG=debug shows more. Exit status: 0 stopped, 1 failed, 2 wrong usage or configuration.
 #[derive(Parser)]
 #[command(version, group = clap::ArgGroup::new("what").required(true))]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Run with this configuration.
     #[arg(long, value_name = "FILE", group = "what")]
     config: Option<PathBuf>,
@@ -44,6 +50,27 @@ struct Arguments {
     /// can find recipients or forge messages. For measurements only; engine/docs/THREAT_MODEL.md has the details.
     #[arg(long)]
     insecure_baseline: bool,
+    /// Allow channel = "plain" where others than this machine could listen, too (`insecure_plain = true` does the same):
+    /// whoever is on the way then reads and changes everything. For measurements only.
+    #[arg(long)]
+    insecure_plain: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make this server's keys, and print what to write where.
+    ///
+    /// Two files come to be in FOLDER, which nobody else can read: channel.key, by which clients and the other server know
+    /// that they talk to this one, and signing.key, which it signs with. They never leave this machine. What is printed has
+    /// their public halves, which are no secrets: give them to whom they are for, over a way on which nobody can change
+    /// them. Keys that are there already are not touched.
+    Keygen {
+        /// Where the keys go. It is made if it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Add, remove and list the accounts of users.
+    Admin(AdminArguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +86,11 @@ fn main() -> ExitCode {
         eprintln!("twincast-server: {error}");
         ExitCode::from(2)
     };
+    match arguments.command {
+        Some(Command::Keygen { out }) => return keygen(&out),
+        Some(Command::Admin(arguments)) => return admin::run(&arguments),
+        None => {}
+    }
     if let Some(file) = &arguments.verifying_key {
         return match Identities::verifying_key_of(file) {
             Ok(key) => {
@@ -69,27 +101,27 @@ fn main() -> ExitCode {
         };
     }
     let path = arguments.config.as_ref().or(arguments.check.as_ref()).expect("clap asks for one of the four");
-    let config = match read(path, arguments.insecure_baseline) {
+    let insecure = Insecure { baseline: arguments.insecure_baseline, plain: arguments.insecure_plain };
+    let config = match read(path, insecure) {
         Ok(config) => config,
         Err(error) => return refused(&format!("{error:#}")),
     };
     if arguments.check.is_some() {
-        // Before what may be missing: the other server's operator needs it first.
-        match Identities::own_key(&config) {
-            Ok(Some(key)) => println!("{}", own_key_line(&key)),
-            Ok(None) => {}
+        // Before what may be missing: others need it first.
+        match own_lines(&config) {
+            Ok(lines) => lines.iter().for_each(|line| println!("{line}")),
             Err(error) => return refused(&format!("{}: {error}", path.display())),
         }
     }
-    let identities = match Identities::load(&config) {
-        Ok(identities) => identities,
+    let keys = match Keys::load(&config) {
+        Ok(keys) => keys,
         Err(error) => return refused(&format!("{}: {error}", path.display())),
     };
     if arguments.check.is_some() {
-        say_checked(path, &config, identities.as_ref());
+        say_checked(path, &config, &keys);
         return ExitCode::SUCCESS;
     }
-    match run(config, identities) {
+    match run(config, keys) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // What it says has its cause in it.
@@ -99,8 +131,47 @@ fn main() -> ExitCode {
     }
 }
 
+/// Makes keys, and says what to write where.
+fn keygen(out: &Path) -> ExitCode {
+    let made = match keys::generate(out, &mut rand::rng()) {
+        Ok(made) => made,
+        Err(error) => {
+            eprintln!("twincast-server: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("# In this server's configuration, at the top:");
+    println!("channel_key = {:?}", made.channel_file);
+    println!("signing_key = {:?}", made.signing_file);
+    println!("# In the other server's, under [link]:");
+    println!("peer_channel_key = \"{}\"", hex::encode(made.channel));
+    println!("peer_verifying_key = \"{}\"", hex::encode(made.verifying));
+    println!("# For clients, as what they know this server by: channel key, verifying key");
+    println!("# {} {}", hex::encode(made.channel), hex::encode(made.verifying));
+    ExitCode::SUCCESS
+}
+
+/// What others know this server by: a sentence each, for the other server's operator, and for clients.
+fn own_lines(config: &Config) -> Result<Vec<String>, keys::KeyError> {
+    let mut lines = Vec::new();
+    if let Some(key) = ChannelKeys::own_key(config)? {
+        let digits = hex::encode(key);
+        lines.push(format!("give this to clients: this server's channel key is {digits}"));
+        if config.link.is_some() {
+            lines.push(format!(
+                "give this to the other server's operator: link.peer_channel_key = \"{digits}\""
+            ));
+        }
+    }
+    if let Some(key) = Identities::own_key(config)? {
+        lines.push(own_key_line(&key));
+    }
+    Ok(lines)
+}
+
 /// What a configuration needs, and what the two operators compare.
-fn say_checked(path: &Path, config: &Config, identities: Option<&Identities>) {
+fn say_checked(path: &Path, config: &Config, keys: &Keys) {
+    let identities = keys.identities.as_ref();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let disk = config.box_disk_bytes();
     let disk = disk.map(|bytes| format!(", and at most {:.1} MiB on the disk of box.folder", mib(bytes)));
@@ -109,11 +180,11 @@ fn say_checked(path: &Path, config: &Config, identities: Option<&Identities>) {
     if config.link.is_some() {
         println!("to compare with what --check prints at the other server:");
     }
-    if let Some(identities) = identities {
-        println!(
-            "  its verifying key, as link.peer_verifying_key is here: {}",
-            hex::encode(identities.peer().to_bytes())
-        );
+    if let Some(peer) = keys.channel.as_ref().and_then(ChannelKeys::peer).filter(|_| config.link.is_some()) {
+        println!("  its channel key, as link.peer_channel_key is here: {}", hex::encode(peer));
+    }
+    if let Some(peer) = identities.and_then(Identities::peer) {
+        println!("  its verifying key, as link.peer_verifying_key is here: {}", hex::encode(peer.to_bytes()));
     }
     for group in config.groups.iter().filter(|_| config.link.is_some()) {
         let id = GroupId(group.id);
@@ -128,6 +199,9 @@ fn say_checked(path: &Path, config: &Config, identities: Option<&Identities>) {
         let folder = parts_box.folder.display();
         warnings.push(format!("box.folder: make it before the start (`mkdir -m 700 {folder}`)"));
     }
+    if config.channel == ChannelName::Plain {
+        warnings.push(PLAIN.into());
+    }
     for warning in warnings {
         eprintln!("twincast-server: {}: warning: {warning}", path.display());
     }
@@ -141,6 +215,10 @@ fn say_checked(path: &Path, config: &Config, identities: Option<&Identities>) {
     );
 }
 
+/// What an operator has to know of plain channels.
+const PLAIN: &str = "channel = \"plain\": whoever is on the way reads and changes what goes between this server, clients and the \
+                     other server; for measurements only";
+
 /// As much of a hash as two operators compare.
 fn short(hash: &[u8; 32]) -> String {
     hex::encode(&hash[..8])
@@ -151,21 +229,27 @@ fn own_key_line(key: &VerifyingKey) -> String {
     format!("give this to the other server's operator: link.peer_verifying_key = \"{digits}\"")
 }
 
-fn read(path: &PathBuf, insecure_baseline: bool) -> anyhow::Result<Config> {
+fn read(path: &PathBuf, insecure: Insecure) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Config::from_toml_with(&text, insecure_baseline).with_context(|| path.display().to_string())
+    Config::from_toml_with(&text, insecure).with_context(|| path.display().to_string())
 }
 
-fn run(config: Config, identities: Option<Identities>) -> anyhow::Result<()> {
+fn run(config: Config, keys: Keys) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    if let Some(identities) = &identities {
+    if let Some(channel) = &keys.channel {
+        tracing::info!(
+            channel_key = hex::encode(channel.public()),
+            "clients know this server by its channel key"
+        );
+    }
+    if config.channel == ChannelName::Plain {
+        tracing::warn!("{PLAIN}");
+    }
+    if let Some(identities) = &keys.identities {
         tracing::info!("{}", own_key_line(&identities.own()));
         identities.warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
     }
-    let server = match identities {
-        Some(identities) => Server::start_with(config, identities)?,
-        None => Server::start(config)?,
-    };
+    let server = Server::start_with(config, keys)?;
     // Whoever started it may read the port that a `listen` with port 0 got.
     println!("listening on {}", server.address());
     if let Some(address) = server.link_address() {

@@ -55,6 +55,14 @@ counters! {
     accept_errors: "counter";
     /// Connections dropped without a word: no descriptor was left, or the executor had too much to do.
     connections_dropped: "counter";
+    /// Connections turned away because their address had too many that had not said who they are, or had sent too much.
+    strangers_refused: "counter";
+    /// Handshakes of private channels with clients that were done.
+    handshakes: "counter";
+    /// Those that were not: no handshake, changed on the way, for another server's key, or cut.
+    handshakes_failed: "counter";
+    /// Time that front executors worked on handshakes, summed.
+    handshake_busy_microseconds: "counter";
     /// Bytes read from clients.
     ingress_bytes: "counter";
     /// Session keys taken.
@@ -101,6 +109,18 @@ counters! {
     groups_differing: "gauge";
     /// Connections to the link's address that came from elsewhere than the other server's, and were dropped.
     link_strangers: "counter";
+    /// Handshakes with the other server that failed: changed on the way, or somebody else's.
+    link_handshakes_failed: "counter";
+    /// Registrations answered with both servers' signatures.
+    registrations: "counter";
+    /// Registrations that wait for the other server's signature now.
+    registrations_pending: "gauge";
+    /// Keys for which the two servers were given different ones.
+    keys_unequal: "counter";
+    /// Keys for which the other server's signature was wrong.
+    keys_signed_false: "counter";
+    /// Times that the registry could not be written.
+    registry_failures: "counter";
     /// Frames from the other server.
     link_frames_in: "counter";
     /// Frames to the other server.

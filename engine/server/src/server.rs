@@ -1,9 +1,12 @@
 //! A whole server: starts its threads in order, and stops them in order.
 
+use crate::accountable::Accounting;
+use crate::accounts::{Accounts, Directory, Registry, RegistryError, RegistryParts};
 use crate::answer::{AnswerPool, AnswerThreads, Identities, IdentityError, Owner, Setup};
-use crate::config::{Config, ConfigError, Cores, CoresNamed, Delivery};
+use crate::config::{ChannelName, Config, ConfigError, Cores, CoresNamed, Delivery, GroupConfig};
 use crate::fanout::{Core, CoreHandle, CoreMessage};
-use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared, Taking};
+use crate::front::{Acceptor, Executor, FrontHandle, FrontMessage, Shared, Strangers, Taking};
+use crate::keys::{KeyError, Keys};
 use crate::limits::{DESCRIPTORS_SPARE, EXECUTOR_MEMLOCK_BYTES};
 use crate::link::{Link, LinkHandle, LinkParts};
 use crate::metrics::Metrics;
@@ -32,7 +35,10 @@ pub enum StartError {
     Config(#[from] ConfigError),
     /// It is not known who signs with what: a file is missing or wrong, and the message names it, with the line.
     #[error("identities: {0}")]
-    Identity(#[from] IdentityError),
+    Identity(IdentityError),
+    /// The server's own keys are missing or wrong; the message names key, file and remedy.
+    #[error("keys: {0}")]
+    Key(KeyError),
     /// A fan-out core could not be set up: the message says what the kernel or a limit refused, and the remedy.
     #[error("fan-out: {0}")]
     Ring(#[from] RingError),
@@ -44,6 +50,9 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The accounts of users cannot be read, or kept.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The folder for boxes cannot be used.
     #[error("box: {0}")]
     Box(#[from] BoxError),
@@ -61,6 +70,15 @@ pub enum StartError {
     /// Threads, executors or doorbells: the message has the remedy where it is a limit.
     #[error("front: {0}")]
     Front(#[from] io::Error),
+}
+
+impl From<KeyError> for StartError {
+    fn from(error: KeyError) -> StartError {
+        match error {
+            KeyError::Identity(error) => StartError::Identity(error),
+            error => StartError::Key(error),
+        }
+    }
 }
 
 /// What a server counts, as a report has it. All since its start.
@@ -98,6 +116,7 @@ pub struct Server {
     pages: Option<Pages>,
     executors: Vec<crate::front::Joiner>,
     answers: Option<AnswerThreads>,
+    accounts: Option<Accounts>,
     cores: Vec<JoinHandle<()>>,
 }
 
@@ -108,21 +127,22 @@ impl Server {
     /// [`StartError`], with the remedy.
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.check()?;
-        let identities = Identities::load(&config)?;
-        Server::start_checked(config, identities)
+        let keys = Keys::load(&config)?;
+        Server::start_checked(config, keys)
     }
 
     /// The same with keys that the caller has; what the configuration says of files is not looked at.
     ///
     /// # Errors
     /// [`StartError`], with the remedy.
-    pub fn start_with(config: Config, identities: Identities) -> Result<Server, StartError> {
+    pub fn start_with(config: Config, keys: Keys) -> Result<Server, StartError> {
         config.check()?;
-        identities.check(&config)?;
-        Server::start_checked(config, Some(identities))
+        keys.check(&config)?;
+        Server::start_checked(config, keys)
     }
 
-    fn start_checked(config: Config, identities: Option<Identities>) -> Result<Server, StartError> {
+    fn start_checked(config: Config, keys: Keys) -> Result<Server, StartError> {
+        let Keys { channel, identities } = keys;
         raise_descriptors(config.limits.connections_max)?;
         say_needs(&config);
         let (executors, threads) = (config.front.executors, config.fan_out.threads);
@@ -136,10 +156,18 @@ impl Server {
             .unzip();
         let metrics = Arc::new(Metrics::new(groups()));
         let answer_threads = config.answer_threads();
+        let registry =
+            identities.as_ref().map(|identities| Registry::open(&config, identities)).transpose()?;
+        let directory = registry.as_ref().map(|registry| registry.directory().clone()).unwrap_or_default();
         let shared = Arc::new(Shared {
             side: config.server_side(),
+            channel: channel.filter(|_| config.channel == ChannelName::Noise).map(Arc::new),
+            strangers: Strangers::new(&config.limits),
             answers: (answer_threads > 0).then(|| AnswerPool::new(answer_threads)),
-            setups: setups(&config, identities),
+            setups: setups(&config, identities.as_ref(), &directory),
+            accountings: accountings(&config, identities.as_ref(), &directory),
+            directory,
+            accounts: registry.as_ref().map(|registry| registry.handle().clone()),
             boxes: boxes(&config)?,
             link: config.link.is_some().then(LinkHandle::new).transpose()?.map(Arc::new),
             config,
@@ -158,6 +186,7 @@ impl Server {
             answers: None,
             cores: vec![],
             pages: None,
+            accounts: None,
             stands: false,
         };
         for (index, core) in fan_out_cores.into_iter().enumerate().take(threads) {
@@ -173,17 +202,20 @@ impl Server {
             .metrics_listen
             .map(|address| Pages::start(address, shared.clone()).map_err(|error| listen(address, error)));
         starting.pages = pages.transpose()?;
+        starting.accounts = registry.map(|registry| start_registry(registry, &shared)).transpose()?;
         starting.link = start_link(&shared)?;
         let address = shared.config.listen;
         let taking = Taking {
             connections_max: shared.config.limits.connections_max,
             send_buffer_bytes: shared.config.fan_out.send_buffer_bytes,
         };
-        let acceptor = Acceptor::start(address, taking, shared.fronts.clone(), metrics)
+        let strangers = shared.strangers.clone();
+        let acceptor = Acceptor::start(address, taking, shared.fronts.clone(), strangers, metrics)
             .map_err(|error| listen(address, error))?;
+        let accounts = starting.accounts.take();
         let (executors, link, answers, cores, pages) = starting.done();
         tracing::info!(side = %shared.side, address = %acceptor.address(), "ready");
-        Ok(Server { shared, acceptor, link, pages, executors, answers, cores })
+        Ok(Server { shared, acceptor, link, pages, executors, answers, accounts, cores })
     }
 
     /// Where clients connect.
@@ -248,6 +280,9 @@ impl Server {
         if let Some(link) = self.link {
             link.stop();
         }
+        if let Some(accounts) = self.accounts {
+            accounts.stop();
+        }
         if let Some(boxes) = &self.shared.boxes {
             boxes.release();
         }
@@ -274,6 +309,7 @@ struct Starting {
     answers: Option<AnswerThreads>,
     cores: Vec<JoinHandle<()>>,
     pages: Option<Pages>,
+    accounts: Option<Accounts>,
     /// Every step has succeeded.
     stands: bool,
 }
@@ -299,6 +335,9 @@ impl Drop for Starting {
         }
         if let Some(link) = self.link.take() {
             link.stop();
+        }
+        if let Some(accounts) = self.accounts.take() {
+            accounts.stop();
         }
         if let Some(boxes) = &self.shared.boxes
             && !self.stands
@@ -328,10 +367,46 @@ fn stop_cores(shared: &Shared, threads: Vec<JoinHandle<()>>) -> io::Result<()> {
 }
 
 /// What each group whose delivery is `answer` signs and verifies with.
-fn setups(config: &Config, identities: Option<Identities>) -> HashMap<GroupId, Arc<Setup>> {
-    let Some(mut identities) = identities else { return HashMap::new() };
+fn setups(
+    config: &Config,
+    identities: Option<&Identities>,
+    directory: &Arc<Directory>,
+) -> HashMap<GroupId, Arc<Setup>> {
+    let Some(identities) = identities else { return HashMap::new() };
     let groups = config.groups.iter().filter(|group| group.delivery == Delivery::Answer);
-    groups.map(|group| (GroupId(group.id), identities.take_setup(group, config.server_side()))).collect()
+    let setup = |group| identities.setup(group, config.server_side(), directory);
+    groups.map(|group| (GroupId(group.id), setup(group))).collect()
+}
+
+/// What accountable groups sign and verify with.
+fn accountings(
+    config: &Config,
+    identities: Option<&Identities>,
+    directory: &Arc<Directory>,
+) -> HashMap<GroupId, Arc<Accounting>> {
+    let accounting = |group: &GroupConfig| {
+        let identities = identities.expect("a server whose users are known has keys");
+        Accounting {
+            group: GroupId(group.id),
+            side: config.server_side(),
+            signing: identities.signing(),
+            accounts: directory.clone(),
+            #[cfg(feature = "fault-swap-half")]
+            fault: config.fault.accountable,
+        }
+    };
+    let groups = config.groups.iter().filter(|group| group.accountable);
+    groups.map(|group| (GroupId(group.id), Arc::new(accounting(group)))).collect()
+}
+
+fn start_registry(registry: Registry, shared: &Arc<Shared>) -> Result<Accounts, RegistryError> {
+    let owners = shared.clone();
+    registry.start(RegistryParts {
+        fronts: shared.fronts.clone(),
+        owner: Box::new(move |group| owners.owner(group)),
+        link: shared.link.clone(),
+        metrics: shared.metrics.clone(),
+    })
 }
 
 fn start_answers(shared: &Shared, cores: &[Option<usize>]) -> io::Result<Option<AnswerThreads>> {
@@ -386,6 +461,8 @@ fn start_link(shared: &Arc<Shared>) -> Result<Option<Link>, StartError> {
         fronts: shared.fronts.clone(),
         owners: groups.filter_map(|group| shared.owner(group).map(|owner| (group, owner))).collect(),
         metrics: shared.metrics.clone(),
+        channel: shared.channel.clone(),
+        accounts: shared.accounts.clone(),
     };
     let link = Link::start(config, parts).map_err(|error| match config.listen {
         Some(address) => StartError::Listen { address, error },

@@ -102,6 +102,18 @@ pub struct Tile {
     halves: usize,
     /// `[sender][half][cell_bytes]`, or `[sender][member][cell_bytes]`.
     bytes: Box<[u8]>,
+    /// What one recipient is given in the place of its cell, by a server that cheats.
+    #[cfg(feature = "fault-swap-half")]
+    forged: Option<Forged>,
+}
+
+/// A cell that is not the sender's.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone)]
+struct Forged {
+    user: MemberIndex,
+    sender: usize,
+    cell: Box<[u8]>,
 }
 
 impl Tile {
@@ -127,7 +139,16 @@ impl Tile {
 
     fn new(source: Source, cell_bytes: usize, halves: usize, bytes: usize) -> Tile {
         let roster = Roster::initial(GroupId(0), Epoch(0), 0);
-        Tile { head: TileHead::UNUSED, roster, source, cell_bytes, halves, bytes: vec![0; bytes].into() }
+        Tile {
+            head: TileHead::UNUSED,
+            roster,
+            source,
+            cell_bytes,
+            halves,
+            bytes: vec![0; bytes].into(),
+            #[cfg(feature = "fault-swap-half")]
+            forged: None,
+        }
     }
 
     /// Which tile it is.
@@ -206,6 +227,15 @@ impl Tile {
                 self.gather_cells(from, out, |sender| sender * members + user.0 as usize);
             }
         }
+        #[cfg(feature = "fault-swap-half")]
+        if let Some(forged) = self.forged.as_ref().filter(|forged| forged.user == user) {
+            let first = forged.sender * self.cell_bytes;
+            for (place, byte) in (first..).zip(&forged.cell) {
+                if let Some(place) = place.checked_sub(from).and_then(|place| out.get_mut(place)) {
+                    *place = *byte;
+                }
+            }
+        }
         out_bytes
     }
 
@@ -281,7 +311,22 @@ impl Tile {
             Source::User { members } => Source::User { members: *members },
         };
         let (head, roster, bytes) = (self.head, self.roster.clone(), self.bytes.clone());
-        Tile { head, roster, source, cell_bytes: self.cell_bytes, halves: self.halves, bytes }
+        Tile { head, roster, source, cell_bytes: self.cell_bytes, halves: self.halves, bytes, forged: None }
+    }
+
+    /// The same tile, but that `user` gets this in the place of its cell of sender `sender`: what a server does that cheats.
+    #[cfg(feature = "fault-swap-half")]
+    #[must_use]
+    pub fn with_cell(&self, user: MemberIndex, sender: usize, cell: &[u8]) -> Tile {
+        Tile {
+            head: self.head,
+            roster: self.roster.clone(),
+            source: self.source.clone(),
+            cell_bytes: self.cell_bytes,
+            halves: self.halves,
+            bytes: self.bytes.clone(),
+            forged: Some(Forged { user, sender, cell: cell.into() }),
+        }
     }
 
     /// Says which half of sender `sender` each recipient gets: a u16 (little-endian) for each, below the number of
@@ -302,6 +347,13 @@ impl Tile {
     pub fn row_mut(&mut self, sender: usize) -> &mut [u8] {
         let row_bytes = self.row_bytes();
         &mut self.bytes[sender * row_bytes..][..row_bytes]
+    }
+
+    /// What sender `sender` of the tile has submitted, as far as it is there.
+    #[must_use]
+    pub fn row(&self, sender: usize) -> &[u8] {
+        let row_bytes = self.row_bytes();
+        &self.bytes[sender * row_bytes..][..row_bytes]
     }
 
     /// Marks sender `sender` as present.

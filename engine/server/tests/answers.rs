@@ -334,7 +334,7 @@ fn servers_that_know_a_user_by_different_keys_serve_nobody() {
         common::readers::server_key(ServerSide::Two),
         HashMap::from([(GroupId(4), members)]),
     );
-    let one = Server::start_with(one, identities).unwrap();
+    let one = Server::start_with(one, identities.into()).unwrap();
     for (address, side) in [(one.address(), ServerSide::One), (two.address(), ServerSide::Two)] {
         wait_until("the refusal", || {
             let mut client = Client::connect(address);

@@ -226,7 +226,7 @@ fn the_pages_answer_and_count_what_happened() {
     let mut cut = Client::connect(process.address);
     cut.send(&hello_frame(S1, 1, &[0])[..9]);
     drop((silent, cut));
-    party.seats[0].client.send(&[2, 0x77, 0, 0, 0, 0, 0, 0]);
+    party.seats[0].client.send(&[3, 0x77, 0, 0, 0, 0, 0, 0]);
     party.take(0).expect_closed(Code::KindUnknown);
     party.play(2);
     for (row, value) in [

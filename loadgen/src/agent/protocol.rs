@@ -13,7 +13,7 @@ use std::fmt;
 use twincast_node::Report;
 
 /// Version of these lines.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 
 /// Said by a coordinator that knows the token.
 const COORDINATOR: &str = "twincast agent 1: coordinator";

@@ -102,13 +102,16 @@ struct PlanLine {
 }
 
 impl BaselinesArgs {
-    /// What Twincast plays: as `local` would, counting what arrives as the baselines' hosts do.
+    /// What Twincast plays: as `local` would over plain channels, as the baselines' are, counting what arrives as their
+    /// hosts do.
     ///
     /// # Errors
     /// A sentence with the flag, its bound and the remedy.
     pub fn plan(&self) -> Result<Plan, String> {
-        let mut line =
-            format!("baselines --group {} --rounds {} --warmup 1 --verify count", self.group, self.rounds);
+        let mut line = format!(
+            "baselines --group {} --rounds {} --warmup 1 --verify count --channel plain",
+            self.group, self.rounds
+        );
         let mut put = |flag: &str, value: Option<String>| {
             value.into_iter().for_each(|value| line.push_str(&format!(" {flag} {value}")));
         };

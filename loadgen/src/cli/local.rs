@@ -22,6 +22,10 @@ Examples:
       three epochs, each dialled anew and with keys of its own; messages are sealed end to end
   twincast-loadgen local --group 130 --rounds 3 --fault flip@2
       one bit of one cell is flipped on its way: who notices, and that nobody else is harmed
+  twincast-loadgen local --group 130 --rounds 3 --fault net-replay@2
+      a sealed record comes twice: the connection breaks, and nobody else is harmed
+  twincast-loadgen local --group 500 --accountable --rounds 16
+      everybody signs, and members ask what servers signed; price says what that costs
   twincast-loadgen local --users-per-connection 1
       every user on a connection of its own
   twincast-loadgen local --verify count --ahead 1

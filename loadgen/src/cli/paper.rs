@@ -4,7 +4,7 @@ use super::plan::PlanArgs;
 use super::values::{link, within};
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::paper::{FigureName, Order, Scale};
-use crate::plan::Plan;
+use crate::plan::{ChannelName, Plan};
 use clap::{Args, Parser};
 use std::path::PathBuf;
 
@@ -76,7 +76,8 @@ struct Words {
 /// What `local` would say.
 pub(crate) fn plan_of(words: &str) -> Result<Plan, String> {
     let words = Words::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?;
-    words.plan.plan()
+    // Its figures stand beside those of programs whose channels are plain.
+    words.plan.guarded(ChannelName::Plain, false)
 }
 
 #[cfg(test)]
@@ -87,6 +88,7 @@ mod tests {
     fn words_make_the_plan_that_local_makes() {
         let plan = plan_of("--group 500 --link 1gbit --peers self").unwrap();
         assert_eq!((plan.group, plan.hosts, plan.link.rate), (500, 5, LinkRate::Rate(1_000_000_000)));
+        assert_eq!(plan.channel, ChannelName::Plain);
         assert!(plan_of("--group 1").unwrap_err().contains("from 2"));
     }
 }

@@ -4,15 +4,17 @@ mod refusals;
 
 use super::server_settings::ServerArgs;
 use super::values::{fault, link, noise, parts_box, peers, rate, verify, within};
-use crate::fault::Fault;
+use crate::fault::{Fault, sealed::too_small};
 use crate::limits::{
-    ANNOUNCE_ROUNDS_MIN, ANSWER_GROUP_MAX, ANSWER_THREADS_MAX, FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX,
-    FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN, GROUPS_MAX, HOSTS_MAX, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
+    ANNOUNCE_ROUNDS_MIN, ANSWER_GROUP_MAX, ANSWER_THREADS_MAX, BOX_MIB_MAX, CONFIRM_PART_BYTES,
+    FAULT_ROUND_TIMEOUT_MS, FRAME_BYTES_MAX, FRAME_BYTES_MIN, GROUP_MAX, GROUP_MIN, GROUPS_MAX,
+    HEADER_ROUNDS_DEFAULT, HEADER_ROUNDS_MAX, HOSTS_MAX, KEY_PART_BYTES, MESSAGE_BYTES, ROUND_TIMEOUT_MS_MAX,
     ROUNDS_MAX, SLOTS_MAX, SWEEP_MAX, USERS_PER_CONNECTION_DEFAULT, USERS_PER_CONNECTION_MAX, WARMUP_MAX,
 };
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::plan::{
-    ANSWER_FRAME_BYTES, Delivery, Peers, Plan, ProfileName, Verify, frame_bytes_default, message_bytes_max,
+    ANSWER_FRAME_BYTES, ChannelName, Delivery, IdentitiesName, Peers, Plan, ProfileName, Verify,
+    frame_bytes_default, message_bytes_max,
 };
 use clap::Args;
 
@@ -138,9 +140,30 @@ pub struct PlanArgs {
     /// Break one thing in one round on its way between servers and hosts, and pass if that has exactly the effect that
     /// it must have: flip (a bit of a cell), drop or replay (a tile of S1's), drop-frame or replay-frame (the same, so that
     /// the client must stop), delay or delay:MS (S2's cells come late), half-submit (a submission reaches S1 only),
-    /// kill-host
+    /// kill-host; these change frames, and take plain channels. On Noise channels: net-flip, net-drop, net-replay or
+    /// net-reorder (the first record of S1's to one connection, as it is sealed)
     #[arg(long, value_name = "KIND@ROUND", value_parser = fault)]
     fault: Option<Fault>,
+
+    /// What goes between users and servers, and between the servers: noise (private channels, each server's key pinned),
+    /// or plain (frames as they are, to measure what privacy costs and to break frames) [default: noise, or plain with a
+    /// --fault that changes frames]
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<ChannelName>,
+
+    /// Who may be a user: registered (who has an account at both servers, and proves it on each channel), or open (whoever
+    /// says so) [default: registered with --channel noise or --accountable, else open]
+    #[arg(long, value_name = "WHO")]
+    identities: Option<IdentitiesName>,
+
+    /// Members and servers sign what they send, so that who is at fault can be shown to anybody: evidence that hosts get is
+    /// kept beside the results, and a run with evidence against somebody fails
+    #[arg(long)]
+    accountable: bool,
+
+    /// With --accountable: every so many rounds each member asks for the headers of one tile [default: 16]
+    #[arg(long, value_name = "R", value_parser = within(1, HEADER_ROUNDS_MAX))]
+    header_rounds: Option<u32>,
 
     /// Users on one connection to each server [default: all users that a host plays of a group, at most 512]
     #[arg(long, value_name = "U", value_parser = within(1, USERS_PER_CONNECTION_MAX))]
@@ -267,11 +290,24 @@ impl PlanArgs {
             host_skew_bytes: 0,
             link: self.link(),
             rate: self.rate,
+            channel: self.channel(),
+            identities: self.identities(),
+            accountable: self.accountable,
+            header_rounds: match self.accountable {
+                true => self.header_rounds.unwrap_or(HEADER_ROUNDS_DEFAULT),
+                false => 0,
+            },
             server: self.server.settings()?,
         };
+        if self.accountable && plan.box_mib == 0 {
+            plan.box_mib = box_mib_min(&plan);
+        }
         plan.host_skew_bytes = plan.host_skew_bytes_at_most();
         plan.message_bytes = self.message_bytes(&plan)?;
-        Ok(plan)
+        match self.fault.filter(|fault| fault.kind.is_net()).and_then(|_| too_small(&plan)) {
+            Some(why) => Err(format!("--fault and --group {}: {why}; give a larger --group", plan.group)),
+            None => Ok(plan),
+        }
     }
 
     /// Messages fill their frame; in the default frame of the compact profile they are the paper's 256 bytes.
@@ -292,9 +328,30 @@ impl PlanArgs {
         self.fault.is_some()
     }
 
+    /// The run that the flags describe, over such channels, with the users that go with them.
+    ///
+    /// # Errors
+    /// As [`PlanArgs::plan`].
+    pub(super) fn guarded(&self, channel: ChannelName, accountable: bool) -> Result<Plan, String> {
+        let header_rounds = self.header_rounds.filter(|_| accountable);
+        PlanArgs { channel: Some(channel), accountable, header_rounds, ..self.clone() }.plan()
+    }
+
     /// Whether readers ask for records.
     fn answers(&self) -> bool {
         self.delivery == Delivery::Answer
+    }
+
+    /// What the run's channels are.
+    fn channel(&self) -> ChannelName {
+        let frames = self.fault.is_some_and(|fault| fault.kind.needs_frames());
+        self.channel.unwrap_or(if frames { ChannelName::Plain } else { ChannelName::Noise })
+    }
+
+    /// Who may be a user.
+    fn identities(&self) -> IdentitiesName {
+        let default = if self.accountable { IdentitiesName::Registered } else { self.channel().identities() };
+        self.identities.unwrap_or(default)
     }
 
     fn link(&self) -> Link {
@@ -318,6 +375,15 @@ impl PlanArgs {
             peers => peers,
         }
     }
+}
+
+/// A box with room for everything that members give at the start of an epoch, and what it writes beside them.
+fn box_mib_min(plan: &Plan) -> u32 {
+    let members = u64::from(plan.group);
+    let keys = if plan.keys { 2 * KEY_PART_BYTES } else { 0 };
+    let each = u64::from(plan.slots) * CONFIRM_PART_BYTES + keys;
+    let bytes = members * (members + 16) * each * 9 / 8;
+    bytes.div_ceil(1 << 20).clamp(1, BOX_MIB_MAX.into()) as u32
 }
 
 /// All the users that a host plays of a group on one connection, up to [`USERS_PER_CONNECTION_DEFAULT`].

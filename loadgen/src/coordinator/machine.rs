@@ -10,6 +10,7 @@ use crate::server_role::{Ends, config_text};
 use crate::units::memory as in_words;
 use rustix::process::Resource;
 use rustix::thread::CpuSet;
+use std::path::Path;
 use twincast_server::config::{Config, ConfigError, Cores};
 
 /// What a host keeps for a user whom it plays, about: keys, dials, names.
@@ -82,7 +83,9 @@ fn cores(plan: &Plan) -> Result<(), String> {
 
 /// What a server would not take: groups that need more memory than it allows.
 fn servers(plan: &Plan) -> Result<(), String> {
-    let text = config_text(plan, &Ends::loopback(2));
+    // The folder is made with the run.
+    let parts_box = (plan.box_mib > 0).then(|| Path::new("/"));
+    let text = config_text(plan, &Ends { parts_box, ..Ends::loopback(2) });
     let refused = |error: ConfigError| {
         format!(
             "a server refuses these groups: {error}; give a smaller --group, fewer --groups or --slots, a smaller \

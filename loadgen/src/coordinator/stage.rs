@@ -8,8 +8,9 @@ use super::{RunError, machine};
 use crate::agent::plain;
 use crate::control::{DialReport, HostNews, HostOrder, PlayReport, ServerNews, ServerOrder, ServerReport};
 use crate::environment::{MachineTime, loopback_bytes};
-use crate::fault::FaultKind;
 use crate::fault::proxy::Proxy;
+use crate::fault::sealed::SealedProxy;
+use crate::fault::{FaultKind, USER};
 use crate::keys::RunKeys;
 use crate::limits::{
     ANSWER_TIMEOUT, COUNTED_RETRY, COUNTED_TIMEOUT, START_LEAD, START_LEAD_FAR, START_TIMEOUT,
@@ -35,11 +36,31 @@ pub(crate) struct Stage {
     /// The clocks of those that are on other machines.
     pub(crate) clocks: Vec<ClockResult>,
     /// What does the fault, if the plan has one.
-    proxy: Option<Proxy>,
+    proxy: Option<Between>,
     /// What reads the counters of shaped links.
     meter: Option<Meter>,
     medium: Medium,
     _parts_box: Option<Folder>,
+}
+
+/// What does a fault between hosts and servers.
+#[derive(Debug)]
+enum Between {
+    /// To frames, which plain channels show.
+    Frames(Proxy),
+    /// To records, of which only the host of user 0 has any that go through it.
+    Records(SealedProxy),
+}
+
+impl Between {
+    /// Where a host connects to S1 and S2.
+    fn seen_by(&self, host: u32, servers: [SocketAddr; 2]) -> [SocketAddr; 2] {
+        match self {
+            Between::Frames(proxy) => proxy.addresses,
+            Between::Records(proxy) if host == USER => proxy.addresses,
+            Between::Records(_) => servers,
+        }
+    }
 }
 
 /// Some rounds: what hosts, servers and the machine say of them.
@@ -75,11 +96,10 @@ impl Stage {
         progress.spin("starting two servers");
         let parts_box = box_folder(plan)?;
         let meter = deployment.links.as_ref().and_then(Links::meter);
-        let keys = plan.answers().then(|| RunKeys::draw(plan));
+        let keys = plan.has_keys().then(|| RunKeys::draw(plan));
         let folder = parts_box.as_ref().map(Folder::path);
         let (servers, addresses) = start_servers(team, deployment, plan, folder, keys.as_ref())?;
         let proxy = proxy(team, deployment, plan, addresses)?;
-        let seen = proxy.as_ref().map_or(addresses, |proxy| proxy.addresses);
         progress.spin("dialling");
         let mut hosts = Vec::new();
         for (host, place) in (0..plan.hosts).zip(&deployment.hosts) {
@@ -90,7 +110,8 @@ impl Stage {
         for (host, peer) in &hosts {
             let start_ns = Some(begin.of(team, *peer));
             let (plan, keys) = (plan.clone(), keys.as_ref().map(RunKeys::host));
-            let start = HostOrder::Start { plan, host: *host, servers: seen, keys, start_ns };
+            let servers = proxy.as_ref().map_or(addresses, |proxy| proxy.seen_by(*host, addresses));
+            let start = HostOrder::Start { plan, host: *host, servers, keys, start_ns };
             team.tell(*peer, &start);
         }
         let hosts: Vec<PeerId> = hosts.into_iter().map(|(_, peer)| peer).collect();
@@ -98,6 +119,9 @@ impl Stage {
             News::Host(HostNews::Dialled(report)) => Take::Done(report),
             news => Take::Unexpected(news),
         })?;
+        if let Some(Between::Records(proxy)) = &proxy {
+            proxy.dialled();
+        }
         let clocks = servers.iter().chain(&hosts).filter_map(|peer| clock(team, *peer)).collect();
         Ok(Stage {
             plan: plan.clone(),
@@ -143,6 +167,7 @@ impl Stage {
                 News::Host(HostNews::Played(mut report)) => {
                     // They are printed, and come from another machine.
                     report.complaints.iter_mut().for_each(|said| *said = plain(said));
+                    report.broken.iter_mut().for_each(|said| *said = plain(said));
                     Take::Done(report)
                 }
                 news => Take::Unexpected(news),
@@ -182,7 +207,11 @@ impl Stage {
 
     /// How often the proxy has done the fault; 0 without one.
     pub(crate) fn faults_done(&self) -> u64 {
-        self.proxy.as_ref().map_or(0, Proxy::done)
+        match &self.proxy {
+            None => 0,
+            Some(Between::Frames(proxy)) => proxy.done(),
+            Some(Between::Records(proxy)) => proxy.done(),
+        }
     }
 
     /// Connections of each server.
@@ -306,18 +335,22 @@ fn start_servers(
     Ok(([server1, server2], [address1, address2]))
 }
 
-/// The proxy between hosts and servers, if the plan has a fault that it does.
+/// What stands between hosts and servers, if the plan has a fault that is done there.
 fn proxy(
     team: &Team,
     deployment: &Deployment,
     plan: &Plan,
     servers: [SocketAddr; 2],
-) -> Result<Option<Proxy>, RunError> {
+) -> Result<Option<Between>, RunError> {
     let Some(fault) = plan.fault.filter(|fault| fault.kind != FaultKind::SwapHalf) else { return Ok(None) };
     let last = deployment.hosts.last().map(|place| place.name.clone()).unwrap_or_default();
     let kill = team.killer(last);
-    let proxy = Proxy::start(plan, fault, servers, kill);
-    proxy.map(Some).map_err(|source| RunError::Start { name: "the proxy".into(), source })
+    let started = if fault.kind.is_net() {
+        SealedProxy::start(plan, fault, servers).map(Between::Records)
+    } else {
+        Proxy::start(plan, fault, servers, kill).map(Between::Frames)
+    };
+    started.map(Some).map_err(|source| RunError::Start { name: "the proxy".into(), source })
 }
 
 /// What the counters grew by; the resident set is the later one.

@@ -1,6 +1,6 @@
 //! Every verdict that a fault must cause, worked out from the plan alone.
 
-use super::{Fault, FaultKind, GROUP, LATE_FACTOR, USER};
+use super::{Fault, FaultKind, GROUP, LATE_FACTOR, USER, shares_connection};
 use crate::control::Totals;
 use crate::plan::Plan;
 use crate::workload::Workload;
@@ -25,16 +25,11 @@ pub fn expected(plan: &Plan, fault: &Fault) -> Totals {
         let workload = Workload::new(plan, group);
         let case = Case { plan, fault, workload: &workload, group, sender: fault.sender(plan) };
         for round in u64::from(plan.warmup) + 1..=plan.all_rounds() {
-            let judged = (0..plan.group).filter(|user| !is_victim(plan, fault, *user));
+            let judged = (0..plan.group).filter(|user| !case.is_gone(round, *user));
             judged.for_each(|user| count(&case, round, user, &mut totals));
         }
     }
     totals
-}
-
-/// Whether a user is played by the host that is killed.
-fn is_victim(plan: &Plan, fault: &Fault, user: u32) -> bool {
-    fault.kind == FaultKind::KillHost && user % plan.hosts == plan.hosts - 1
 }
 
 /// One group of a run with a fault.
@@ -45,6 +40,25 @@ struct Case<'a> {
     group: u32,
     /// Whose cell is flipped or swapped.
     sender: u32,
+}
+
+impl Case<'_> {
+    /// Whether a user goes with the fault: with the host that is killed, or the connection that breaks.
+    fn is_victim(&self, user: u32) -> bool {
+        let Case { plan, fault, group, .. } = *self;
+        match fault.kind {
+            FaultKind::KillHost => user % plan.hosts == plan.hosts - 1,
+            kind if kind.is_net() => group == GROUP && shares_connection(plan, user),
+            _ => false,
+        }
+    }
+
+    /// Whether what a user sees of a round is not counted: all that a host saw that was killed, and what comes over a
+    /// connection from the round on in which it breaks.
+    fn is_gone(&self, round: u64, user: u32) -> bool {
+        let counted_before = self.fault.kind.is_net() && round < self.fault.round;
+        self.is_victim(user) && !counted_before
+    }
 }
 
 /// Counts what one user sees of one round, and sends in it.
@@ -89,6 +103,10 @@ fn touches(case: &Case<'_>, round: u64, user: u32) -> bool {
         FaultKind::Delay => here && fault.hold_ms > LATE_FACTOR * plan.round_timeout_ms,
         FaultKind::HalfSubmit => here && group == GROUP,
         FaultKind::KillHost => round >= fault.round,
+        // Its users have submitted in the round in which it breaks.
+        FaultKind::NetFlip | FaultKind::NetDrop | FaultKind::NetReplay | FaultKind::NetReorder => {
+            group == GROUP && round > fault.round
+        }
     }
 }
 
@@ -109,16 +127,11 @@ fn effect(case: &Case<'_>, slot: u32, sender: u32) -> Effect {
                 Effect::Incomplete
             }
         }
-        FaultKind::KillHost if is_victim(plan, fault, sender) => Effect::Absent,
+        kind if (kind == FaultKind::KillHost || kind.is_net()) && case.is_victim(sender) => Effect::Absent,
         FaultKind::SwapHalf if cell && plan.confirm => Effect::Tampered,
         FaultKind::SwapHalf if cell => Effect::Swapped,
         _ => Effect::None,
     }
-}
-
-/// Whether a user is on the connection that the faults of one connection are done to.
-fn shares_connection(plan: &Plan, user: u32) -> bool {
-    user % plan.hosts == USER % plan.hosts && user / plan.hosts / plan.users_per_connection == 0
 }
 
 #[cfg(test)]
@@ -201,6 +214,19 @@ mod tests {
         adds_up(&killed, 3 * 87 * 130);
         assert_eq!((killed.absent, killed.messages_sent), (2 * 87 * 43, 3 * 87));
         assert_eq!((killed.lost, killed.accepted), (0, 3 * 87), "all write to themselves");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_takes_its_members_along_from_then_on() {
+        for kind in [FaultKind::NetFlip, FaultKind::NetDrop, FaultKind::NetReplay, FaultKind::NetReorder] {
+            let broken = of(kind, |_, _| ());
+            // Twenty of the 130 count round 1 alone; the others judge rounds 2 and 3, the last without the twenty.
+            adds_up(&broken, (130 + 2 * 110) * 130);
+            assert_eq!((broken.absent, broken.messages_sent), (110 * 20, 130 + 2 * 110), "{kind:?}");
+            assert_eq!((broken.lost, broken.tampered, broken.incomplete), (0, 0, 0), "{kind:?}");
+            let first = of(kind, |plan, fault| (plan.groups, fault.round) = (2, 1));
+            assert_eq!(first.absent, 2 * 110 * 20, "{kind:?}: the other group has all its members");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a host measures, and what its tasks share.
 
-use super::meter::Meter;
+use super::meter::{Meter, Scanner, Way};
 use super::pace::Pace;
 use crate::control::{PlayReport, Totals};
 use crate::latency::{histogram, to_text};
@@ -8,8 +8,10 @@ use crate::process::{cpu_seconds, peak_rss_bytes};
 use hdrhistogram::Histogram;
 use rand::rngs::StdRng;
 use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+use twincast_client::Client;
 use twincast_protocol::ids::ServerSide;
 
 /// What all tasks of a host share.
@@ -21,8 +23,8 @@ pub(super) struct Shared {
     /// Bytes received from and sent to each server.
     bytes_in: [Cell<u64>; 2],
     bytes_out: [Cell<u64>; 2],
-    /// What the connections' bytes were for.
-    pub(super) meter: RefCell<Meter>,
+    /// What the connections' bytes were for. Clients show private channels to it, and may be sent to other threads.
+    meter: Arc<Mutex<Meter>>,
     /// No round after this one is submitted yet: users of the next epoch are still to come.
     pub(super) last_round: Cell<u64>,
     /// When the rounds of the present order are planned.
@@ -39,11 +41,30 @@ impl Shared {
             figures: RefCell::new(Figures::new(Vec::new())),
             bytes_in: Default::default(),
             bytes_out: Default::default(),
-            meter: RefCell::default(),
+            meter: Arc::default(),
             last_round: Cell::new(u64::MAX),
             pace: Cell::default(),
             failure: RefCell::default(),
             main: RefCell::default(),
+        }
+    }
+
+    /// What the connections' bytes were for.
+    pub(super) fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a client's private channels shown to the meter.
+    pub(super) fn watch(&self, client: &mut Client) {
+        for server in ServerSide::BOTH {
+            let (meter, start) = (Arc::clone(&self.meter), self.start);
+            let [mut up, mut down] = [Way::Up, Way::Down].map(|way| Scanner::new(server, way));
+            let show = move |is_up: bool, bytes: &[u8]| {
+                let scanner = if is_up { &mut up } else { &mut down };
+                let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+                scanner.pass(bytes, start.elapsed(), &mut meter);
+            };
+            client.watch(server, Box::new(show));
         }
     }
 
@@ -190,6 +211,14 @@ impl Figures {
         by_all
     }
 
+    /// A pair plays no round from this one on. Rounds that all others have closed are closed.
+    pub(super) fn left(&mut self, from: usize) {
+        for figures in self.rounds.iter_mut().skip(from) {
+            figures.pairs = figures.pairs.saturating_sub(1);
+            self.closed += u32::from(figures.closed_pairs == figures.pairs);
+        }
+    }
+
     /// Rounds that all pairs have closed.
     pub(super) fn rounds_closed(&self) -> u32 {
         self.closed
@@ -244,6 +273,12 @@ mod tests {
         assert_eq!(figures.rounds_closed(), 1);
         assert!(figures.closed(1, at(90), true));
         assert!(!figures.closed(2, at(99), false), "a round beyond the order");
+        let mut broken = Figures::new(vec![2, 2, 1]);
+        assert!(!broken.closed(0, at(50), false) && !broken.closed(1, at(60), false));
+        broken.left(1);
+        assert_eq!(broken.rounds_closed(), 2, "round 1 by the other pair, and round 2 by nobody");
+        assert!(broken.closed(0, at(70), false));
+        assert_eq!(broken.rounds_closed(), 3);
         let report = figures.report();
         assert_eq!((report.round_seconds, report.seconds), (vec![0.04, 0.039], 0.08));
         assert_eq!((report.totals.rounds_skipped, figures.rounds_closed()), (1, 2));

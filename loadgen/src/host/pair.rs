@@ -8,6 +8,7 @@ use super::figures::Shared;
 use super::meter::{Scanner, Way};
 use super::player::Player;
 use super::turn::turn;
+use crate::plan::{ChannelName, Plan};
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::TcpStream;
@@ -34,8 +35,10 @@ pub(super) struct Pair {
     writers: [Option<Waker>; 2],
     /// The round whose submissions are on their way out.
     submitting: Option<RoundNumber>,
-    /// What passes, by server and way.
-    scanners: [[Scanner; 2]; 2],
+    /// What passes, by server and way, where channels are plain; the client shows what goes through private ones.
+    scanners: Option<[[Scanner; 2]; 2]>,
+    /// Duplicates of its sockets, if it is the pair that the plan's fault must break.
+    may_break: Vec<std::net::TcpStream>,
 }
 
 /// All pairs of a host; more come when users join.
@@ -50,24 +53,38 @@ enum Stop {
 
 impl Pair {
     pub(super) fn new(
-        client: Client,
+        mut client: Client,
         player: Player,
         shared: Rc<Shared>,
-        ahead: u32,
+        plan: &Plan,
         servers: [SocketAddr; 2],
     ) -> Pair {
+        let scanners = match plan.channel {
+            ChannelName::Noise => {
+                shared.watch(&mut client);
+                None
+            }
+            ChannelName::Plain => {
+                Some(ServerSide::BOTH.map(|server| [Way::Up, Way::Down].map(|way| Scanner::new(server, way))))
+            }
+        };
         Pair {
             client,
             player,
             shared,
-            ahead: ahead.into(),
+            ahead: plan.ahead.into(),
             servers,
             readers: [None, None],
             writers: [None, None],
             submitting: None,
-            scanners: ServerSide::BOTH
-                .map(|server| [Way::Up, Way::Down].map(|way| Scanner::new(server, way))),
+            scanners,
+            may_break: Vec::new(),
         }
+    }
+
+    /// It may break: the host goes on with its other pairs. These are duplicates of its sockets.
+    pub(super) fn may_break(&mut self, sockets: Vec<std::net::TcpStream>) {
+        self.may_break = sockets;
     }
 
     /// Starts the four tasks over these two connections.
@@ -77,13 +94,13 @@ impl Pair {
             let (reading, read_stream) = (pair.clone(), stream.clone());
             glommio::spawn_local(async move {
                 let stop = read(&reading, &read_stream, server).await;
-                reading.borrow().fail(server, stop);
+                reading.borrow_mut().fail(server, stop);
             })
             .detach();
             let writing = pair.clone();
             glommio::spawn_local(async move {
                 let stop = write(&writing, &stream, server).await;
-                writing.borrow().fail(server, stop);
+                writing.borrow_mut().fail(server, stop);
             })
             .detach();
         }
@@ -91,8 +108,7 @@ impl Pair {
 
     /// Plays so many rounds from this one on.
     pub(super) fn play(&mut self, first: u64, rounds: u32) {
-        self.player.rounds = (first, first + u64::from(rounds));
-        self.player.judge.reset();
+        self.player.play(first, rounds);
         self.submit();
     }
 
@@ -134,6 +150,9 @@ impl Pair {
 
     /// What a clock does for a pair where nothing arrives.
     pub(super) fn tick(&mut self) {
+        if self.player.broken.is_some() {
+            return;
+        }
         if self.client.deadline().is_some_and(|deadline| deadline <= self.shared.now())
             && let Err(error) = self.advance()
         {
@@ -156,7 +175,10 @@ impl Pair {
         let pace = self.shared.pace.get();
         let overlaps = next > closed && pace.may_overlap(next, || self.shared.now());
         let ahead = self.ahead.max(overlaps.into());
-        let due = next < end && next <= closed + ahead && next <= self.shared.last_round.get();
+        let due = self.player.broken.is_none()
+            && next < end
+            && next <= closed + ahead
+            && next <= self.shared.last_round.get();
         if due && drained && self.player.plays(next) && pace.is_due(next, || self.shared.now()) {
             if let Some(round) = self.client.submit() {
                 if pace.is_missed(round.0, || self.shared.now()) {
@@ -190,7 +212,9 @@ impl Pair {
             Ok(bytes) => bytes,
             Err(error) => return Poll::Ready(Err(Stop::Socket(Some(error)))),
         };
-        self.scanners[server.index()][1].pass(&space[..bytes], now, &mut self.shared.meter.borrow_mut());
+        if let Some(scanners) = &mut self.scanners {
+            scanners[server.index()][1].pass(&space[..bytes], now, &mut self.shared.meter());
+        }
         self.shared.received(server, bytes);
         self.client.filled(server, bytes);
         self.advance().map_err(Stop::Client)?;
@@ -214,7 +238,9 @@ impl Pair {
             ready!(Pin::new(stream).poll_write(cx, bytes)).map_err(|error| Stop::Socket(Some(error)))?;
         drop(rng);
         let now = self.shared.now();
-        self.scanners[server.index()][0].pass(&bytes[..sent], now, &mut self.shared.meter.borrow_mut());
+        if let Some(scanners) = &mut self.scanners {
+            scanners[server.index()][0].pass(&bytes[..sent], now, &mut self.shared.meter());
+        }
         self.shared.sent(server, sent);
         self.client.sent(server, sent);
         if ServerSide::BOTH.iter().all(|server| self.client.is_drained(*server)) {
@@ -228,7 +254,26 @@ impl Pair {
         Poll::Ready(Ok(()))
     }
 
-    fn fail(&self, server: ServerSide, stop: Stop) {
+    fn fail(&mut self, server: ServerSide, stop: Stop) {
+        if self.player.broken.is_some() {
+            return;
+        }
+        let sentence = self.why(server, &stop);
+        if self.may_break.is_empty() {
+            self.shared.fail(sentence);
+            return;
+        }
+        self.player.broke(sentence);
+        // Whoever waits for one of the sockets ends.
+        for socket in self.may_break.drain(..) {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        let waiting = self.readers.iter_mut().chain(&mut self.writers);
+        waiting.for_each(|waker| waker.take().into_iter().for_each(Waker::wake));
+    }
+
+    /// Why a pair cannot go on, in a sentence.
+    fn why(&self, server: ServerSide, stop: &Stop) -> String {
         let users = self.client.users();
         let address = self.servers[server.index()];
         let whose = match users {
@@ -237,14 +282,14 @@ impl Pair {
             [] => "a connection".to_owned(),
         };
         let refused = self.player.refused[server.index()].as_deref();
-        self.shared.fail(match (stop, refused) {
+        match (stop, refused) {
             (Stop::Client(error), _) => error.to_string(),
             (Stop::Socket(_), Some(sentence)) => {
                 format!("{server} ({address}) closed {whose}: {sentence}")
             }
             (Stop::Socket(None), None) => format!("{server} ({address}) closed {whose} without a reason"),
             (Stop::Socket(Some(error)), None) => format!("{server} ({address}) broke {whose}: {error}"),
-        });
+        }
     }
 }
 

@@ -5,12 +5,15 @@ mod outbox;
 use super::figures::{Shared, record};
 use super::judge::{Answer, Judge};
 use super::reading::Reading;
+use crate::control::{Evidence, EvidencePiece, Totals};
 use crate::plan::Plan;
 use crate::workload::Workload;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use twincast_client::{Event, GroupSettings, Known, Messages, Observer, Tile, User};
+use twincast_protocol::accountable;
+use twincast_protocol::identity::{SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::receive::{Verdict, Verdicts};
 
@@ -80,6 +83,16 @@ pub(super) struct Player {
     decoding_since: Option<Duration>,
     /// The last thing that each server refused.
     pub(super) refused: [Option<String>; 2],
+    /// What users who have accounts prove that with, by position; nothing where anybody may be a user.
+    pub(super) identities: Vec<SigningKey>,
+    /// What the servers sign with, in an accountable group.
+    pub(super) servers: Option<[VerifyingKey; 2]>,
+    /// What the client said when the fault broke its connections.
+    pub(super) broken: Option<String>,
+    /// What was counted when the last round was over.
+    counted: Totals,
+    /// What the users got against servers and senders.
+    pub(super) evidence: Evidence,
 }
 
 impl Player {
@@ -118,7 +131,34 @@ impl Player {
             decodings: 0,
             decoding_since: None,
             refused: [None, None],
+            identities: Vec::new(),
+            servers: None,
+            broken: None,
+            counted: Totals::default(),
+            evidence: Evidence::default(),
         }
+    }
+
+    /// Plays these rounds next.
+    pub(super) fn play(&mut self, first: u64, rounds: u32) {
+        self.rounds = (first, first + u64::from(rounds));
+        self.judge.reset();
+        self.counted = Totals::default();
+    }
+
+    /// Whether a user of a group is on the connection.
+    pub(super) fn plays_user(&self, group: u32, user: u32) -> bool {
+        self.group == group && self.users.contains(&user)
+    }
+
+    /// The connections broke, as the plan's fault must have it: what was seen of the round that was open counts for nothing,
+    /// and there are no more.
+    pub(super) fn broke(&mut self, sentence: String) {
+        self.broken = Some(sentence);
+        self.judge.totals = self.counted;
+        let next = self.closed.map_or(self.rounds.0, |closed| closed.next().0.max(self.rounds.0));
+        self.shared.figures.borrow_mut().left((next - self.rounds.0) as usize);
+        self.shared.wake_main();
     }
 
     /// Position of a round among those that were ordered.
@@ -162,6 +202,7 @@ impl Player {
     /// All verdicts on a round are in.
     fn over(&mut self, round: RoundNumber, left_out: bool) {
         self.closed = Some(round);
+        self.counted = self.judge.totals;
         if let Some(position) = self.position(round).filter(|_| self.plays(round.0)) {
             let now = self.shared.now();
             if self.shared.figures.borrow_mut().closed(position, now, left_out) {
@@ -363,6 +404,18 @@ impl Observer for Player {
         });
     }
 
+    fn evidence(&mut self, _user: User, evidence: Box<accountable::Evidence>) {
+        let Some(servers) = &self.servers else { return };
+        let verdict = accountable::blame(&evidence, servers);
+        let against = match &verdict {
+            accountable::Verdict::Server(server, _) => Some(server.index() as u8 + 1),
+            accountable::Verdict::Sender(..) => Some(0),
+            accountable::Verdict::Nobody(_) => None,
+        };
+        let piece = EvidencePiece { verdict: verdict.to_string(), against, file: evidence.to_text() };
+        self.evidence.add(&Evidence { pieces: 1, kept: vec![piece] });
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::Attached(settings) => match self.check(&settings) {
@@ -374,7 +427,7 @@ impl Observer for Player {
             },
             Event::Dialled { epoch } => self.dialled = Some(epoch),
             Event::KeysExchanged { epoch, pairs, failed } => {
-                self.shared.meter.borrow_mut().exchanged(epoch.0, pairs, failed);
+                self.shared.meter().exchanged(epoch.0, pairs, failed);
             }
             Event::EpochOpen { epoch, first_round, confirmed, failed } => {
                 if self.dialled != Some(epoch) && self.plan.dealt().is_none() && self.has_members(epoch) {
@@ -387,7 +440,7 @@ impl Observer for Player {
                 self.open = Some((epoch, first_round));
                 // Drawn now, and not while the round is timed.
                 self.begin(epoch, first_round);
-                self.shared.meter.borrow_mut().opened(epoch.0, confirmed, failed);
+                self.shared.meter().opened(epoch.0, confirmed, failed);
                 self.shared.wake_main();
             }
             Event::DialVoid { epoch, sender, slot } => {
@@ -423,6 +476,9 @@ impl Observer for Player {
                 }
             }
             Event::RoundRead { round } => self.read(round),
+            Event::Unaccountable { server, user, round, why } => {
+                self.judge.note(format!("round {round}: user {user} cannot hold {server} to account: {why}"));
+            }
             Event::Refused { server, sentence, sender, round, closes, .. } => {
                 self.refused(server, &sentence, sender, round, closes);
             }

@@ -93,7 +93,8 @@ fn plan() -> Plan {
         linked: false,
         users_per_connection: 5,
         host_skew_bytes: 1 << 20,
-        ..Plan::default()
+        // Servers here are as plain as can be.
+        ..crate::plan::tests::plan()
     }
 }
 
@@ -260,7 +261,7 @@ fn rounds_are_played_and_reported_and_servers_may_go_before_the_host() {
         assert_eq!(report.bytes_in, [u64::from(rounds) * round_bytes; 2]);
         assert_eq!(report.bytes_out, [pairs * (8 + 16 + 2 * 336); 2]);
         assert_eq!((report.messages.up, report.messages.down), (report.bytes_out, report.bytes_in));
-        assert_eq!(report.attach, Flow { up: [8 + 16 + 40; 2], down: [8 + 96; 2] });
+        assert_eq!(report.attach, Flow { up: [8 + 16 + 40; 2], down: [8 + 100; 2] });
         assert_eq!((report.other, report.epochs.len()), (Flow::default(), 1));
         let epoch = report.epochs[0];
         assert_eq!(

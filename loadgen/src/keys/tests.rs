@@ -44,7 +44,23 @@ fn the_servers_know_each_other_and_hosts_know_no_server() {
     assert_eq!((own(&one), own(&two)), (two.peer().unwrap(), one.peer().unwrap()));
     let order = serde_json::to_value(keys.host()).unwrap();
     let fields: Vec<&String> = order.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["members"], "a reader compares what servers say, and verifies senders alone");
+    assert_eq!(fields, ["channels", "members", "verifying"], "of servers it has public keys alone");
+    assert_eq!(keys.host().verifying().unwrap(), [own(&one), own(&two)]);
+    let channel = |keys: &ServerKeys| StaticKey::from_bytes(&keys.channel.0).public();
+    assert_ne!(channel(&one), channel(&two));
+    assert_eq!(keys.host().channels().unwrap(), [channel(&one), channel(&two)]);
+    let peers = [&two, &one].map(|keys| keys.peer_channel.bytes().unwrap());
+    assert_eq!(peers, [channel(&one), channel(&two)]);
+    assert!(one.keys().unwrap().channel.is_some() && one.keys().unwrap().identities.is_some());
+}
+
+#[test]
+fn users_whom_nobody_knows_have_no_keys_at_the_servers() {
+    let open = Plan { channel: crate::plan::ChannelName::Noise, ..crate::plan::tests::plan() };
+    let server = RunKeys::draw(&open).server(ServerSide::One);
+    assert!(server.members().unwrap().is_empty());
+    let registered = Plan { group: 20, ..Plan::default() };
+    assert_eq!(RunKeys::draw(&registered).server(ServerSide::Two).members().unwrap()[&GroupId(0)].len(), 20);
 }
 
 #[test]
@@ -63,12 +79,13 @@ fn orders_carry_keys_and_debug_shows_none() {
     let (host, server) = (keys.host(), keys.server(ServerSide::Two));
     let secret = serde_json::to_value(&host).unwrap()["members"].as_str().unwrap().to_owned();
     let signing = serde_json::to_value(&server).unwrap()["signing"].as_str().unwrap().to_owned();
+    let channel = serde_json::to_value(&server).unwrap()["channel"].as_str().unwrap().to_owned();
     let line = serde_json::to_string(&server).unwrap();
     assert!(line.contains(&signing) && !line.contains(&secret), "a server has no member's keys");
     let other = serde_json::to_string(&host).unwrap();
-    assert!(!other.contains(&signing), "a host has no server's key");
+    assert!(!other.contains(&signing) && !other.contains(&channel), "a host has no server's key");
     for shown in [format!("{keys:?}"), format!("{host:?}"), format!("{server:?}")] {
-        assert!(!shown.contains(&secret) && !shown.contains(&signing), "{shown}");
+        assert!([&secret, &signing, &channel].iter().all(|hidden| !shown.contains(*hidden)), "{shown}");
         assert!(shown.contains("Secret { .. }"), "{shown}");
     }
     let back: ServerKeys = serde_json::from_str(&line).unwrap();
@@ -84,4 +101,5 @@ fn what_are_no_verifying_keys_is_refused() {
     assert!(none.single().unwrap_err().starts_with("verifying key 0: "));
     assert!(PublicKeys(vec![0; 33]).all().unwrap_err().contains("33"));
     assert!(PublicKeys(Vec::new()).single().unwrap_err().contains("not 0"));
+    assert!(PublicKeys(vec![0; 33]).bytes().unwrap_err().contains("this one 33"));
 }

@@ -97,6 +97,14 @@ impl Flags {
                 "run.box is a folder of this machine: let the second of [[servers]] be local = true",
             ));
         }
+        let accountable = file.run.iter().find(|(key, _)| key.get_ref() == "accountable");
+        let accountable = accountable.filter(|(_, value)| value.get_ref().as_bool() == Some(true));
+        if let (Some((key, _)), false) = (accountable, is_here(&servers[1].site)) {
+            return Err(Problem::at(
+                key.span(),
+                "run.accountable takes a box, a folder of this machine: let the second of [[servers]] be local = true",
+            ));
+        }
         self.words.push(format!("--hosts={}", hosts.len()));
         if !self.has("link") {
             // Nothing is shaped here, and nobody has said how fast the links are.

@@ -2,7 +2,7 @@
 
 use super::Table;
 use crate::control::{Phase, Totals};
-use crate::plan::Plan;
+use crate::plan::{ChannelName, IdentitiesName, Plan};
 use crate::result::RunResult;
 use crate::units::{bytes, micros, seconds, thousands, traffic};
 use twincast_protocol::format::Profile;
@@ -169,4 +169,38 @@ pub(super) fn setting(plan: &Plan) -> String {
         words.push(format!("a box of {} MiB", thousands(plan.box_mib.into())));
     }
     words.join("; ")
+}
+
+/// How the run was guarded, in a line.
+pub(super) fn guard(plan: &Plan) -> String {
+    let mut words = vec![match plan.channel {
+        ChannelName::Noise => "private channels".to_owned(),
+        ChannelName::Plain => "plain channels".to_owned(),
+    }];
+    words.push(match plan.identities {
+        IdentitiesName::Registered => "users registered".into(),
+        IdentitiesName::Open => "users are whoever comes".into(),
+    });
+    if plan.accountable {
+        let rounds = plan.header_rounds;
+        words
+            .push(format!("accountable, headers every {rounds} round{}", if rounds == 1 { "" } else { "s" }));
+    }
+    words.join("; ")
+}
+
+/// What users of accountable groups got against anybody.
+pub(super) fn evidence(table: &mut Table, result: &RunResult) {
+    let guard = &result.guard;
+    guard.broken.iter().for_each(|said| table.line(&format!("Broken: {said}.")));
+    if guard.evidence > 0 {
+        table.line(&format!("Evidence: {} pieces.", thousands(guard.evidence)));
+        let mut told = Vec::new();
+        for verdict in &guard.verdicts {
+            if !told.contains(&&verdict.verdict) {
+                table.line(&format!("  {}", verdict.verdict));
+                told.push(&verdict.verdict);
+            }
+        }
+    }
 }

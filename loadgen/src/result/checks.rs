@@ -16,7 +16,7 @@ const EXACT: [&str; 2] = ["dial", "rounds"];
 /// What is wrong with a run, a sentence each.
 pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) -> Vec<String> {
     if let Some(fault) = &result.fault {
-        let mut failures = super::faults::failures(fault, &result.totals);
+        let mut failures = super::faults::failures(&result.plan, fault, &result.totals, &result.guard);
         rounds(result, play, &mut failures);
         failures.extend(bad_to_stop.iter().map(|name| not_stopped(name)));
         return failures;
@@ -48,6 +48,8 @@ pub(super) fn failures(result: &RunResult, play: &Play, bad_to_stop: &[String]) 
             thousands(totals.messages_sent)
         ));
     }
+    failures.extend(result.guard.blames().into_iter().map(|said| format!("there is evidence: {said}")));
+    failures.extend(result.guard.broken.iter().cloned());
     failures.extend(result.link.failures());
     cells(result, &mut failures);
     rounds(result, play, &mut failures);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::check::tests::machine;
-use crate::control::Phase;
+use crate::control::{Evidence, EvidencePiece, Phase};
 use crate::cost::model;
 use crate::environment::Versions;
 use crate::fault::{Fault, FaultKind};
@@ -50,6 +50,8 @@ pub(crate) fn measured() -> Measured {
         generate_ns: latencies(1),
         round_trip_ns: latencies(20),
         reconstruct_ns: latencies(2),
+        broken: Vec::new(),
+        evidence: Evidence::default(),
         attach: half(model.attach),
         messages: half(model.round.times(3)),
         other: Flow::default(),
@@ -415,6 +417,11 @@ fn json_and_its_documentation_name_the_same_fields() {
     collect("", &serde_json::to_value(faulty(|_| ())).unwrap(), &mut told);
     assert!(told.remove("answer"), "null in broadcast");
     collect("answer", &serde_json::to_value(answered().answer).unwrap(), &mut told);
+    assert!(told.remove("guard.broken") && told.remove("guard.verdicts"), "empty in this run");
+    let verdict = EvidenceVerdict { against: None, verdict: String::new() };
+    let guard =
+        GuardResult { broken: vec![String::new()], verdicts: vec![verdict], ..GuardResult::default() };
+    collect("guard", &serde_json::to_value(guard).unwrap(), &mut told);
     let text = include_str!("../../RESULT.md");
     let documented: BTreeSet<String> = text
         .lines()
@@ -438,6 +445,58 @@ fn collect(path: &str, value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
+/// Evidence against a server, or against nobody.
+fn piece(against: Option<u8>) -> EvidencePiece {
+    let verdict = match against {
+        Some(_) => "server S1 is at fault: it signed two receipts",
+        None => "nobody can be blamed: it decodes",
+    };
+    EvidencePiece { verdict: verdict.into(), against, file: "{}".into() }
+}
+
+#[test]
+fn evidence_against_somebody_fails_a_run_and_against_nobody_is_told() {
+    let with = |pieces: Vec<EvidencePiece>| {
+        let mut measured = measured();
+        measured.play.hosts[1].evidence = Evidence { pieces: pieces.len() as u64, kept: pieces };
+        RunResult::of(measured).unwrap()
+    };
+    let nobody = with(vec![piece(None)]);
+    assert_eq!((nobody.failures.len(), nobody.guard.evidence), (0, 1));
+    assert!(crate::report::render(&nobody).contains("Evidence: 1 pieces.\n  nobody can be blamed"));
+    let server = with(vec![piece(Some(1)), piece(None), piece(Some(1))]);
+    assert_eq!(server.failures, ["there is evidence: server S1 is at fault: it signed two receipts"]);
+}
+
+#[test]
+fn a_fault_must_show_what_it_has_to_and_blame_nobody_else() {
+    let shown = |kind: FaultKind, accountable: bool, broken: &[&str], pieces: &[Option<u8>]| {
+        let mut measured = measured();
+        let fault = Fault { kind, round: 2, hold_ms: 0 };
+        (measured.plan.fault, measured.plan.accountable) = (Some(fault), accountable);
+        measured.faults_done = 1;
+        let expected = crate::fault::expected::expected(&measured.plan, &fault);
+        measured.play.hosts[0].totals = expected;
+        measured.play.hosts[1].totals = Totals::default();
+        measured.play.hosts[0].broken = broken.iter().map(|said| (*said).to_owned()).collect();
+        let kept: Vec<EvidencePiece> = pieces.iter().copied().map(piece).collect();
+        measured.play.hosts[0].evidence = Evidence { pieces: kept.len() as u64, kept };
+        RunResult::of(measured).unwrap().failures
+    };
+    let said = "the private channel with S1 is broken: a record does not open: it was changed";
+    assert_eq!(shown(FaultKind::NetFlip, false, &[said], &[]), Vec::<String>::new());
+    assert!(shown(FaultKind::NetFlip, false, &[], &[])[0].ends_with("and nobody did"));
+    assert!(shown(FaultKind::NetFlip, false, &[said, said], &[])[0].contains("one client must say"));
+    assert!(shown(FaultKind::NetFlip, false, &["S1 closed"], &[])[0].ends_with("said: S1 closed"));
+    assert!(shown(FaultKind::Flip, false, &["S1 closed"], &[])[0].contains("none should"));
+    assert_eq!(shown(FaultKind::SwapHalf, true, &[], &[Some(1), None]), Vec::<String>::new());
+    assert!(shown(FaultKind::SwapHalf, true, &[], &[None])[0].contains("against S1 must come"));
+    for innocent in [0, 2] {
+        let failures = shown(FaultKind::SwapHalf, true, &[], &[Some(1), Some(innocent)]);
+        assert!(failures[0].starts_with("evidence against who did nothing"), "{failures:?}");
+    }
+}
+
 #[test]
 fn a_result_from_before_machines_were_checked_is_read_and_claims_nothing() {
     let mut old = serde_json::to_value(sample()).unwrap();
@@ -447,7 +506,10 @@ fn a_result_from_before_machines_were_checked_is_read_and_claims_nothing() {
             assert!(server.as_object_mut().unwrap().remove(name).is_some());
         }
     }
-    assert!(old["plan"].as_object_mut().unwrap().remove("server").is_some());
+    for name in ["server", "channel", "identities", "accountable", "header_rounds"] {
+        assert!(old["plan"].as_object_mut().unwrap().remove(name).is_some());
+    }
+    assert!(old.as_object_mut().unwrap().remove("guard").is_some());
     let old: RunResult = serde_json::from_value(old).unwrap();
     assert_eq!((old.link.servers[0].line_rate, old.link.servers[0].emulated_line_rate), (None, None));
     assert_eq!(old.why_not_line_rate(0).as_deref(), Some("no machine was checked"));

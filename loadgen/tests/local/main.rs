@@ -5,5 +5,6 @@ mod common;
 mod ends;
 mod faults;
 mod formats;
+mod guard;
 mod pace;
 mod runs;

@@ -102,7 +102,7 @@ proptest! {
     ) {
         let mut player = Player::new(shape, vec![0, 3]);
         let start = if greeted { greeting(shape, S1) } else { vec![] };
-        player.coming[0] = [&start[..], &[2, kind, 0, 0, body, 0, 0, 0], &noise[..]].concat();
+        player.coming[0] = [&start[..], &[3, kind, 0, 0, body, 0, 0, 0], &noise[..]].concat();
         player.coming[1] = greeting(shape, S2);
         let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
         for _ in 0..1000 {

@@ -10,20 +10,20 @@ use twincast_protocol::wire::{Body, Code, Dialled, Grant, HEADER_BYTES, Hello, K
 #[test]
 fn frames_that_are_none_are_named() {
     let form = |code| Err(ClientError::Form { server: S1, code });
-    assert_eq!(first_words(&[1, 0x81, 0, 0, 48, 0, 0, 0]), form(Code::VersionUnknown));
-    assert_eq!(first_words(&[2, 0x80, 0, 0, 48, 0, 0, 0]), form(Code::KindUnknown));
-    assert_eq!(first_words(&[2, 0x81, 0, 9, 48, 0, 0, 0]), form(Code::KindUnknown));
-    assert_eq!(first_words(&[2, 0x85, 0, 0, 0, 0, 0, 0x41]), form(Code::FrameTooLarge));
+    assert_eq!(first_words(&[2, 0x81, 0, 0, 48, 0, 0, 0]), form(Code::VersionUnknown));
+    assert_eq!(first_words(&[3, 0x80, 0, 0, 48, 0, 0, 0]), form(Code::KindUnknown));
+    assert_eq!(first_words(&[3, 0x81, 0, 9, 48, 0, 0, 0]), form(Code::KindUnknown));
+    assert_eq!(first_words(&[3, 0x85, 0, 0, 0, 0, 0, 0x41]), form(Code::FrameTooLarge));
     for (kind, body_bytes) in [
-        (Kind::Welcome, 95),
-        (Kind::Welcome, 97),
+        (Kind::Welcome, 99),
+        (Kind::Welcome, 101),
         (Kind::Error, 23),
         (Kind::Error, 281),
         (Kind::Announce, 49),
         (Kind::Roster, 15),
         (Kind::Roster, 16 + 4 * 4096 + 4),
     ] {
-        let header = [2, kind as u8, 0, 0, body_bytes as u8, (body_bytes >> 8) as u8, 0, 0];
+        let header = [3, kind as u8, 0, 0, body_bytes as u8, (body_bytes >> 8) as u8, 0, 0];
         let length = ClientError::Length { server: S1, kind, body_bytes };
         assert_eq!(first_words(&header), Err(length));
     }

@@ -4,6 +4,8 @@ use super::Shape;
 use super::records::{Heard, KeyRing};
 use std::collections::{HashMap, HashSet};
 use twincast_client::{Author, Deal, Event, Known, Messages, Observer, Outbox, Tile, User};
+use twincast_protocol::accountable::evidence::Evidence;
+use twincast_protocol::identity::SigningKey;
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex, UserId};
 use twincast_protocol::receive::{Verdict, Verdicts};
 
@@ -28,6 +30,8 @@ pub struct Workload {
     /// Users who send nothing, and who send cover.
     pub silent: HashSet<UserId>,
     pub cover: HashSet<UserId>,
+    /// What users prove with who they are.
+    pub identities: HashMap<UserId, SigningKey>,
     keys: KeyRing,
 }
 
@@ -51,6 +55,7 @@ impl Workload {
             text: None,
             silent: HashSet::new(),
             cover: HashSet::new(),
+            identities: HashMap::new(),
             keys: KeyRing::default(),
         }
     }
@@ -104,6 +109,10 @@ impl Outbox for Workload {
         Some(Author { signing: &keys.signing, readers: (!is_cover).then(|| keys.readers()) })
     }
 
+    fn identity(&mut self, user: UserId) -> Option<&SigningKey> {
+        self.identities.get(&user)
+    }
+
     fn submitted(&mut self, round: RoundNumber, sender: User) {
         self.submitted.push((round, sender.member));
     }
@@ -122,6 +131,8 @@ pub struct Record {
     /// Senders whose records no user here can open, or even verify.
     pub cannot_open: HashSet<UserId>,
     pub cannot_verify: HashSet<UserId>,
+    /// In an accountable group: the user and what it was given.
+    pub evidence: Vec<(MemberIndex, Evidence)>,
     keys: KeyRing,
 }
 
@@ -168,6 +179,10 @@ impl Observer for Record {
     ) {
         let key = (round.0, user.member.0, slot.0);
         assert!(self.answers.insert(key, (sender, verdict.into())).is_none(), "two verdicts on {key:?}");
+    }
+
+    fn evidence(&mut self, user: User, evidence: Box<Evidence>) {
+        self.evidence.push((user.member, *evidence));
     }
 
     fn event(&mut self, event: Event) {

@@ -3,17 +3,21 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 
 mod callers;
+mod channel;
 mod records;
 mod server;
+mod signing;
 mod world;
 
 pub use callers::{Reads, Record, Workload};
+pub use channel::{End, Ends};
 pub use records::{Heard, Keys, frames};
 pub use server::Server;
+pub use signing::{Books, Lie, Mischief, server_key, user_key};
 pub use world::{Player, World};
 
 use std::time::Duration;
-use twincast_client::ClientSettings;
+use twincast_client::{ChannelSettings, ClientSettings};
 use twincast_protocol::answer;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
@@ -38,6 +42,8 @@ pub struct Shape {
     pub frame_bytes: u32,
     /// Whether members get answers, and not cells.
     pub answer: bool,
+    /// Rounds from one turn of a member to the next; 0 where the group is not accountable.
+    pub header_rounds: u32,
 }
 
 /// A compact group of five members.
@@ -50,6 +56,7 @@ pub const SMALL: Shape = Shape {
     scheme: Scheme::Plain,
     frame_bytes: FRAME_BYTES,
     answer: false,
+    header_rounds: 0,
 };
 
 /// Five members with two queries each.
@@ -99,8 +106,8 @@ impl Shape {
             open: 0,
             delivery: self.answer.into(),
             linked: 1,
-            flags: 0,
-            header_rounds: 0.into(),
+            flags: if self.header_rounds > 0 { Welcome::REGISTERED | Welcome::ACCOUNTABLE } else { 0 },
+            header_rounds: self.header_rounds.into(),
         }
     }
 
@@ -156,5 +163,7 @@ pub fn settings() -> ClientSettings {
         skew_bytes: 1 << 20,
         signed: None,
         accept_baseline: true,
+        channel: ChannelSettings::Plain,
+        accountable: None,
     }
 }

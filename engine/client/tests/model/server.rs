@@ -1,6 +1,6 @@
 //! One server: it keeps everything that it is sent, and says what a test has it say.
 
-use super::{EPOCH, GROUP, Shape, id};
+use super::{Books, EPOCH, GROUP, Shape, id};
 use std::collections::{HashMap, HashSet};
 use twincast_protocol::answer::RECORD_BYTES;
 use twincast_protocol::format::Scheme;
@@ -8,8 +8,8 @@ use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIn
 use twincast_protocol::parts::{PartKind, expand_parts};
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::wire::{
-    Announce, Body, Code, Deliver, Dial, Dialled, EpochOpen, Fetch, Grant, HEADER_BYTES, Header, Hello, Kind,
-    Leave, PartsHead, Roster, RoundEnd, RoundSkipped, Submit, Welcome, roster_hash,
+    Announce, Body, Code, Deliver, Dial, Dialled, EpochOpen, Fetch, FetchHeaders, Grant, HEADER_BYTES,
+    Header, Hello, Kind, Leave, PartsHead, Roster, RoundEnd, RoundSkipped, Submit, Welcome, roster_hash,
 };
 
 pub struct Server {
@@ -34,6 +34,10 @@ pub struct Server {
     pub answers_dials: bool,
     /// Whether a client that has no reason to may not do things twice.
     pub strict: bool,
+    /// What it signs and keeps in an accountable group.
+    pub books: Books,
+    /// The frames of each connection, their kinds and lengths.
+    pub heard: HashMap<usize, Vec<(u8, usize)>>,
     connections: HashMap<usize, Vec<UserId>>,
     unread: HashMap<usize, Vec<u8>>,
 }
@@ -56,6 +60,8 @@ impl Server {
             fetched: Vec::new(),
             answers_dials: true,
             strict: true,
+            books: Books::new(side),
+            heard: HashMap::new(),
             connections: HashMap::new(),
             unread: HashMap::new(),
         }
@@ -87,6 +93,7 @@ impl Server {
             let Header { kind, body_bytes } =
                 Header::parse(header).expect("a client's frames are well formed");
             let Some(body) = data[at + HEADER_BYTES..].get(..body_bytes as usize) else { break };
+            self.heard.entry(connection).or_default().push((kind as u8, body.len()));
             self.frame(connection, kind, body, &mut out);
             at += HEADER_BYTES + body.len();
         }
@@ -106,8 +113,9 @@ impl Server {
                 let (dial, key) = Dial::parse_prefix(body).unwrap();
                 let (epoch, id) = (Epoch(dial.epoch.get()), dial.dial_id.get());
                 let (sender, slot) = (dial.sender.get(), dial.slot.get());
-                let key = SessionKey::from_bytes(self.members(epoch), key).expect("a valid key");
                 let place = (epoch.0, sender, slot);
+                let key = self.keep_dial_tail(place, id, key);
+                let key = SessionKey::from_bytes(self.members(epoch), key).expect("a valid key");
                 let again = self.keys.insert(place, (key, id)).is_some();
                 assert!(!again || !self.strict, "dialled twice: {place:?}");
                 if self.answers_dials {
@@ -135,8 +143,9 @@ impl Server {
                     true => RECORD_BYTES,
                     false => self.shape.slots as usize * self.shape.format().row_bytes(self.side),
                 };
-                assert_eq!(shares.len(), choices + rows);
                 let key = (submit.round.get(), submit.sender.get());
+                let shares = &self.keep_upload_tail(key, shares)[..];
+                assert_eq!(shares.len(), choices + rows);
                 let again = self.shares.insert(key, shares.to_vec()).is_some();
                 assert!(!again || !self.strict, "submitted twice: {key:?}");
                 self.alarms.insert(key, submit.alarm.get() == 1);
@@ -156,6 +165,10 @@ impl Server {
                 for tile in first..first + tiles {
                     out.extend(self.parts_tile(self.epoch, kind, fetch.slot.get(), tile, &users, true));
                 }
+            }
+            Kind::FetchHeaders => {
+                let fetch = FetchHeaders::parse(body).unwrap();
+                out.extend(self.headers(&self.connections[&connection].clone(), &fetch));
             }
             kind => panic!("a client sent {kind:?}"),
         }
@@ -295,7 +308,11 @@ impl Server {
                 }
             };
             let row = &rows[slot as usize * format.row_bytes(self.side)..];
-            Some(row[half * cell_bytes..][..cell_bytes].to_vec())
+            let share = |half: usize| row[half * cell_bytes..][..cell_bytes].to_vec();
+            match self.shape.header_rounds {
+                0 => Some(share(half)),
+                _ => Some(self.given(round, sender, slot, user, [0, 1].map(share), half)),
+            }
         };
         let head = Head { epoch: self.epoch, round, purpose: 0, slot, tile, first, senders, lost: 0 };
         deliver(head, cell_bytes, users, cell)
@@ -311,7 +328,10 @@ impl Server {
                 (0..self.shape.slots).for_each(|slot| out.extend(self.tile(round, tile, slot, users)));
             }
         }
-        out.extend(self.end(round, tiles * self.shape.slots));
+        match self.shape.header_rounds {
+            0 => out.extend(self.end(round, tiles * self.shape.slots)),
+            _ => out.extend(self.signed_end(round, users)),
+        }
         out
     }
 

@@ -1,6 +1,7 @@
 //! Clients and servers together.
 
-use super::{EPOCH, Record, Server, Shape, Workload, id, settings};
+use super::channel::Ends;
+use super::{EPOCH, Record, Server, Shape, Workload, id, server_key, settings, user_key};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -91,6 +92,8 @@ pub struct World {
     pub now: Duration,
     /// How often, one time in so many, S1 sends the first client a wrong byte.
     pub damage: Option<u32>,
+    /// The servers' ends of private channels, where there are any.
+    pub ends: Option<Ends>,
 }
 
 impl World {
@@ -104,7 +107,68 @@ impl World {
             rng: StdRng::seed_from_u64(seed),
             now: Duration::from_secs(1),
             damage: None,
+            ends: None,
         }
+    }
+
+    /// The same over private channels.
+    pub fn private(shape: Shape, seed: u64) -> World {
+        let mut world = World::new(shape, seed);
+        let ends = Ends::new(&mut world.rng);
+        let settings = ClientSettings { channel: ends.settings(), ..settings() };
+        for player in &mut world.players {
+            *player = Player::with(shape, settings, player.ids.clone(), &world.servers[0]);
+        }
+        world.ends = Some(ends);
+        world
+    }
+
+    /// A group that is accountable, in which epoch and rounds are open. Everybody writes to `besides` too. What becomes
+    /// of the confirmations on their way can be changed.
+    pub fn accountable(
+        shape: Shape,
+        seed: u64,
+        besides: &[UserId],
+        change: impl FnOnce(&mut [Server; 2]),
+    ) -> World {
+        let mut world = World::new(shape, seed);
+        let settings = world.accountable_settings();
+        for ids in std::mem::take(&mut world.players).into_iter().map(|player| player.ids) {
+            let position = world.join_with(ids, settings);
+            world.players[position].workload.besides = besides.to_vec();
+        }
+        world.settle();
+        world.put_both(|server, _| server.grants());
+        world.settle();
+        change(&mut world.servers);
+        world.servers.iter().for_each(Server::check_trees);
+        world.put_both(|server, users| server.all_confirmations(users));
+        world.give_all();
+        world.open(1);
+        world
+    }
+
+    /// What a client of an accountable group is told.
+    pub fn accountable_settings(&self) -> ClientSettings {
+        let accountable = Some(ServerSide::BOTH.map(|side| server_key(side).verifying_key()));
+        ClientSettings { accountable, ..settings() }
+    }
+
+    /// A new client, of users who sign what they send; its position.
+    pub fn join_with(&mut self, ids: Vec<UserId>, settings: ClientSettings) -> usize {
+        let mut player = Player::with(self.shape, settings, ids, &self.servers[0]);
+        player.workload.identities = player.ids.iter().map(|id| (*id, user_key(*id))).collect();
+        self.players.push(player);
+        self.players.len() - 1
+    }
+
+    /// Plays a round as the servers have it, with what is asked for after it.
+    pub fn play_accountable(&mut self, round: u64) {
+        self.submit(round);
+        self.put_both(|server, users| server.round(round, users));
+        self.servers.iter_mut().for_each(|server| server.round = round + 1);
+        self.give_all();
+        self.settle();
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -122,11 +186,25 @@ impl World {
         if player.ended {
             return;
         }
-        let bytes = player.outgoing(side, &mut self.rng);
+        let mut bytes = player.outgoing(side, &mut self.rng);
+        if let Some(ends) = &mut self.ends {
+            let (opened, answer) = ends.take(connection, side, &bytes, &mut self.rng);
+            player.coming[side.index()].extend(answer);
+            bytes = opened;
+        }
         let server = &mut self.servers[side.index()];
         server.strict = self.damage.is_none();
         let answers = server.take(connection, &bytes);
-        player.coming[side.index()].extend(answers);
+        self.say(connection, side, answers);
+    }
+
+    /// Puts what a server says at a client's door.
+    pub fn say(&mut self, connection: usize, side: ServerSide, said: Vec<u8>) {
+        let said = match &mut self.ends {
+            Some(ends) => ends.seal(connection, side, &said, &mut self.rng),
+            None => said,
+        };
+        self.players[connection].coming[side.index()].extend(said);
     }
 
     /// Carries what the clients have to send to the servers, and the answers to the clients' doors.
@@ -149,10 +227,11 @@ impl World {
         side: ServerSide,
         make: impl Fn(&Server, &[MemberIndex]) -> Vec<u8>,
     ) {
-        let server = &self.servers[side.index()];
-        for player in &mut self.players {
-            let users = server.members_of(epoch, &player.ids);
-            player.coming[side.index()].extend(make(server, &users));
+        for connection in 0..self.players.len() {
+            let server = &self.servers[side.index()];
+            let users = server.members_of(epoch, &self.players[connection].ids);
+            let said = make(server, &users);
+            self.say(connection, side, said);
         }
     }
 
@@ -221,10 +300,21 @@ impl World {
 
     /// Attaches, dials, confirms and opens round 1.
     pub fn opened(shape: Shape, seed: u64) -> World {
-        let mut world = World::attached(shape, seed);
-        world.exchange_parts(EPOCH);
-        world.open(1);
-        world
+        World::attached(shape, seed).brought_to_rounds()
+    }
+
+    /// The same over private channels.
+    pub fn opened_privately(shape: Shape, seed: u64) -> World {
+        let mut world = World::private(shape, seed);
+        world.settle();
+        world.brought_to_rounds()
+    }
+
+    /// Confirms and opens round 1.
+    fn brought_to_rounds(mut self) -> World {
+        self.exchange_parts(EPOCH);
+        self.open(1);
+        self
     }
 
     /// Attaches and dials.
@@ -301,6 +391,9 @@ impl World {
     /// The client at this position connects anew to both servers.
     pub fn reconnect(&mut self, connection: usize) {
         self.servers.iter_mut().for_each(|server| server.forget(connection));
+        if let Some(ends) = &mut self.ends {
+            ends.forget(connection);
+        }
         let player = &mut self.players[connection];
         player.coming = Default::default();
         player.client.reconnect();

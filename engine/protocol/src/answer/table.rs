@@ -1,10 +1,12 @@
 //! Digests of records, and the hash tree over a round's table: what the two servers compare before they answer.
 //!
-//! The tree is that of RFC 6962 (section 2.1) over the digests of all n records, SHA-256, with leaf prefix 0 and node
-//! prefix 1. A tile is 64 consecutive leaves, a whole subtree, so that its hash can be made when the tile seals.
+//! The [tree](crate::accountable::tree) is over the digests of all n records, which have leaf prefix 0. A tile is 64
+//! consecutive leaves, a whole subtree, so that its hash can be made when the tile seals.
 
 use super::RECORD_BYTES;
 use sha2::{Digest as _, Sha256};
+
+pub use crate::accountable::tree::tree_hash;
 
 /// A hash.
 pub type Digest = [u8; 32];
@@ -16,25 +18,6 @@ pub const NO_DIGEST: Digest = [0; 32];
 #[must_use]
 pub fn digest(record: &[u8; RECORD_BYTES]) -> Digest {
     Sha256::new_with_prefix([0]).chain_update(record).finalize().into()
-}
-
-/// The hash of the tree over these digests, in their order: of a tile's records, or of the tiles' hashes. Tiles of 64
-/// give the same root as their records, whatever their number.
-///
-/// # Panics
-/// If there are none.
-#[must_use]
-pub fn tree_hash(digests: &[Digest]) -> Digest {
-    match digests {
-        [] => panic!("a table has records"),
-        [only] => *only,
-        _ => {
-            let left = digests.len().next_power_of_two() / 2;
-            let (left, right) = digests.split_at(left);
-            let hash = Sha256::new_with_prefix([1]).chain_update(tree_hash(left));
-            hash.chain_update(tree_hash(right)).finalize().into()
-        }
-    }
 }
 
 #[cfg(test)]

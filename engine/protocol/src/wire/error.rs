@@ -109,8 +109,9 @@ codes! {
     /// The group takes no registrations over the network.
     RegistrationClosed = 27, "registration_closed", true,
         "the group takes no registrations over the network: ask both operators to add the account";
-    /// The user has an account with another key.
-    AccountTaken = 28, "account_taken", true, "that user has an account with another key";
+    /// The user has an account with another key, or another user has that key.
+    AccountTaken = 28, "account_taken", true,
+        "that user has an account with another key, or that key is another user's";
     /// The two servers were given different keys for one user.
     KeysUnequal = 29, "keys_unequal", true, "the two servers were given different keys for that user: neither takes one";
     /// A key, or its owner's signature of it, or the other server's, is wrong.

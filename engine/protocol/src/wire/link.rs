@@ -6,7 +6,7 @@
 use super::{Body, Code, Kind, read_users};
 use crate::answer::RECORD_BYTES;
 use crate::answer::table::Digest;
-use crate::identity::SIGNATURE_BYTES;
+use crate::identity::{KEY_BYTES, SIGNATURE_BYTES};
 use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex, UserId};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -127,6 +127,27 @@ const _: () = assert!(size_of::<HeldDial>() == 16);
 const _: () = assert!(size_of::<Close>() == 8);
 const _: () = assert!(size_of::<Present>() == 32);
 
+/// KEY_SIGNED: the server that speaks has a valid registration of this key for the user, or its operator added it, and
+/// this is its signature over [`key`](crate::statements::key).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct KeySigned {
+    /// The group.
+    pub group: U32,
+    /// From which epoch on it is the user's key.
+    pub epoch: U32,
+    /// The user.
+    pub user: U32,
+    /// Zero.
+    pub reserved: U32,
+    /// The key.
+    pub key: [u8; KEY_BYTES],
+    /// The server's signature.
+    pub signature: [u8; SIGNATURE_BYTES],
+}
+
+const _: () = assert!(size_of::<KeySigned>() == 112);
+
 /// Which tile of records a frame is about, in a group whose delivery is `answer`, and some of its up to 64 senders.
 /// The head of TILE_HASH (a hash follows), DIGESTS (a digest of each), SHOWN (a record of each) and ABSENCES (a
 /// signature of each).
@@ -197,6 +218,8 @@ pub enum LinkFrame {
     Shown(RecordTile, Vec<[u8; RECORD_BYTES]>),
     /// The other server's signatures that these senders are absent, ascending by sender.
     Absences(RecordTile, Vec<[u8; SIGNATURE_BYTES]>),
+    /// A user's key, with the other server's signature.
+    KeySigned(KeySigned),
 }
 
 /// An epoch to come, as it is proposed and agreed.
@@ -235,6 +258,7 @@ impl LinkFrame {
             | LinkFrame::Digests(tile, _)
             | LinkFrame::Shown(tile, _)
             | LinkFrame::Absences(tile, _) => Some(GroupId(tile.group.get())),
+            LinkFrame::KeySigned(signed) => Some(GroupId(signed.group.get())),
         }
     }
 
@@ -272,6 +296,7 @@ impl LinkFrame {
             LinkFrame::Digests(tile, digests) => tile.put(Kind::Digests, digests.as_flattened(), out),
             LinkFrame::Shown(tile, records) => tile.put(Kind::Shown, records.as_flattened(), out),
             LinkFrame::Absences(tile, signed) => tile.put(Kind::Absences, signed.as_flattened(), out),
+            LinkFrame::KeySigned(signed) => signed.put(0, out),
         }
         let bytes = out.len() - start;
         assert!(bytes <= super::HEADER_BYTES + LINK_BODY_BYTES_MAX as usize, "a link frame of {bytes} bytes");
@@ -331,6 +356,13 @@ impl LinkFrame {
             Kind::Digests => read_each(body).map(|(tile, all)| LinkFrame::Digests(tile, all)),
             Kind::Shown => read_each(body).map(|(tile, all)| LinkFrame::Shown(tile, all)),
             Kind::Absences => read_each(body).map(|(tile, all)| LinkFrame::Absences(tile, all)),
+            Kind::KeySigned => {
+                let signed = KeySigned::parse(body)?;
+                if signed.reserved.get() != 0 {
+                    return Err(Code::ReservedSet);
+                }
+                Ok(LinkFrame::KeySigned(signed))
+            }
             _ => Err(Code::KindUnknown),
         }
     }
@@ -410,6 +442,9 @@ impl Body for Close {
 impl Body for Present {
     const KIND: Kind = Kind::Present;
 }
+impl Body for KeySigned {
+    const KIND: Kind = Kind::KeySigned;
+}
 
 // PROPOSE and AGREE share a head, which therefore is read as a struct without a kind of its own.
 impl Body for Proposal {
@@ -467,6 +502,14 @@ mod tests {
             LinkFrame::Digests(tile, vec![[1; 32], [2; 32]]),
             LinkFrame::Shown(tile, vec![[3; RECORD_BYTES], [4; RECORD_BYTES]]),
             LinkFrame::Absences(tile, vec![[5; SIGNATURE_BYTES], [6; SIGNATURE_BYTES]]),
+            LinkFrame::KeySigned(KeySigned {
+                group: 3.into(),
+                epoch: 4.into(),
+                user: 9.into(),
+                reserved: 0.into(),
+                key: [7; KEY_BYTES],
+                signature: [8; SIGNATURE_BYTES],
+            }),
         ]
     }
 
@@ -506,7 +549,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_of_the_other_server_panic(kind in 0x41_u8..0x4b, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_of_the_other_server_panic(kind in 0x41_u8..0x4c, body in prop::collection::vec(any::<u8>(), 0..200)) {
             let kind = Kind::from_number(kind).unwrap();
             let _ = LinkFrame::read(kind, &body);
         }

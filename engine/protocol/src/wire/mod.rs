@@ -13,16 +13,22 @@
 //! assert_eq!(RoundEnd::parse(&frame[8..]).unwrap().round.get(), 7);
 //! ```
 
+mod accountable;
 mod answers;
 mod client;
 mod error;
 pub mod link;
+mod register;
 mod server;
 
+pub use accountable::{
+    FetchHeaders, HeadersHead, SignedRoot, SignedRoundEnd, headers_frame_bytes, headers_header, split_tail,
+};
 pub use answers::{ANSWERS_HEAD_BYTES, AbsentTile, Answers};
 pub use client::{Dial, EPOCH_ANY, FETCH_TILES_MAX, Fetch, Hello, Leave, PartsHead, Proofs, Submit};
 pub use error::SENTENCE_BYTES_MAX;
 pub use error::{Code, ErrorFrame};
+pub use register::{Register, Registered};
 pub use server::{
     Announce, DELIVER_HEAD_BYTES, Deliver, Dialled, EpochOpen, Grant, ROSTER_USERS_MAX, Roster, RoundEnd,
     RoundSkipped, Welcome, roster_hash,

@@ -144,8 +144,8 @@ pub struct RoundEnd {
     pub senders_present: U32,
     /// Tiles among them that were released without the other server's word, which did not come in time.
     pub unagreed: U32,
-    /// Zero.
-    pub reserved: U32,
+    /// In an accountable group, users of this connection for each of whom a signed root follows; else 0.
+    pub users: U32,
 }
 
 /// ROUND_SKIPPED: nothing is delivered for this round.
@@ -347,7 +347,7 @@ impl RoundEnd {
             tiles: tiles.into(),
             senders_present: senders_present.into(),
             unagreed: 0.into(),
-            reserved: 0.into(),
+            users: 0.into(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Who is who: what this server signs with, and what it verifies the other one's and the members' signatures with.
 //!
 //! They come from files that the configuration names. The list of a group's members is public, and the same at both
-//! servers; what this server signs with is nobody else's, and its file is not taken where others could read it.
+//! servers; what this server signs with is nobody else's, and its file is not taken where others could read it. A group
+//! without a list has its users' keys in the registry ([`accounts`](crate::accounts)).
 //!
 //! ```text
 //! signing_key       64 hexadecimal digits: the private key of RFC 8032; mode 0600 or tighter
@@ -9,15 +10,16 @@
 //!                   no two users have one key
 //! ```
 
-use super::work::Setup;
-use crate::config::{Config, Delivery, GroupConfig};
+use super::work::{Members, Setup};
+use crate::accounts::Directory;
+use crate::config::{Config, Delivery, GroupConfig, IdentitiesName};
+use crate::keys::{FileError, read_secret};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twincast_protocol::identity::{KEY_BYTES, SigningKey, VerifyingKey};
@@ -30,13 +32,12 @@ const SETTINGS_PREFIX: &[u8] = b"twincast/settings/identities/v1";
 /// What the list of a group's members is hashed with.
 const LIST_PREFIX: &[u8] = b"twincast/settings/members/v1";
 
-/// The longest file of a signing key that is read: its digits, and what an editor puts behind them.
-const KEY_FILE_BYTES_MAX: usize = 2 * KEY_BYTES + 8;
-
-/// Everything that the groups of a server whose delivery is `answer` sign and verify with. `Debug` shows no key.
+/// Everything that the groups of a server whose users are known sign and verify with. `Debug` shows no key.
 pub struct Identities {
     signing_seed: Zeroizing<[u8; KEY_BYTES]>,
-    peer: VerifyingKey,
+    /// The other server's, where there is one.
+    peer: Option<VerifyingKey>,
+    /// By group: the users of those that have a list.
     members: HashMap<GroupId, HashMap<UserId, VerifyingKey>>,
 }
 
@@ -45,10 +46,12 @@ pub struct Identities {
 #[non_exhaustive]
 pub enum IdentityError {
     /// The configuration does not say where a key is.
-    #[error("groups[id = {group}].delivery = answer needs {key}: {remedy}")]
+    #[error("groups[id = {group}].{because} needs {key}: {remedy}")]
     Unnamed {
         /// The group.
         group: u32,
+        /// What of the group needs it.
+        because: &'static str,
         /// The key of the configuration.
         key: &'static str,
         /// What it has to say.
@@ -115,52 +118,47 @@ pub enum IdentityError {
 }
 
 impl Identities {
-    /// What this server signs with, what the other one is verified with, and each group's members. The seed is the private
-    /// key of RFC 8032.
+    /// What this server signs with, what the other one is verified with, and each group's members: of a group that is not
+    /// among them the registry knows. The seed is the private key of RFC 8032.
     #[must_use]
     pub fn new(
         signing_seed: &[u8; KEY_BYTES],
         peer: VerifyingKey,
         members: HashMap<GroupId, HashMap<UserId, VerifyingKey>>,
     ) -> Identities {
-        Identities { signing_seed: Zeroizing::new(*signing_seed), peer, members }
+        Identities { signing_seed: Zeroizing::new(*signing_seed), peer: Some(peer), members }
     }
 
-    /// Reads the files that the configuration names; none where no group's delivery is `answer`.
+    /// Reads the files that the configuration names; none where no group's users are known.
     ///
     /// # Errors
     /// [`IdentityError`], which names file and line.
     pub fn load(config: &Config) -> Result<Option<Identities>, IdentityError> {
-        let mut groups = config.groups.iter().filter(|group| group.delivery == Delivery::Answer).peekable();
-        let Some(first) = groups.peek().map(|group| group.id) else { return Ok(None) };
-        let unnamed = |group, key, remedy| IdentityError::Unnamed { group, key, remedy };
+        let mut groups = config.groups.iter().filter(|group| because(group).is_some()).peekable();
+        let Some(first) = groups.peek().copied() else { return Ok(None) };
         let file = config.signing_key.as_ref();
         let file = file.ok_or_else(|| {
             unnamed(
                 first,
                 "signing_key",
-                "the file with this server's private key, 64 hexadecimal digits: `(umask 077; openssl rand -hex 32 > \
-                 signing.key)` makes one",
+                "the file with this server's private key, 64 hexadecimal digits: `twincast-server keygen --out FOLDER` makes one",
             )
         })?;
         let signing_seed = read_seed(file)?;
-        let peer = config.link.as_ref().and_then(crate::config::LinkConfig::peer_key);
-        let peer = peer.ok_or_else(|| {
-            unnamed(
-                first,
-                "link.peer_verifying_key",
-                "the verifying key of the other server, 64 hexadecimal digits, which its operator sees with `--check`",
-            )
-        })?;
+        let peer = config.link.as_ref().map(|link| {
+            let remedy =
+                "the verifying key of the other server, 64 hexadecimal digits, which its operator sees with `--check`";
+            link.peer_key().ok_or_else(|| unnamed(first, "link.peer_verifying_key", remedy))
+        });
+        let peer = peer.transpose()?;
         let mut members = HashMap::new();
         for group in groups {
-            let file = group.verifying_keys.as_ref().ok_or_else(|| {
-                unnamed(
-                    group.id,
-                    "its verifying_keys",
-                    "a file with a line `USER 64-HEX-DIGITS` for each member",
-                )
-            })?;
+            let Some(file) = &group.verifying_keys else {
+                if config.registry.is_none() {
+                    return Err(no_users(group));
+                }
+                continue;
+            };
             let key = format!("groups[id = {}].verifying_keys", group.id);
             members.insert(GroupId(group.id), read_members(key, file, group.members)?);
         }
@@ -193,14 +191,14 @@ impl Identities {
         self.signing().verifying_key()
     }
 
-    /// What the other server's signatures are verified with here.
+    /// What the other server's signatures are verified with here, where there is another server.
     #[must_use]
-    pub fn peer(&self) -> VerifyingKey {
+    pub fn peer(&self) -> Option<VerifyingKey> {
         self.peer
     }
 
     /// How many users have a key in a group's list, and a hash over them that is the same at both servers. None: the
-    /// group's delivery is not `answer`.
+    /// group has no list.
     #[must_use]
     pub fn list_of(&self, group: GroupId) -> Option<(usize, [u8; 32])> {
         let members = self.members.get(&group)?;
@@ -224,32 +222,80 @@ impl Identities {
         short.collect()
     }
 
-    /// Checks that every member of every group has a key.
+    /// Checks that every member of every group that has a list has a key in it, and every other one a registry.
     ///
     /// # Errors
     /// [`IdentityError`] for the first who has none.
     pub(crate) fn check(&self, config: &Config) -> Result<(), IdentityError> {
-        if self.signing().verifying_key() == self.peer {
+        if self.peer == Some(self.signing().verifying_key()) {
             return Err(IdentityError::OwnPeer);
         }
-        for group in config.groups.iter().filter(|group| group.delivery == Delivery::Answer) {
-            let members = self.members.get(&GroupId(group.id));
-            let known = |user: &u32| members.is_some_and(|members| members.contains_key(&UserId(*user)));
-            if let Some(user) = (0..group.members).find(|user| !known(user)) {
+        for group in config.groups.iter().filter(|group| because(group).is_some()) {
+            let Some(members) = self.members.get(&GroupId(group.id)) else {
+                if config.registry.is_none() {
+                    return Err(no_users(group));
+                }
+                continue;
+            };
+            if let Some(user) = (0..group.members).find(|user| !members.contains_key(&UserId(*user))) {
                 return Err(IdentityError::Missing { group: group.id, user, last: group.members - 1 });
             }
         }
         Ok(())
     }
 
-    /// What a group signs and verifies with.
-    pub(crate) fn take_setup(&mut self, group: &GroupConfig, side: ServerSide) -> Arc<Setup> {
-        let id = GroupId(group.id);
-        let members = self.members.remove(&id).unwrap_or_default();
-        Arc::new(Setup { group: id, side, signing: self.signing(), peer: self.peer, members })
+    /// Checks that no group needs to know its users, where nobody has said who they are.
+    ///
+    /// # Errors
+    /// [`IdentityError`] for the first group that does.
+    pub(crate) fn check_unneeded(config: &Config) -> Result<(), IdentityError> {
+        match config.groups.iter().find(|group| because(group).is_some()) {
+            Some(group) => Err(unnamed(group, "signing_key", "what this server signs with")),
+            None => Ok(()),
+        }
     }
 
-    fn signing(&self) -> SigningKey {
+    /// What a group whose delivery is `answer` signs and verifies with: its list, or whoever the registry knows.
+    ///
+    /// # Panics
+    /// If the configuration was not checked: such a group has another server.
+    pub(crate) fn setup(
+        &self,
+        group: &GroupConfig,
+        side: ServerSide,
+        directory: &Arc<Directory>,
+    ) -> Arc<Setup> {
+        let id = GroupId(group.id);
+        let members = match self.members.get(&id) {
+            Some(list) => Members::List(list.clone()),
+            None => Members::Registry(directory.clone(), id),
+        };
+        let peer = self.peer.expect("the configuration was checked");
+        Arc::new(Setup { group: id, side, signing: self.signing(), peer, members })
+    }
+
+    /// A hash over the two servers' keys and a group's list, if it has one: the same at both servers.
+    pub(crate) fn bound_hash(&self, group: GroupId, side: ServerSide) -> [u8; 32] {
+        let (own, peer) = (Some(self.own()), self.peer);
+        let servers = if side == ServerSide::One { [own, peer] } else { [peer, own] };
+        let mut hash = Sha256::new_with_prefix(LIST_PREFIX);
+        servers.iter().flatten().for_each(|key| hash.update(key.to_bytes()));
+        match self.members.get(&group) {
+            Some(list) => hash_members(hash, list),
+            // Who has an account changes, and is agreed on account by account.
+            None => hash.chain_update(b"registry"),
+        }
+        .finalize()
+        .into()
+    }
+
+    /// The lists of all groups that have one.
+    pub(crate) fn lists(&self) -> &HashMap<GroupId, HashMap<UserId, VerifyingKey>> {
+        &self.members
+    }
+
+    /// What this server signs with.
+    pub(crate) fn signing(&self) -> SigningKey {
         SigningKey::from_seed(&self.signing_seed)
     }
 }
@@ -268,8 +314,32 @@ impl Setup {
         let servers = if self.side == ServerSide::One { [own, peer] } else { [peer, own] };
         let mut hash = Sha256::new_with_prefix(SETTINGS_PREFIX).chain_update(settings);
         servers.iter().for_each(|key| hash.update(key.to_bytes()));
-        hash_members(hash, &self.members).finalize().into()
+        match &self.members {
+            Members::List(list) => hash_members(hash, list).finalize().into(),
+            // Who has an account changes, and is agreed on account by account.
+            Members::Registry(..) => hash.chain_update(b"registry").finalize().into(),
+        }
     }
+}
+
+/// What of a group makes it need its users' keys; none: nobody in it is known.
+fn because(group: &GroupConfig) -> Option<&'static str> {
+    if group.delivery == Delivery::Answer {
+        return Some("delivery = answer");
+    }
+    (group.identities == IdentitiesName::Registered).then_some("identities = registered")
+}
+
+fn unnamed(group: &GroupConfig, key: &'static str, remedy: &'static str) -> IdentityError {
+    let because = because(group).expect("only groups whose users are known need keys");
+    IdentityError::Unnamed { group: group.id, because, key, remedy }
+}
+
+/// A group whose users are known, and nobody says by what.
+fn no_users(group: &GroupConfig) -> IdentityError {
+    let remedy = "the folder of a [registry], or verifying_keys, a file with a line `USER 64-HEX-DIGITS` for each member; or \
+                  say identities = \"open\" where whoever says so may be a user, to measure";
+    unnamed(group, "[registry]", remedy)
 }
 
 /// Hashes users and their keys, ascending.
@@ -283,29 +353,15 @@ fn hash_members(mut hash: Sha256, members: &HashMap<UserId, VerifyingKey>) -> Sh
     hash
 }
 
-/// The seed in a file that is this user's alone. Whatever was read is wiped.
+/// The seed in a file that is this user's alone.
 fn read_seed(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, IdentityError> {
-    let unreadable =
-        |error| IdentityError::Unreadable { key: "signing_key".into(), file: file.into(), error };
-    let form = || IdentityError::Form { file: file.into() };
-    let mut opened = File::open(file).map_err(unreadable)?;
-    let mode = opened.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::Mode { file: file.into(), mode });
-    }
-    let mut text = Zeroizing::new([0; KEY_FILE_BYTES_MAX + 1]);
-    let mut length = 0;
-    loop {
-        match opened.read(&mut text[length..]) {
-            Ok(0) => break,
-            Ok(bytes) => length += bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(error)),
+    read_secret(file).map_err(|error| match error {
+        FileError::Unreadable(error) => {
+            IdentityError::Unreadable { key: "signing_key".into(), file: file.into(), error }
         }
-    }
-    let mut seed = Zeroizing::new([0; KEY_BYTES]);
-    hex::decode_to_slice(text[..length].trim_ascii(), &mut seed[..]).map_err(|_| form())?;
-    Ok(seed)
+        FileError::Mode(mode) => IdentityError::Mode { file: file.into(), mode },
+        FileError::Form => IdentityError::Form { file: file.into() },
+    })
 }
 
 /// The list in a file, with a key of each of the first `needed` users and no key twice: whoever had the key of two users
@@ -358,7 +414,8 @@ fn read_members(
     }
 }
 
-fn read_member(line: &str) -> Result<(UserId, VerifyingKey), &'static str> {
+/// A user and its key: a line of a list.
+pub(crate) fn read_member(line: &str) -> Result<(UserId, VerifyingKey), &'static str> {
     let mut words = line.split_ascii_whitespace();
     let (Some(user), Some(digits), None) = (words.next(), words.next(), words.next()) else {
         return Err("a line is a user's number, a space, and 64 hexadecimal digits");

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::LinkConfig;
 use std::fs::{Permissions, set_permissions, write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 
 /// A whole configuration in a folder of its own, with keys for the users 0 to 3.
 struct Scene {
@@ -55,16 +56,22 @@ impl Scene {
 fn keys_are_read_from_the_files_that_are_named() {
     let scene = Scene::new();
     scene.config.check().unwrap();
-    let mut identities = Identities::load(&scene.config).unwrap().unwrap();
+    let identities = Identities::load(&scene.config).unwrap().unwrap();
     assert_eq!(format!("{identities:?}"), "Identities { groups: 1, .. }");
-    let setup = identities.take_setup(&scene.config.groups[0], ServerSide::One);
+    let setup = identities.setup(&scene.config.groups[0], ServerSide::One, &Arc::default());
     assert_eq!((setup.group, setup.side), (GroupId(5), ServerSide::One));
     assert_eq!((setup.signing.verifying_key(), setup.peer), (key_of(100), key_of(101)));
-    assert_eq!(setup.members, (0..4).map(|user| (UserId(user), key_of(user as u8))).collect());
+    for user in 0..5 {
+        assert_eq!(setup.members.key(UserId(user)), (user < 4).then(|| key_of(user as u8)));
+    }
     let mut config = scene.config.clone();
     config.groups[0].delivery = Delivery::Broadcast;
+    config.groups[0].identities = IdentitiesName::Open;
     config.signing_key = None;
     assert!(Identities::load(&config).unwrap().is_none(), "nobody needs them");
+    config.groups[0].identities = IdentitiesName::Registered;
+    let error = Identities::load(&config).unwrap_err().to_string();
+    assert!(error.starts_with("groups[id = 5].identities = registered needs signing_key"), "{error}");
 }
 
 #[test]
@@ -172,7 +179,7 @@ fn both_servers_have_the_same_hash_and_every_key_shows_in_it() {
             side,
             signing: SigningKey::from_seed(&[numbers[side.index()]; KEY_BYTES]),
             peer: key_of(numbers[1 - side.index()]),
-            members: members.clone(),
+            members: Members::List(members.clone()),
         };
         change(&mut setup);
         setup.settings_hash(&[7; 32])
@@ -182,17 +189,24 @@ fn both_servers_have_the_same_hash_and_every_key_shows_in_it() {
     let changes: [fn(&mut Setup); 4] = [
         |setup| setup.peer = key_of(50),
         |setup| {
-            setup.members.insert(UserId(1), key_of(50));
+            list(setup).insert(UserId(1), key_of(50));
         },
         |setup| {
-            setup.members.remove(&UserId(3));
+            list(setup).remove(&UserId(3));
         },
         |setup| {
-            setup.members.insert(UserId(4), key_of(4));
+            list(setup).insert(UserId(4), key_of(4));
         },
     ];
     for (index, change) in changes.into_iter().enumerate() {
         assert_ne!(hash(ServerSide::One, change), one, "change {index}");
+    }
+}
+
+fn list(setup: &mut Setup) -> &mut HashMap<UserId, VerifyingKey> {
+    match &mut setup.members {
+        Members::List(list) => list,
+        Members::Registry(..) => panic!("it has a list"),
     }
 }
 
@@ -221,7 +235,7 @@ fn the_own_key_is_known_before_everything_else_is() {
     assert!(Identities::verifying_key_of(&scene.folder.path().join("key")).is_err());
     let scene = Scene::new();
     let identities = Identities::load(&scene.config).unwrap().unwrap();
-    assert_eq!((identities.own(), identities.peer()), (key_of(100), key_of(101)));
+    assert_eq!((identities.own(), identities.peer()), (key_of(100), Some(key_of(101))));
 }
 
 #[test]

@@ -11,10 +11,10 @@ mod table;
 mod thread;
 mod work;
 
-pub(crate) use identities::read_key;
 pub use identities::{Identities, IdentityError};
+pub(crate) use identities::{read_key, read_member};
 pub use perform::{Verifying, perform};
 pub use pool::{AnswerPool, AnswerThreads, Lane};
 pub use thread::Owner;
 pub(crate) use work::bits;
-pub use work::{Done, RoundAnswers, Rows, Setup, Work};
+pub use work::{Done, Members, RoundAnswers, Rows, Setup, Work};

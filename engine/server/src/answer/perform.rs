@@ -87,7 +87,7 @@ impl Verifying {
         for sender in bits(senders) {
             if let Some(key) = key(setup, roster, rows.tile, sender) {
                 let context = context(setup, roster.epoch(), round, rows.tile, sender);
-                record::push(&mut self.batch, &context, key, &rows.records[sender]);
+                record::push(&mut self.batch, &context, &key, &rows.records[sender]);
                 known |= 1 << sender;
             }
         }
@@ -160,7 +160,7 @@ fn judge<'a>(
     let mut as_said = 0_u64;
     for (sender, (record, said)) in bits(senders).zip(shown) {
         if let Some(key) = key(setup, roster, tile, sender).filter(|_| digest(record) == *said) {
-            record::push(&mut batch, &context(setup, roster.epoch(), round, tile, sender), key, record);
+            record::push(&mut batch, &context(setup, roster.epoch(), round, tile, sender), &key, record);
             as_said |= 1 << sender;
         }
     }
@@ -173,9 +173,9 @@ fn context(setup: &Setup, epoch: Epoch, round: RoundNumber, tile: usize, sender:
     RecordContext { group: setup.group, epoch, round, sender }
 }
 
-fn key<'a>(setup: &'a Setup, roster: &Roster, tile: usize, sender: usize) -> Option<&'a VerifyingKey> {
+fn key(setup: &Setup, roster: &Roster, tile: usize, sender: usize) -> Option<VerifyingKey> {
     let user = roster.user(MemberIndex((tile * TILE_SENDERS + sender) as u32))?;
-    setup.members.get(&user)
+    setup.members.key(user)
 }
 
 #[cfg(test)]

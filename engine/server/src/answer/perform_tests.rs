@@ -1,4 +1,5 @@
 use super::*;
+use crate::answer::Members;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use twincast_protocol::identity::SigningKey;
@@ -109,7 +110,8 @@ fn a_record_of_another_round_group_or_member_or_without_a_key_is_refused() {
     assert_eq!(verify(&|_, round| round.0 += 1), 0);
     assert_eq!(
         verify(&|setup, _| {
-            setup.members.remove(&UserId(2 * 63 + 5));
+            let Members::List(members) = &mut setup.members else { unreachable!("it is a list") };
+            members.remove(&UserId(2 * 63 + 5));
         }),
         u64::MAX >> 1
     );

@@ -1,6 +1,8 @@
 //! What a group and the answer threads tell each other.
 
+use crate::accounts::Directory;
 use crate::roster::Roster;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use twincast_answer::{AnswerSet, Answers, Queries};
@@ -21,8 +23,34 @@ pub struct Setup {
     pub signing: SigningKey,
     /// The other server's.
     pub peer: VerifyingKey,
-    /// By user.
-    pub members: std::collections::HashMap<UserId, VerifyingKey>,
+    /// Whose key is whose.
+    pub members: Members,
+}
+
+/// Whose key is whose in a group whose delivery is `answer`.
+#[derive(Clone, Debug)]
+pub enum Members {
+    /// The same for the life of the group, and the same at both servers.
+    List(HashMap<UserId, VerifyingKey>),
+    /// Whoever has an account now.
+    Registry(Arc<Directory>, GroupId),
+}
+
+impl Members {
+    /// A user's key.
+    #[must_use]
+    pub fn key(&self, user: UserId) -> Option<VerifyingKey> {
+        match self {
+            Members::List(list) => list.get(&user).copied(),
+            Members::Registry(directory, group) => directory.key(*group, user),
+        }
+    }
+}
+
+impl FromIterator<(UserId, VerifyingKey)> for Members {
+    fn from_iter<T: IntoIterator<Item = (UserId, VerifyingKey)>>(list: T) -> Members {
+        Members::List(list.into_iter().collect())
+    }
 }
 
 impl fmt::Debug for Setup {

@@ -1,10 +1,10 @@
 //! What a group is: its members, how they send, and when its rounds and epochs end.
 
-use super::{ConfigError, bounds};
+use super::{Config, ConfigError, bounds};
 use crate::limits::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use twincast_protocol::answer;
 use twincast_protocol::error::ProtocolError;
 use twincast_protocol::format::{Profile, Scheme, ShareFormat};
@@ -49,8 +49,8 @@ pub struct GroupConfig {
     /// The way out.
     #[serde(default)]
     pub delivery: Delivery,
-    /// The file with the members' verifying keys, where the delivery is `answer`: a line `USER 64-HEX-DIGITS` for each
-    /// member of the first epoch and everybody who may join.
+    /// The file with the members' verifying keys, where there is a list and no registry: a line `USER 64-HEX-DIGITS` for
+    /// each member of the first epoch and everybody who may join.
     pub verifying_keys: Option<PathBuf>,
     /// Who may be a user.
     #[serde(default)]
@@ -64,7 +64,7 @@ pub struct GroupConfig {
     /// Accountable: every so many rounds each member asks for the headers of one tile.
     #[serde(default = "header_rounds_default")]
     pub header_rounds: u32,
-    /// The number of the first epoch, where the delivery is `answer`; none: the Unix time in seconds when the server
+    /// The number of the first epoch, where the delivery is `answer` or the group accountable; none: the Unix time in seconds when the server
     /// starts. Members' keys outlive servers, and an epoch must never come again under the same keys. Each server may have
     /// its own: the two meet at the number after the higher one.
     pub first_epoch: Option<u32>,
@@ -269,6 +269,8 @@ impl GroupConfig {
         within("members", self.members.into(), MEMBERS_MIN.into(), members_most.into())?;
         within("members_max", self.members_most().into(), self.members.into(), members_most.into())?;
         self.check_delivery()?;
+        self.check_identities()?;
+        self.check_accountable()?;
         if let Some(first_epoch) = self.first_epoch {
             // One that is given up has one after it.
             within("first_epoch", first_epoch.into(), 0, u64::from(EPOCH_MAX) - 1)?;
@@ -305,6 +307,26 @@ impl GroupConfig {
         members.map_err(|error| bounds(&key("members"), self.members, error.to_string()))
     }
 
+    /// Checks that keys are named and registered only where users are known.
+    fn check_identities(&self) -> Result<(), ConfigError> {
+        let key = |name: &str| format!("groups[id = {}].{name}", self.id);
+        let registered = self.identities == IdentitiesName::Registered;
+        if let Some(file) = &self.verifying_keys
+            && !registered
+            && self.delivery == Delivery::Broadcast
+        {
+            let why = "only where identities = \"registered\" or delivery = \"answer\"; leave it out".into();
+            return Err(bounds(&key("verifying_keys"), file.display(), why));
+        }
+        if self.registration == RegistrationName::Open && (!registered || self.verifying_keys.is_some()) {
+            let why = "\"closed\" where identities = \"open\", which needs no accounts, and where verifying_keys names \
+                       everybody"
+                .into();
+            return Err(bounds(&key("registration"), "\"open\"", why));
+        }
+        Ok(())
+    }
+
     /// Checks what the delivery leaves to choose.
     fn check_delivery(&self) -> Result<(), ConfigError> {
         let only = |name: &str, value: &dyn std::fmt::Display, good: bool, why: String| {
@@ -312,12 +334,9 @@ impl GroupConfig {
             if good { Ok(()) } else { Err(bounds(&key, value, why)) }
         };
         if self.delivery == Delivery::Broadcast {
-            let file = self.verifying_keys.as_deref().unwrap_or_else(|| Path::new(""));
-            let why = "only where delivery = \"answer\"; leave it out".into();
-            only("verifying_keys", &file.display(), self.verifying_keys.is_none(), why)?;
-            let why = "only where delivery = \"answer\"; others begin with epoch 0: leave it out".into();
+            let why = "only where delivery = \"answer\" or accountable = true; others begin with epoch 0: leave it out".into();
             let first = self.first_epoch.unwrap_or_default();
-            return only("first_epoch", &first, self.first_epoch.is_none(), why);
+            return only("first_epoch", &first, self.first_epoch.is_none() || self.accountable, why);
         }
         let compact = Profile::Compact.to_string();
         let why = |name: &str| format!("{name} where delivery = \"answer\": a record is one sealed frame");
@@ -334,6 +353,19 @@ impl GroupConfig {
             "false where delivery = \"answer\": there is nothing to confirm, and keys come from elsewhere"
                 .into();
         only("keys", &self.keys, !self.keys, why)
+    }
+}
+
+impl Config {
+    /// Checks that what users register has somewhere to be kept.
+    pub(super) fn check_accounts(&self, group: &GroupConfig) -> Result<(), ConfigError> {
+        if group.registration == RegistrationName::Open && self.registry.is_none() {
+            let key = format!("groups[id = {}].registration", group.id);
+            let why =
+                "\"closed\" where there is no [registry], whose folder is where accounts are kept".into();
+            return Err(bounds(&key, "\"open\"", why));
+        }
+        Ok(())
     }
 }
 

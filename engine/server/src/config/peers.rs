@@ -1,12 +1,12 @@
 //! What joins the two servers, and what S2 keeps for members who are away.
 
-use super::{Config, ConfigError, bounds};
+use super::{Config, ConfigError, bounds, read_channel_key};
 use crate::answer::read_key;
 use crate::limits::{BOX_BYTES_DEFAULT, PEER_TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use twincast_protocol::identity::VerifyingKey;
+use twincast_protocol::identity::{KEY_BYTES, VerifyingKey};
 use twincast_protocol::ids::ServerSide;
 
 /// The connection to the other server: S1 makes it, S2 takes it.
@@ -57,6 +57,41 @@ pub struct FaultConfig {
     pub swap_half: Option<SwapHalf>,
     /// Something of a round of answers is not what the two servers agreed on.
     pub answer: Option<AnswerFault>,
+    /// One member of an accountable group gets something else in the place of one sender's share.
+    pub accountable: Option<AccountableFault>,
+}
+
+/// Who of an accountable group gets what, in the place of whose share, and when.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountableFault {
+    /// The round.
+    pub round: u64,
+    /// The sender's member index.
+    pub sender: u32,
+    /// The recipient's member index.
+    pub user: u32,
+    /// The slot.
+    #[serde(default)]
+    pub slot: u32,
+    /// What it gets.
+    pub kind: AccountableFaultKind,
+}
+
+/// What a server of an accountable group may give in the place of a share.
+#[cfg(feature = "fault-swap-half")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountableFaultKind {
+    /// The share with a bit flipped.
+    Alter,
+    /// Zeros, as if the sender were absent.
+    Withhold,
+    /// The other half.
+    Swap,
+    /// What it got of that sender in the round before.
+    Replay,
 }
 
 /// What is wrong of a round of answers.
@@ -113,6 +148,12 @@ impl LinkConfig {
     pub fn peer_key(&self) -> Option<VerifyingKey> {
         read_key(self.peer_verifying_key.as_deref()?).ok()
     }
+
+    /// The other server's public key for channels, if that is configured and was checked.
+    #[must_use]
+    pub fn peer_channel(&self) -> Option<[u8; KEY_BYTES]> {
+        read_channel_key(self.peer_channel_key.as_deref()?).ok()
+    }
 }
 
 impl Config {
@@ -136,6 +177,9 @@ impl Config {
         }
         if let Some(digits) = &link.peer_verifying_key {
             read_key(digits).map_err(|what| bounds("link.peer_verifying_key", digits, what.into()))?;
+        }
+        if let Some(digits) = &link.peer_channel_key {
+            read_channel_key(digits).map_err(|what| bounds("link.peer_channel_key", digits, what.into()))?;
         }
         let timeout = link.peer_timeout_ms;
         if !(1..=TIMEOUT_MS_MAX).contains(&timeout) {

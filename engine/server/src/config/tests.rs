@@ -17,7 +17,8 @@ fn the_example_is_valid_and_shows_every_default() {
     assert_eq!(example.limits, Limits::default());
     assert_eq!(example.link.unwrap().peer_timeout_ms, peer_timeout_default());
     assert_eq!(example.parts_box.unwrap().bytes_max, box_bytes_default());
-    assert!(!example.insecure_baseline);
+    assert!(!example.insecure_baseline && !example.insecure_plain);
+    assert_eq!(example.channel, ChannelName::Noise);
     assert_eq!(example.groups, [GroupConfig::new(0, 1_000)]);
 }
 
@@ -39,6 +40,9 @@ fn the_example_shows_every_key() {
     let link = whole.link.as_mut().unwrap();
     (link.listen, link.peer) = (Some(whole.listen), Some(whole.listen.ip()));
     link.peer_verifying_key = Some("00".into());
+    link.peer_channel_key = Some("00".into());
+    whole.channel_key = Some("key".into());
+    whole.registry = Some(RegistryConfig { folder: "registry".into() });
     whole.signing_key = Some("key".into());
     whole.groups[0].verifying_keys = Some("keys".into());
     let mut all = Vec::new();
@@ -126,7 +130,14 @@ fn a_group_that_answers_is_refused_by_name() {
         (format!("{line}keys = true"), "groups[id = 3].keys"),
         ("members = 10|members = 262145".into(), "groups[id = 3].members"),
         ("members = 10|members = 262144".into(), "limits.group_memory_bytes_max"),
-        ("\"answer\"|\"broadcast\"\nverifying_keys = \"keys\"".into(), "groups[id = 3].verifying_keys"),
+        (
+            "\"answer\"|\"broadcast\"\nidentities = \"open\"\nverifying_keys = \"keys\"".into(),
+            "groups[id = 3].verifying_keys",
+        ),
+        (format!("{line}identities = \"open\"\nregistration = \"open\""), "groups[id = 3].registration"),
+        (format!("{line}verifying_keys = \"keys\"\nregistration = \"open\""), "groups[id = 3].registration"),
+        // There is nowhere to keep what is registered.
+        (format!("{line}registration = \"open\""), "groups[id = 3].registration"),
         ("\"answer\"|\"broadcast\"\nfirst_epoch = 0".into(), "groups[id = 3].first_epoch"),
         (format!("{line}first_epoch = {}", u32::MAX - 4), "groups[id = 3].first_epoch"),
         ("[[groups]]|peer_verifying_key = \"00\"\n[[groups]]".into(), "link.peer_verifying_key"),
@@ -188,8 +199,38 @@ fn a_paper_profile_is_refused_in_one_sentence_unless_asked_for() {
             assert!(error.contains(part), "{error}");
         }
         assert_eq!(error.matches(". ").count(), 0, "one sentence: {error}");
-        assert!(Config::from_toml_with(&text, true).unwrap().insecure_baseline);
+        assert!(
+            Config::from_toml_with(&text, Insecure { baseline: true, plain: false })
+                .unwrap()
+                .insecure_baseline
+        );
         assert!(Config::from_toml(&format!("insecure_baseline = true\n{text}")).is_ok());
+    }
+}
+
+#[test]
+fn plain_channels_are_refused_where_others_could_listen_unless_asked_for() {
+    let with = |listen: &str, link: &str, insecure: &str| {
+        let text =
+            minimal().replace("127.0.0.1:0", listen).replace("[[groups]]", &format!("{link}[[groups]]"));
+        format!("channel = \"plain\"\n{insecure}{text}")
+    };
+    let s1 = "[link]\nconnect = \"10.0.0.2:7712\"\n";
+    for (listen, link, key) in
+        [("0.0.0.0:0", "", "listen"), ("[::]:0", "", "listen"), ("127.0.0.1:0", s1, "link.connect")]
+    {
+        let error = Config::from_toml(&with(listen, link, "")).unwrap_err();
+        assert!(matches!(error, ConfigError::PlainReached { key: at, .. } if at == key), "{error}");
+        assert!(error.to_string().contains("--insecure-plain"), "{error}");
+        assert!(Config::from_toml(&with(listen, link, "insecure_plain = true\n")).is_ok());
+        let asked = Insecure { plain: true, baseline: false };
+        assert!(Config::from_toml_with(&with(listen, link, ""), asked).unwrap().insecure_plain);
+        let private = with(listen, link, "").replace("plain", "noise");
+        assert!(Config::from_toml(&private).is_ok());
+    }
+    for listen in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+        let link = "[link]\nconnect = \"127.0.0.2:7712\"\n";
+        assert!(Config::from_toml(&with(listen, link, "")).is_ok(), "{listen}");
     }
 }
 
@@ -263,6 +304,19 @@ fn a_value_out_of_bounds_is_named_with_its_bounds() {
         ("[[groups]]|[fan_out]\nsend_buffer_bytes = 4095\n[[groups]]", "fan_out.send_buffer_bytes"),
         ("[[groups]]|[fan_out]\nsend_buffer_bytes = 536870913\n[[groups]]", "fan_out.send_buffer_bytes"),
         ("[[groups]]|[limits]\nconnections_max = 0\n[[groups]]", "limits.connections_max"),
+        (
+            "[[groups]]|[limits]\nstrangers_per_address_max = 0\n[[groups]]",
+            "limits.strangers_per_address_max",
+        ),
+        (
+            "[[groups]]|[limits]\nstranger_bytes_per_second_max = 9\n[[groups]]",
+            "limits.stranger_bytes_per_second_max",
+        ),
+        ("[[groups]]|[fan_out]\nslab_bytes = 8192\n[[groups]]", "fan_out.slab_bytes"),
+        (
+            "[[groups]]|[link]\nconnect = \"127.0.0.1:9\"\npeer_channel_key = \"00\"\n[[groups]]",
+            "link.peer_channel_key",
+        ),
         ("[[groups]]|[[groups]]\nid = 0\nmembers = 5\n[[groups]]", "id"),
     ] {
         let (from, to) = change.split_once('|').unwrap();

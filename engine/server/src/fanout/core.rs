@@ -2,6 +2,7 @@
 
 use super::cursor::{Cursor, End};
 use super::log::{Item, Log};
+use super::sealed::{SEALED_SLAB_BYTES_MIN, Sealed};
 use crate::front::{FrontHandle, FrontMessage};
 use crate::group::ConnectionId;
 use crate::limits::{CORE_QUEUE_MAX, FLUSH_TIMEOUT_MS, ROUNDS_LATE_MAX};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
+use twincast_protocol::channel::SendKeys;
 use twincast_protocol::ids::{GroupId, RoundNumber, UserId};
 use twincast_protocol::wire::Code;
 use twincast_ring::{
@@ -42,13 +44,16 @@ pub struct Newcomer {
     pub private_max: usize,
     /// The executor to tell when it is closed.
     pub front: usize,
+    /// What its stream is sealed with from here on; none where its channel is plain. Their next number is that of the
+    /// first record that the core sends: records that the front sealed before must have gone out.
+    pub channel: Option<SendKeys>,
 }
 
 /// What a front executor tells a core. A core takes messages in the order in which one executor sent them.
 #[derive(Debug)]
 pub enum CoreMessage {
     /// Write to this socket from now on.
-    Add(Newcomer),
+    Add(Box<Newcomer>),
     /// Send this frame to one connection.
     Private(ConnectionId, Bytes),
     /// Send this to every connection of the group.
@@ -169,7 +174,7 @@ enum Judgement {
 pub struct Core {
     handle: Arc<CoreHandle>,
     fronts: Vec<Arc<FrontHandle>>,
-    egress: Egress<KernelRing, Cursor>,
+    egress: Egress<KernelRing, Sealed<Cursor>>,
     audiences: HashMap<GroupId, Audience>,
     places: HashMap<ConnectionId, Place>,
     /// By the egress's slot.
@@ -180,6 +185,7 @@ pub struct Core {
     judgements: Vec<(GroupId, Judgement)>,
     turns: u32,
     slow_readers_closed: u64,
+    slab_bytes: usize,
     reader_timeout: Duration,
     clock: Instant,
 }
@@ -194,7 +200,11 @@ impl Core {
         handle: Arc<CoreHandle>,
         fronts: Vec<Arc<FrontHandle>>,
     ) -> Result<Core, RingError> {
+        // What is refilled in small pieces is whole records.
+        let fill_bytes_min = config.fill_bytes_min.max(SEALED_SLAB_BYTES_MIN).min(config.slab_bytes);
+        let config = EgressConfig { fill_bytes_min, ..config };
         let ring = KernelRing::new(&config)?;
+        let slab_bytes = config.slab_bytes;
         let (connections_max, reader_timeout) = (config.connections_max, config.stall_timeout);
         let egress = Egress::new(config, ring, handle.doorbell.clone())?;
         let audiences = handle.lagging.keys().map(|&group| (group, Audience::default())).collect();
@@ -209,6 +219,7 @@ impl Core {
             judgements: Vec::new(),
             turns: 0,
             slow_readers_closed: 0,
+            slab_bytes,
             reader_timeout,
             clock: Instant::now(),
         })
@@ -245,7 +256,7 @@ impl Core {
 
     fn take(&mut self, message: CoreMessage) {
         match message {
-            CoreMessage::Add(newcomer) => self.add(newcomer),
+            CoreMessage::Add(newcomer) => self.add(*newcomer),
             CoreMessage::Private(connection, frame) => self.send_private(connection, frame),
             CoreMessage::Shared(group, item) => self.share(group, item),
             CoreMessage::CloseLagging(group) => self.judgements.push((group, Judgement::Close)),
@@ -260,17 +271,19 @@ impl Core {
     }
 
     fn add(&mut self, newcomer: Newcomer) {
-        let Newcomer { connection, group, socket, users, private_max, front } = newcomer;
+        let Newcomer { connection, group, socket, users, private_max, front, channel } = newcomer;
+        assert!(channel.is_none() || self.slab_bytes >= SEALED_SLAB_BYTES_MIN, "a slab holds a whole record");
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
         let log = audience.log.clone();
-        let cursor = Cursor::new(log, users);
-        match self.egress.add(socket, cursor, self.clock.elapsed()) {
+        let stream = Sealed::new(Cursor::new(log, users), channel);
+        match self.egress.add(socket, stream, self.clock.elapsed()) {
             Ok(key) => {
                 audience.connections.insert(connection, key);
                 self.connections[key.slot()] = Some(connection);
                 self.places.insert(connection, Place { key, group, private_max, front, closing: false });
             }
-            Err((error, _, mut cursor)) => {
+            Err((error, _, stream)) => {
+                let mut cursor = stream.into_source();
                 tracing::warn!(connection = connection.0, %error, "a connection was not taken");
                 cursor.leave();
                 self.forget_users(cursor.users());
@@ -282,7 +295,7 @@ impl Core {
     fn send_private(&mut self, connection: ConnectionId, frame: Bytes) {
         let Some(place) = self.places.get(&connection).filter(|place| !place.closing) else { return };
         let (key, private_max) = (place.key, place.private_max);
-        let waiting = self.egress.source_mut(key).map_or(0, |cursor| cursor.push_private(frame));
+        let waiting = self.egress.source_mut(key).map_or(0, |stream| stream.source_mut().push_private(frame));
         self.egress.wake(key);
         if waiting > private_max {
             self.slow_readers_closed += 1;
@@ -299,13 +312,13 @@ impl Core {
         // Readers are judged when a round ends, and a round ends with a frame, or with its answers.
         let ends_a_round = match &item {
             Item::Frame(round, _) => *round != RoundNumber::DIAL,
-            Item::Answers(_) => true,
+            Item::Answers(_) | Item::RoundEnd(_) => true,
             Item::Tile(_) => false,
         };
         match &item {
             Item::Tile(tile) => audience.roster = Some(tile.roster().clone()),
             Item::Answers(answers) => audience.roster = Some(answers.roster.clone()),
-            Item::Frame(..) => {}
+            Item::Frame(..) | Item::RoundEnd(_) => {}
         }
         audience.log.borrow_mut().push(item);
         for &key in audience.connections.values() {
@@ -349,7 +362,7 @@ impl Core {
     fn lagging(&mut self, group: GroupId) -> Vec<(ConnectionId, usize)> {
         let (egress, audience) = (&mut self.egress, &self.audiences[&group]);
         let behind = audience.connections.iter().filter_map(|(&connection, &key)| {
-            let cursor = egress.source_mut(key)?;
+            let cursor = egress.source_mut(key)?.source();
             let members = |roster: &Arc<Roster>| cursor.members_of(roster);
             (cursor.rounds_behind() > ROUNDS_LATE_MAX)
                 .then(|| (connection, audience.roster.as_ref().map_or(0, members)))
@@ -369,8 +382,8 @@ impl Core {
         let (key, group) = (place.key, place.group);
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
         audience.connections.remove(&connection);
-        if let Some(cursor) = self.egress.source_mut(key) {
-            cursor.end(end, last);
+        if let Some(stream) = self.egress.source_mut(key) {
+            stream.source_mut().end(end, last);
         }
         let patience = match end {
             End::Now => Duration::from_millis(FLUSH_TIMEOUT_MS),
@@ -379,7 +392,8 @@ impl Core {
         self.egress.close(key, Close::Flush { deadline: self.clock.elapsed() + patience });
     }
 
-    fn closed(&mut self, key: ConnectionKey, mut cursor: Cursor, reason: CloseReason) {
+    fn closed(&mut self, key: ConnectionKey, stream: Sealed<Cursor>, reason: CloseReason) {
+        let mut cursor = stream.into_source();
         let connection =
             self.connections[key.slot()].take().expect("a connection of the egress has a number");
         let place = self.places.remove(&connection).expect("a connection with a number has a place");
@@ -442,14 +456,15 @@ mod tests {
         let socket = listener.accept().unwrap().0.into();
         let users = [UserId(0)].into();
         handle
-            .send(CoreMessage::Add(Newcomer {
+            .send(CoreMessage::Add(Box::new(Newcomer {
                 connection: ConnectionId(0),
                 group,
                 socket,
                 users,
                 private_max: 1,
                 front: 0,
-            }))
+                channel: None,
+            })))
             .unwrap();
         for round in 1..=ROUNDS {
             let frame = Bytes::from_owner([round as u8; 100]);

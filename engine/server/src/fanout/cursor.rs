@@ -1,7 +1,9 @@
 //! A connection's place in what is to be sent: the source that the egress fills its slabs from.
 
 use super::log::{Item, Log};
+use crate::accountable::RoundEndMaker;
 use crate::answer::RoundAnswers;
+use crate::limits::SIGNED_CELLS_PER_FILL;
 use crate::roster::Roster;
 use crate::tile::Tile;
 use bytes::Bytes;
@@ -24,14 +26,16 @@ enum Piece {
     Tile(Arc<Tile>, Rc<[MemberIndex]>),
     /// Answers from the group's log, to the queries of the connection's users.
     Answers(Arc<RoundAnswers>, Rc<[MemberIndex]>),
+    /// The end of a round from the group's log, signed for the connection's users.
+    RoundEnd(RoundEndMaker),
     /// For this connection alone.
     Private(Bytes),
 }
 
 /// The stream of one connection: private frames and the group's log, never one inside the other.
 ///
-/// Nothing is copied or kept for it: `rewind` starts over from the pieces that are not sent whole, which are
-/// immutable.
+/// Nothing is copied or kept for it but what was signed for its users: `rewind` starts over from the pieces that are not
+/// sent whole, which are immutable.
 #[derive(Debug)]
 pub(super) struct Cursor {
     log: Rc<RefCell<Log>>,
@@ -160,6 +164,12 @@ impl Cursor {
                     };
                     (Piece::Answers(answers, users), bytes as u64)
                 }
+                Item::RoundEnd(signed) => {
+                    let users = self.indices(signed.roster());
+                    let end = RoundEndMaker::new(signed, users);
+                    let bytes = end.bytes() as u64;
+                    (Piece::RoundEnd(end), bytes)
+                }
                 Item::Tile(tile) => {
                     let users = self.indices(tile.roster());
                     // Nothing for a connection none of whose users is a member of the epoch.
@@ -196,10 +206,17 @@ impl Cursor {
 
 impl Source for Cursor {
     fn fill(&mut self, buf: &mut [u8]) -> usize {
-        let mut at = 0;
+        let (mut at, mut patience) = (0, SIGNED_CELLS_PER_FILL);
         while at < buf.len() && self.begin_piece() {
-            let (piece, bytes) = &self.begun[self.filled.0];
+            let (piece, bytes) = &mut self.begun[self.filled.0];
+            if let Piece::RoundEnd(end) = piece {
+                // What is made for the first user is made at any cost: a whole slab always makes progress.
+                end.make(self.filled.1 as usize + buf.len() - at, &mut patience, at == 0);
+            }
             let wrote = write(piece, self.filled.1, &mut buf[at..]);
+            if wrote == 0 && *bytes > 0 {
+                break;
+            }
             at += wrote;
             self.filled.1 += wrote as u64;
             if self.filled.1 == *bytes {
@@ -255,6 +272,7 @@ fn write(piece: &Piece, from: u64, out: &mut [u8]) -> usize {
     let from = from as usize;
     match piece {
         Piece::Private(frame) | Piece::Shared(frame) => copy(frame, from, out),
+        Piece::RoundEnd(end) => copy(end.made(), from, out),
         Piece::Tile(_, users) | Piece::Answers(_, users) if users.is_empty() => 0,
         Piece::Tile(tile, users) => write_tile(tile, users, from, out),
         Piece::Answers(answers, users) => write_answers(answers, users, from, out),

@@ -1,11 +1,14 @@
 use super::*;
+use crate::accountable::{Accounting, Book, RoundOf, SignedRound};
+use crate::accounts::Directory;
 use crate::tile::{Tile, TileHead};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use twincast_answer::{AnswerSet, Kernel, Queries, Shape, parts};
 use twincast_protocol::context::Purpose;
-use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, SlotIndex};
-use twincast_protocol::wire::{AbsentTile, Answers, HEADER_BYTES, Header};
+use twincast_protocol::identity::SigningKey;
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, SlotIndex};
+use twincast_protocol::wire::{AbsentTile, Answers, HEADER_BYTES, Header, SignedRoot, SignedRoundEnd};
 
 const MEMBERS: u32 = 70;
 
@@ -84,10 +87,47 @@ fn answers_of(roster: Arc<Roster>, round: u64, rng: &mut Xoshiro256PlusPlus) -> 
     }))
 }
 
+/// The end of a round of an accountable group.
+fn round_end(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
+    let roster = roster(round as u32 / 4);
+    let accounting = Accounting {
+        group: GroupId(1),
+        side: ServerSide::One,
+        signing: SigningKey::from_seed(&[7; 32]),
+        accounts: Arc::new(Directory::default()),
+        #[cfg(feature = "fault-swap-half")]
+        fault: None,
+    };
+    let select = (0..2).map(|_| (0..MEMBERS).map(|_| rng.random()).collect()).collect();
+    let book = Book::new(&Arc::new(accounting), &roster, 1, 64, select);
+    let of = RoundOf {
+        round: RoundNumber(round),
+        present: vec![rng.random(), rng.random_range(0..1 << 6)],
+        halves: (0..MEMBERS).map(|_| [rng.random(), rng.random()]).collect(),
+        signatures: vec![[0; 64]; MEMBERS as usize],
+        unagreed: 0,
+    };
+    Item::RoundEnd(Arc::new(SignedRound::new(book, of)))
+}
+
 /// The bytes of an item for these users, one cell after the other.
 fn naive(item: &Item, users: &[UserId]) -> Vec<u8> {
     match item {
         Item::Frame(_, bytes) => bytes.to_vec(),
+        Item::RoundEnd(signed) => {
+            let members = signed.roster().indices(users);
+            let root = |member: &MemberIndex| {
+                let (root, signature) = signed.delivery(*member, &mut Vec::new());
+                SignedRoot { root, signature }
+            };
+            let end = SignedRoundEnd {
+                end: signed.end(members.len()),
+                present: signed.present().to_vec(),
+                receipt: *signed.receipt(),
+                roots: members.iter().map(root).collect(),
+            };
+            end.frame()
+        }
         Item::Answers(answers) => {
             let ids = answers.roster.ids();
             let users: Vec<_> =
@@ -154,8 +194,9 @@ fn the_stream_is_the_items_in_order_however_it_is_sent() {
             if round % 3 == 1 {
                 cursors.push((Cursor::new(log.clone(), some_users(&mut rng)), Vec::new(), Vec::new()));
             }
-            let item = match rng.random_range(0..4) {
+            let item = match rng.random_range(0..5) {
                 0 => frame(round, &mut rng),
+                4 => round_end(round, &mut rng),
                 1 | 2 => answers(round, &mut rng),
                 _ => tile(round, &mut rng),
             };

@@ -1,5 +1,6 @@
-//! What a core has to send to every connection of a group, in order: sealed tiles, answers, and frames for all.
+//! What a core has to send to every connection of a group, in order: sealed tiles, answers, ends of rounds, and frames for all.
 
+use crate::accountable::SignedRound;
 use crate::answer::RoundAnswers;
 use crate::metrics::Span;
 use crate::tile::Tile;
@@ -16,6 +17,8 @@ pub enum Item {
     Tile(Arc<Tile>),
     /// The answers of a round: to each connection those of its users.
     Answers(Arc<RoundAnswers>),
+    /// The end of a round whose delivery is signed: to each connection what was signed for its users.
+    RoundEnd(Arc<SignedRound>),
     /// The same bytes to everybody.
     Frame(RoundNumber, Bytes),
 }
@@ -27,6 +30,7 @@ impl Item {
         match self {
             Item::Tile(tile) => tile.head().round,
             Item::Answers(answers) => answers.round,
+            Item::RoundEnd(signed) => signed.round(),
             Item::Frame(round, _) => *round,
         }
     }
@@ -91,7 +95,10 @@ impl Log {
             Item::Tile(_) => None,
             Item::Answers(_) => Some(Instant::now()),
             // Of a round that was left out there was no tile.
-            Item::Frame(round, _) => self.begun.take_if(|(begun, _)| begun == round).map(|(_, at)| at),
+            Item::Frame(..) | Item::RoundEnd(_) => {
+                let round = item.round();
+                self.begun.take_if(|(begun, _)| *begun == round).map(|(_, at)| at)
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 mod core;
 mod cursor;
 mod log;
+mod sealed;
 
 pub use self::core::{Core, CoreCounters, CoreHandle, CoreMessage, Newcomer};
 pub use log::Item;
+pub use sealed::{SEALED_SLAB_BYTES_MIN, Sealed};

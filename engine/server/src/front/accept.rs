@@ -1,6 +1,6 @@
 //! Takes connections in, on a thread that does nothing else, and deals them out to the executors.
 
-use super::{FrontHandle, FrontMessage};
+use super::{FrontHandle, FrontMessage, Strangers};
 use crate::group::ConnectionId;
 use crate::metrics::Metrics;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -43,6 +43,7 @@ impl Acceptor {
         address: SocketAddr,
         taking: Taking,
         fronts: Vec<Arc<FrontHandle>>,
+        strangers: Arc<Strangers>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Acceptor> {
         let listener = TcpListener::bind(address)?;
@@ -56,7 +57,7 @@ impl Acceptor {
         let stopped = stop.try_clone()?;
         let thread = std::thread::Builder::new()
             .name("accept".into())
-            .spawn(move || accept_all(&listener, &stopped, taking, &fronts, &metrics))?;
+            .spawn(move || accept_all(&listener, &stopped, taking, &Halls { fronts, strangers, metrics }))?;
         Ok(Acceptor { address, stop, thread })
     }
 
@@ -105,13 +106,7 @@ fn set_send_buffer(socket: impl AsFd, asked: usize) -> io::Result<SendBuffer> {
     Ok(SendBuffer { asked, given: socket_send_buffer_size(&socket)? / 2 })
 }
 
-fn accept_all(
-    listener: &TcpListener,
-    stopped: &OwnedFd,
-    taking: Taking,
-    fronts: &[Arc<FrontHandle>],
-    metrics: &Metrics,
-) {
+fn accept_all(listener: &TcpListener, stopped: &OwnedFd, taking: Taking, halls: &Halls) {
     let mut next = 0_u64;
     loop {
         let mut waits = [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
@@ -125,13 +120,13 @@ fn accept_all(
             return;
         }
         match listener.accept() {
-            Ok((socket, _)) => {
+            Ok((socket, address)) => {
                 next += 1;
-                take(socket, ConnectionId(next), taking, fronts, metrics);
+                halls.take(socket, address, ConnectionId(next), taking);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
-                metrics.accept_errors.fetch_add(1, Relaxed);
+                halls.metrics.accept_errors.fetch_add(1, Relaxed);
                 tracing::warn!(%error, "a connection cannot be accepted; is `ulimit -n` too low?");
                 std::thread::sleep(BACK_OFF);
             }
@@ -139,36 +134,48 @@ fn accept_all(
     }
 }
 
-fn take(
-    mut socket: TcpStream,
-    connection: ConnectionId,
-    taking: Taking,
-    fronts: &[Arc<FrontHandle>],
-    metrics: &Metrics,
-) {
-    if metrics.connections.load(Relaxed) >= taking.connections_max as u64 {
-        metrics.refused(Code::ConnectionsFull);
+/// Where connections go, and who counts them.
+struct Halls {
+    fronts: Vec<Arc<FrontHandle>>,
+    strangers: Arc<Strangers>,
+    metrics: Arc<Metrics>,
+}
+
+impl Halls {
+    fn take(&self, socket: TcpStream, address: SocketAddr, connection: ConnectionId, taking: Taking) {
+        let metrics = &self.metrics;
+        if metrics.connections.load(Relaxed) >= taking.connections_max as u64 {
+            return self.refuse(socket, Code::ConnectionsFull);
+        }
+        let Some(stranger) = self.strangers.enter(address.ip()) else {
+            metrics.strangers_refused.fetch_add(1, Relaxed);
+            return self.refuse(socket, Code::StrangersFull);
+        };
+        // One that came in before the listening socket had its send buffer has not inherited it.
+        let ready = socket
+            .set_nodelay(true)
+            .and_then(|()| set_send_buffer(&socket, taking.send_buffer_bytes))
+            .and_then(|_| socket.set_nonblocking(false));
+        if ready.is_err() {
+            // Gone already.
+            return;
+        }
+        metrics.connections.fetch_add(1, Relaxed);
+        metrics.connections_accepted.fetch_add(1, Relaxed);
+        let front = &self.fronts[(connection.0 % self.fronts.len() as u64) as usize];
+        if front.send(FrontMessage::Accepted(connection, socket, stranger)).is_err() {
+            metrics.connections.fetch_sub(1, Relaxed);
+            metrics.connections_dropped.fetch_add(1, Relaxed);
+            tracing::warn!("a connection was dropped: its executor has too much to do");
+        }
+    }
+
+    /// Says why, in plain: there is no channel yet.
+    fn refuse(&self, mut socket: TcpStream, code: Code) {
+        self.metrics.refused(code);
         // A fresh socket has room for one small frame; if not, the peer goes without a reason.
         let _ = socket.set_nonblocking(true);
-        let _ = socket.write(&Code::ConnectionsFull.frame(u32::MAX, u32::MAX, 0));
-        return;
-    }
-    // One that came in before the listening socket had its send buffer has not inherited it.
-    let ready = socket
-        .set_nodelay(true)
-        .and_then(|()| set_send_buffer(&socket, taking.send_buffer_bytes))
-        .and_then(|_| socket.set_nonblocking(false));
-    if ready.is_err() {
-        // Gone already.
-        return;
-    }
-    metrics.connections.fetch_add(1, Relaxed);
-    metrics.connections_accepted.fetch_add(1, Relaxed);
-    let front = &fronts[(connection.0 % fronts.len() as u64) as usize];
-    if front.send(FrontMessage::Accepted(connection, socket)).is_err() {
-        metrics.connections.fetch_sub(1, Relaxed);
-        metrics.connections_dropped.fetch_add(1, Relaxed);
-        tracing::warn!("a connection was dropped: its executor has too much to do");
+        let _ = socket.write(&code.frame(u32::MAX, u32::MAX, 0));
     }
 }
 
@@ -197,12 +204,14 @@ mod tests {
     fn a_client_that_is_taken_has_the_send_buffer() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = listener.accept().unwrap();
+        let (socket, address) = listener.accept().unwrap();
         let (front, _ear) = FrontHandle::new().unwrap();
         let front = Arc::new(front);
         let taking = Taking { connections_max: 1, send_buffer_bytes: 24 << 10 };
-        take(socket, ConnectionId(1), taking, std::slice::from_ref(&front), &Metrics::default());
-        let Some(FrontMessage::Accepted(_, socket)) = front.pop() else { panic!("it was handed over") };
+        let strangers = Strangers::new(&crate::config::Limits::default());
+        let halls = Halls { fronts: vec![front.clone()], strangers, metrics: Arc::default() };
+        halls.take(socket, address, ConnectionId(1), taking);
+        let Some(FrontMessage::Accepted(_, socket, _)) = front.pop() else { panic!("it was handed over") };
         assert_eq!(socket_send_buffer_size(&socket).unwrap(), 2 * (24 << 10));
     }
 }

@@ -21,6 +21,9 @@ impl Executor {
                 Output::All(round, frame) => {
                     self.post_all(|| CoreMessage::Shared(group, Item::Frame(round, frame.clone())));
                 }
+                Output::RoundEnd(signed) => {
+                    self.post_all(|| CoreMessage::Shared(group, Item::RoundEnd(signed.clone())));
+                }
                 Output::Deliver(tile) => {
                     metrics.tiles_sealed.fetch_add(1, Relaxed);
                     #[cfg(feature = "fault-swap-half")]

@@ -2,11 +2,16 @@
 
 use super::net::{self, Ear, Joiner};
 use super::queue::{Adopted, FrontHandle, FrontMessage};
-use super::reader;
+use super::register::Waiting;
+use super::strangers::Strangers;
+use super::{greet, reader};
+use crate::accountable::Accounting;
+use crate::accounts::{AccountsHandle, Directory};
 use crate::answer::{AnswerPool, Done, Setup, Work};
 use crate::config::{Config, Delivery};
 use crate::fanout::{CoreHandle, CoreMessage, Newcomer};
 use crate::group::{ConnectionId, Group, Output, Refusal};
+use crate::keys::ChannelKeys;
 use crate::limits::{
     BACKLOG_MAX, FETCH_BYTES_PER_TURN, FLUSH_TIMEOUT_MS, PRIVATE_FRAMES_MAX, PRIVATE_FRAMES_MOST, TICK_MS,
 };
@@ -23,17 +28,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use twincast_protocol::ids::{GroupId, ServerSide};
+use twincast_protocol::ids::{GroupId, ServerSide, UserId};
 use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::{LinkFrame, LinkGroup};
 
-/// What all threads of a server share. Nothing in it is locked.
+/// What all threads of a server share. Nothing that a share passes is locked in it.
 #[derive(Debug)]
 pub struct Shared {
     /// As it was checked at the start.
     pub config: Config,
     /// Which server this is.
     pub side: ServerSide,
+    /// What private channels are made with; none where they are plain.
+    pub channel: Option<Arc<ChannelKeys>>,
+    /// Who has connected and not said who they are.
+    pub strangers: Arc<Strangers>,
     /// The fan-out cores.
     pub cores: Vec<Arc<CoreHandle>>,
     /// The front executors.
@@ -44,6 +53,12 @@ pub struct Shared {
     pub answers: Option<Arc<AnswerPool>>,
     /// By group whose delivery is `answer`: what it signs and verifies with.
     pub setups: HashMap<GroupId, Arc<Setup>>,
+    /// By accountable group: what it signs and verifies with.
+    pub accountings: HashMap<GroupId, Arc<Accounting>>,
+    /// Whose key is whose.
+    pub directory: Arc<Directory>,
+    /// Who registers users' keys, where some group's users are known.
+    pub accounts: Option<Arc<AccountsHandle>>,
     /// The link to the other server, if there is one.
     pub link: Option<Arc<LinkHandle>>,
     /// Where S2 keeps parts.
@@ -84,6 +99,8 @@ pub struct Executor {
     pub(super) connections: HashMap<ConnectionId, Connected>,
     /// Connections that have not said HELLO.
     pub(super) greeting: HashMap<ConnectionId, Rc<TcpStream>>,
+    /// Connections that register users' keys, and wait for what comes of it.
+    pub(super) registering: HashMap<ConnectionId, Rc<Waiting>>,
     /// By core: messages that found its queue full, in order.
     pub(super) backlog: Vec<VecDeque<CoreMessage>>,
     /// By answer thread, and last those for any of them: works that found the queue full, in order.
@@ -133,12 +150,18 @@ impl Executor {
                 let mut shape = shared.config.shape(config).with_unix_at_zero(shared.unix_at_zero);
                 if let Some(setup) = &setup {
                     shape.settings_hash = setup.settings_hash(&shape.settings_hash);
+                } else {
+                    shape.settings_hash = shared.directory.settings_hash(id, &shape.settings_hash);
                 }
                 let parts_box = shared
                     .boxes
                     .as_ref()
                     .map(|folder| Box::new(folder.group(id, shared.metrics.clone())) as Box<dyn PartsBox>);
-                (id, Group::new(shape, parts_box, setup))
+                let group = Group::new(shape, parts_box, setup);
+                match shared.accountings.get(&id) {
+                    Some(accounting) => (id, group.with_accounting(accounting.clone())),
+                    None => (id, group),
+                }
             })
             .collect();
         let backlog = shared.cores.iter().map(|_| VecDeque::new()).collect();
@@ -149,6 +172,7 @@ impl Executor {
             groups,
             connections: HashMap::new(),
             greeting: HashMap::new(),
+            registering: HashMap::new(),
             backlog,
             works: (0..lanes).map(|_| VecDeque::new()).collect(),
             outputs: Vec::new(),
@@ -170,7 +194,7 @@ impl Executor {
     ///
     /// # Errors
     /// When the socket cannot be duplicated, for want of descriptors.
-    pub(super) fn adopt(&mut self, adopted: &Adopted) -> io::Result<()> {
+    pub(super) fn adopt(&mut self, adopted: &mut Adopted) -> io::Result<()> {
         let Adopted { connection, group, epoch, join, ref users, .. } = *adopted;
         let core = (0..self.shared.cores.len())
             .min_by_key(|&core| self.shared.cores[core].users.load(Relaxed))
@@ -183,13 +207,18 @@ impl Executor {
         let front = self.index;
         let private_max = (2 * seated.len() * self.groups[&group].shape().slots)
             .clamp(PRIVATE_FRAMES_MAX, PRIVATE_FRAMES_MOST);
-        let newcomer = Newcomer { connection, group, socket, users: seated, private_max, front };
-        self.post(core, CoreMessage::Add(newcomer));
+        let channel = adopted.outgoing.take();
+        let newcomer = Newcomer { connection, group, socket, users: seated, private_max, front, channel };
+        self.post(core, CoreMessage::Add(Box::new(newcomer)));
         let connected =
             Connected { group, core, socket: kept, closing: false, reader_done: false, core_done: false };
         self.connections.insert(connection, connected);
-        let attached =
-            self.act(group, |group, now, _, out| group.attach(connection, epoch, join, users, now, out));
+        // Who lost its key on the way here proves itself anew.
+        let attached = if adopted.proved.holds(&self.shared.directory) {
+            self.act(group, |group, now, _, out| group.attach(connection, epoch, join, users, now, out))
+        } else {
+            Err(Refusal::of_form(Code::NotRegistered))
+        };
         if let Err(refusal) = attached {
             self.refuse(connection, &refusal);
         }
@@ -325,6 +354,7 @@ impl Executor {
             // What waits for a HELLO sees the end of the stream. An error means that the peer is gone already.
             let _ = socket.shutdown(Shutdown::Read);
         }
+        self.registering.values().for_each(|waiting| waiting.stop());
     }
 
     /// Tells the link's thread how this executor's groups stand.
@@ -375,6 +405,14 @@ impl Executor {
             && let (Some(link), Some(session)) = (&self.shared.link, self.link)
         {
             link.send(ToLink::Refused(session, group, code));
+        }
+    }
+
+    /// A user has lost its key: whoever is attached by it goes.
+    fn revoked(&mut self, group: GroupId, user: UserId) {
+        let holder = self.groups.get(&group).and_then(|group| group.holder_of(user));
+        if let Some(connection) = holder {
+            self.refuse(connection, &Refusal { sender: user.0, ..Refusal::of_form(Code::NotRegistered) });
         }
     }
 
@@ -436,10 +474,10 @@ async fn hear(executor: Handle, mut ear: Ear) {
 
 fn take(executor: &Handle, message: FrontMessage) {
     match message {
-        FrontMessage::Accepted(connection, socket) => {
+        FrontMessage::Accepted(connection, socket, stranger) => {
             let socket = Rc::new(socket);
             executor.borrow_mut().greeting.insert(connection, socket.clone());
-            net::spawn(reader::greet(executor.clone(), connection, socket));
+            net::spawn(greet::greet(executor.clone(), connection, socket, stranger));
         }
         FrontMessage::Adopt(adopted) => net::spawn(reader::serve(executor.clone(), *adopted)),
         FrontMessage::Closed(connection) => {
@@ -457,6 +495,13 @@ fn take(executor: &Handle, message: FrontMessage) {
         FrontMessage::Peer(group, frame) => executor.borrow_mut().peer(group, frame),
         FrontMessage::LinkDown => executor.borrow_mut().link_down(),
         FrontMessage::Worked(group, done) => executor.borrow_mut().worked(group, done),
+        FrontMessage::Registered(connection, index, outcome) => {
+            let waiting = executor.borrow().registering.get(&connection).cloned();
+            if let Some(waiting) = waiting {
+                waiting.came(index, *outcome);
+            }
+        }
+        FrontMessage::Revoked(group, user) => executor.borrow_mut().revoked(group, user),
         FrontMessage::Stop => executor.borrow_mut().stop(),
     }
 }

@@ -7,7 +7,9 @@
 use crate::group::Shape;
 use std::ops::{Range, RangeInclusive};
 use twincast_protocol::parts::PartKind;
-use twincast_protocol::wire::{Code, Dial, Fetch, HEADER_BYTES, Header, Kind, Leave, PartsHead};
+use twincast_protocol::wire::{
+    Code, Dial, Fetch, FetchHeaders, HEADER_BYTES, Header, Kind, Leave, PartsHead, Register,
+};
 
 /// Bytes of the head of PARTS_SEED and PARTS.
 pub(super) const PARTS_HEAD_BYTES: usize = size_of::<PartsHead>();
@@ -49,6 +51,7 @@ impl Lengths {
             Kind::Parts => Ok(PARTS_HEAD_BYTES..=self.parts_max),
             Kind::Leave => one(size_of::<Leave>()),
             Kind::Fetch => one(size_of::<Fetch>()),
+            Kind::FetchHeaders => one(size_of::<FetchHeaders>()),
             Kind::Hello => Err(Code::HelloRepeated),
             _ => Err(Code::KindUnknown),
         }
@@ -146,16 +149,17 @@ impl Buffer {
         })
     }
 
-    /// Consumes HELLO, the first frame, if it is there: the range of its body. The buffer grows to take it.
-    pub(super) fn hello(&mut self, body_bytes_max: usize) -> Result<Option<Range<usize>>, Code> {
+    /// Consumes the first frame of a connection, or a further registration, if it is there: its kind, and the range of its
+    /// body. The buffer grows to take a HELLO.
+    pub(super) fn first(&mut self, hello_bytes_max: usize) -> Result<Option<(Kind, Range<usize>)>, Code> {
         let Some(header) = self.rest().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let header = Header::parse(header)?;
-        if header.kind != Kind::Hello {
-            return Err(Code::HelloExpected);
-        }
         let body_bytes = header.body_bytes as usize;
-        if body_bytes > body_bytes_max {
-            return Err(Code::UsersTooMany);
+        match header.kind {
+            Kind::Hello if body_bytes > hello_bytes_max => return Err(Code::UsersTooMany),
+            Kind::Register if body_bytes != size_of::<Register>() => return Err(Code::LengthWrong),
+            Kind::Hello | Kind::Register => {}
+            _ => return Err(Code::HelloExpected),
         }
         if self.rest().len() < HEADER_BYTES + body_bytes {
             if self.bytes.len() < HEADER_BYTES + body_bytes {
@@ -165,7 +169,7 @@ impl Buffer {
         }
         let body = self.start + HEADER_BYTES..self.start + HEADER_BYTES + body_bytes;
         self.start = body.end;
-        Ok(Some(body))
+        Ok(Some((header.kind, body)))
     }
 }
 
@@ -202,8 +206,13 @@ mod tests {
             let header = Header { kind, body_bytes }.to_bytes();
             assert_eq!(Buffer::new(200, &header).next(&LENGTHS), Err(code), "{kind:?} {body_bytes}");
         }
-        assert_eq!(Buffer::new(200, &frame(Kind::Dial, 30)).hello(100), Err(Code::HelloExpected));
-        assert_eq!(Buffer::new(200, &frame(Kind::Hello, 101)).hello(100), Err(Code::UsersTooMany));
+        assert_eq!(Buffer::new(200, &frame(Kind::Dial, 30)).first(100), Err(Code::HelloExpected));
+        assert_eq!(Buffer::new(200, &frame(Kind::Hello, 101)).first(100), Err(Code::UsersTooMany));
+        assert_eq!(Buffer::new(200, &frame(Kind::Register, 111)).first(100), Err(Code::LengthWrong));
+        assert_eq!(
+            Buffer::new(200, &frame(Kind::Register, 112)).first(100),
+            Ok(Some((Kind::Register, 8..120)))
+        );
     }
 
     proptest! {

@@ -1,5 +1,8 @@
 //! How other threads reach a front executor: a bounded queue and a byte on a socket pair.
 
+use super::inlet::Incoming;
+use super::strangers::Stranger;
+use crate::accounts::Proved;
 use crate::answer::Done;
 use crate::group::ConnectionId;
 use crate::limits::FRONT_QUEUE_MAX;
@@ -11,14 +14,18 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use twincast_protocol::channel::SendKeys;
+use twincast_protocol::identity::SIGNATURE_BYTES;
 use twincast_protocol::ids::{Epoch, GroupId, UserId};
+use twincast_protocol::statements::Binding;
+use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::{LinkFrame, LinkGroup};
 
 /// What a front executor is told.
 #[derive(Debug)]
 pub enum FrontMessage {
     /// A connection came in; this executor hears its HELLO.
-    Accepted(ConnectionId, TcpStream),
+    Accepted(ConnectionId, TcpStream, Stranger),
     /// A connection said HELLO for a group of this executor.
     Adopt(Box<Adopted>),
     /// A fan-out core has closed this connection.
@@ -33,9 +40,16 @@ pub enum FrontMessage {
     LinkDown,
     /// The answer threads have done something that this group wanted.
     Worked(GroupId, Done),
+    /// What came of a registration of this connection, by its number.
+    Registered(ConnectionId, usize, Box<Outcome>),
+    /// A user of a group of this executor has lost its key: whoever is attached by it is so no longer.
+    Revoked(GroupId, UserId),
     /// Finish the open rounds, close everything and end.
     Stop,
 }
+
+/// What came of a registration: from which epoch on the key is the user's, and the signatures of S1 and S2.
+pub type Outcome = Result<(Epoch, [[u8; SIGNATURE_BYTES]; 2]), Code>;
 
 /// A connection after its HELLO.
 pub struct Adopted {
@@ -51,8 +65,16 @@ pub struct Adopted {
     pub join: bool,
     /// The users that it plays, ascending.
     pub users: Box<[UserId]>,
-    /// Bytes that came after HELLO.
+    /// What ties proofs to its channel.
+    pub binding: Binding,
+    /// What its users proved of themselves.
+    pub proved: Proved,
+    /// Bytes that came after HELLO, in plain.
     pub rest: Vec<u8>,
+    /// What opens its records, where its channel is private.
+    pub incoming: Option<Incoming>,
+    /// What seals the records that it is sent.
+    pub outgoing: Option<SendKeys>,
 }
 
 impl fmt::Debug for Adopted {

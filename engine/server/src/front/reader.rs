@@ -1,130 +1,18 @@
-//! The task that reads one connection: HELLO first, then frames until the peer stops.
+//! The task that reads a connection whose peer has said who it is: frames until the peer stops.
 
-use super::executor::{Executor, Handle, Shared};
+use super::executor::{Executor, Handle};
 use super::frames::{Buffer, Lengths, Next};
-use super::net::{Ear, give_way, within};
-use super::queue::{Adopted, FrontMessage};
+use super::inlet::{Cut, Inlet};
+use super::net::{Ear, give_way};
+use super::queue::Adopted;
 use crate::group::{ConnectionId, Refusal, Upload};
-use crate::limits::{FLUSH_TIMEOUT_MS, READ_BYTES, READS_PER_TURN, STRANGER_BYTES};
-use crate::metrics::Metrics;
-use rustix::net::{SendFlags, send};
-use std::net::{Shutdown, TcpStream};
-use std::ops::Range;
-use std::rc::Rc;
+use crate::limits::{READ_BYTES, READS_PER_TURN};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
 use twincast_protocol::parts::PartKind;
-use twincast_protocol::wire::{Body, Code, Dial, Fetch, HEADER_BYTES, Hello, Kind, Leave, PartsHead, Submit};
-
-/// Bytes of a HELLO without its users.
-const HELLO_HEAD_BYTES: usize = size_of::<Hello>();
-
-/// Hears a new connection's HELLO, and passes it on to the executor that owns its group.
-pub(super) async fn greet(executor: Handle, connection: ConnectionId, socket: Rc<TcpStream>) {
-    let shared = executor.borrow().shared.clone();
-    let adopted = meet(&executor, connection, &socket).await;
-    executor.borrow_mut().greeting.remove(&connection);
-    drop(socket);
-    if let Some(adopted) = adopted {
-        let owner = shared.owner(adopted.group).expect("the group was looked up");
-        if owner == executor.borrow().index {
-            serve(executor, adopted).await;
-            return;
-        }
-        if shared.fronts[owner].send(FrontMessage::Adopt(Box::new(adopted))).is_ok() {
-            return;
-        }
-        shared.metrics.connections_dropped.fetch_add(1, Relaxed);
-        tracing::warn!("a connection was dropped: its executor has too much to do");
-    }
-    shared.metrics.connections.fetch_sub(1, Relaxed);
-}
-
-/// Hears HELLO, or turns the peer away.
-async fn meet(executor: &Handle, connection: ConnectionId, socket: &TcpStream) -> Option<Adopted> {
-    let shared = executor.borrow().shared.clone();
-    let Ok(copy) = socket.try_clone() else {
-        shared.metrics.connections_dropped.fetch_add(1, Relaxed);
-        tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
-        return None;
-    };
-    let mut ear = Ear::new(copy);
-    let limits = &shared.config.limits;
-    let timeout = Duration::from_millis(limits.hello_timeout_ms);
-    let hello = hear_hello(&mut ear, limits.users_per_connection_max, &shared.metrics);
-    let adopted = match within(timeout, hello).await.unwrap_or(Err(Some(Code::HelloTimeout))) {
-        Ok((body, buffer)) => read_hello(&shared, connection, socket, body, &buffer),
-        Err(code) => Err(code),
-    };
-    let stopping = executor.borrow().is_stopping();
-    let code = match adopted {
-        // A stop ends the stream, so that nobody waits for a HELLO.
-        Ok(_) | Err(None) if stopping => Code::ShuttingDown,
-        Ok(adopted) => return Some(adopted),
-        Err(Some(code)) => code,
-        Err(None) => return None,
-    };
-    turn_away(&shared, socket, &mut ear, code).await;
-    None
-}
-
-/// Reads until HELLO is there. No code: the peer went away.
-async fn hear_hello(
-    ear: &mut Ear,
-    users_max: u32,
-    metrics: &Metrics,
-) -> Result<(Range<usize>, Buffer), Option<Code>> {
-    let body_bytes_max = HELLO_HEAD_BYTES + 4 * users_max as usize;
-    let mut buffer = Buffer::new(STRANGER_BYTES, &[]);
-    loop {
-        if let Some(body) = buffer.hello(body_bytes_max)? {
-            return Ok((body, buffer));
-        }
-        match ear.read(buffer.room()).await {
-            Ok(bytes @ 1..) => buffer.filled(bytes),
-            Ok(0) | Err(_) => {
-                metrics.cut_frames.fetch_add(u64::from(!buffer.rest().is_empty()), Relaxed);
-                return Err(None);
-            }
-        }
-    }
-}
-
-fn read_hello(
-    shared: &Shared,
-    connection: ConnectionId,
-    socket: &TcpStream,
-    body: Range<usize>,
-    buffer: &Buffer,
-) -> Result<Adopted, Option<Code>> {
-    let (hello, side, users, _proofs) = Hello::read(buffer.get(body))?;
-    let group = GroupId(hello.group.get());
-    if side != shared.side {
-        return Err(Some(Code::SideWrong));
-    }
-    if shared.owner(group).is_none() {
-        return Err(Some(Code::GroupUnknown));
-    }
-    let socket = socket.try_clone().map_err(|_| None)?;
-    let (epoch, join) = (Epoch(hello.epoch.get()), hello.join == 1);
-    Ok(Adopted { connection, socket, group, epoch, join, users: users.into(), rest: buffer.rest().to_vec() })
-}
-
-/// Says why, and closes: nobody else writes to this socket yet.
-async fn turn_away(shared: &Shared, socket: &TcpStream, ear: &mut Ear, code: Code) {
-    shared.metrics.refused(code);
-    let frame = code.frame(u32::MAX, u32::MAX, 0);
-    // A socket that was never written to has room for it, or its peer is gone.
-    let _ = send(socket, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-    let _ = socket.shutdown(Shutdown::Write);
-    // Bytes that are not read when the socket is closed would take the frame back.
-    let mut dropped = [0; 4096];
-    within(Duration::from_millis(FLUSH_TIMEOUT_MS), async {
-        while matches!(ear.read(&mut dropped).await, Ok(1..)) {}
-    })
-    .await;
-}
+use twincast_protocol::wire::{
+    Body, Code, Dial, Fetch, FetchHeaders, HEADER_BYTES, Kind, Leave, PartsHead, Submit,
+};
 
 /// A PARTS body that is coming in.
 struct Parts {
@@ -137,7 +25,7 @@ struct Parts {
 /// Serves a connection of this executor until its peer sends no more.
 pub(super) async fn serve(executor: Handle, mut adopted: Adopted) {
     let (connection, group) = (adopted.connection, adopted.group);
-    let adopting = executor.borrow_mut().adopt(&adopted);
+    let adopting = executor.borrow_mut().adopt(&mut adopted);
     let shared = executor.borrow().shared.clone();
     let socket = adopting.and_then(|()| adopted.socket.try_clone());
     let Ok(socket) = socket else {
@@ -151,7 +39,7 @@ pub(super) async fn serve(executor: Handle, mut adopted: Adopted) {
         }
         return;
     };
-    let mut ear = Ear::new(socket);
+    let mut inlet = Inlet::of_member(Ear::new(socket), adopted.incoming.take());
     let (lengths, submit_bytes) = {
         let executor = executor.borrow();
         let shape = executor.groups[&group].shape();
@@ -166,10 +54,13 @@ pub(super) async fn serve(executor: Handle, mut adopted: Adopted) {
     let mut reads = 0;
     loop {
         executor.borrow_mut().take_frames(connection, group, &mut buffer, &mut parts, &lengths);
-        match ear.read(buffer.room()).await {
-            Ok(bytes @ 1..) => {
-                shared.metrics.ingress_bytes.fetch_add(bytes as u64, Relaxed);
-                buffer.filled(bytes);
+        let read = inlet.read(buffer.room()).await;
+        shared.metrics.ingress_bytes.fetch_add(inlet.take_received() as u64, Relaxed);
+        match read {
+            Ok(bytes @ 1..) => buffer.filled(bytes),
+            Err(Cut::Broken) => {
+                executor.borrow_mut().refuse(connection, &Refusal::of_form(Code::ChannelBroken));
+                break;
             }
             Ok(0) | Err(_) => break,
         }
@@ -201,7 +92,7 @@ impl Executor {
                 return;
             }
             if let Some(coming) = parts {
-                if !self.take_parts(group, buffer, coming) {
+                if !self.take_parts(connection, group, buffer, coming) {
                     return;
                 }
                 *parts = None;
@@ -276,6 +167,11 @@ impl Executor {
                 self.act(group, |group, _, _, out| group.fetch(connection, &fetch, out))?;
                 metrics.fetches.fetch_add(1, Relaxed);
             }
+            Kind::FetchHeaders if self.groups[&group].shape().accountable => {
+                let fetch = FetchHeaders::parse(body).map_err(Refusal::of_form)?;
+                self.act(group, |group, _, _, out| group.fetch_headers(connection, &fetch, out))?;
+                metrics.fetches.fetch_add(1, Relaxed);
+            }
             _ => return Err(Refusal::of_form(Code::KindUnknown)),
         }
         Ok(())
@@ -310,7 +206,13 @@ impl Executor {
     }
 
     /// Takes what is there of a PARTS body. Returns whether that was the end of it.
-    fn take_parts(&mut self, group: GroupId, buffer: &mut Buffer, parts: &mut Parts) -> bool {
+    fn take_parts(
+        &mut self,
+        connection: ConnectionId,
+        group: GroupId,
+        buffer: &mut Buffer,
+        parts: &mut Parts,
+    ) -> bool {
         let piece = buffer.take_piece(parts.bytes - parts.at);
         let Parts { at, bytes, upload } = *parts;
         parts.at += piece.len();
@@ -319,8 +221,10 @@ impl Executor {
             let state = self.groups.get_mut(&group).expect("a connection's group is this executor's");
             state.parts_bytes(&upload, at, piece);
             if whole {
-                self.act(group, |group, now, _, out| group.parts_end(&upload, now, out));
-                self.shared.metrics.parts.fetch_add(1, Relaxed);
+                match self.act(group, |group, now, _, out| group.parts_end(&upload, now, out)) {
+                    Ok(()) => _ = self.shared.metrics.parts.fetch_add(1, Relaxed),
+                    Err(refusal) => self.refuse(connection, &refusal),
+                }
             }
         }
         whole

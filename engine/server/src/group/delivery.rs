@@ -1,5 +1,6 @@
 //! The two ways out of a running epoch, behind one surface.
 
+use super::accountable::Ledger;
 use super::answer::{AnswerRounds, RowsPool};
 use super::rounds::Rounds;
 use super::timing::{Circumstances, Timing};
@@ -10,6 +11,7 @@ use crate::tile::TilePool;
 use fixedbitset::FixedBitSet;
 use std::sync::Arc;
 use std::time::Duration;
+use twincast_protocol::identity::SIGNATURE_BYTES;
 use twincast_protocol::ids::RoundNumber;
 use twincast_protocol::wire::Code;
 
@@ -46,20 +48,23 @@ pub(super) struct Submission<'a> {
     pub(super) choices: &'a [u8],
     /// `[slot][half][cell_bytes]`, or a record.
     pub(super) shares: &'a [u8],
+    /// The sender's, in an accountable group.
+    pub(super) signature: Option<&'a [u8; SIGNATURE_BYTES]>,
 }
 
 impl EpochRounds {
-    /// The rounds of an epoch from `first` on.
+    /// The rounds of an epoch from `first` on. `ledger`: what an accountable group keeps of them.
     pub(super) fn new(
         shape: &Shape,
         roster: &Arc<Roster>,
         first: RoundNumber,
         buffers: Buffers,
+        ledger: Option<Ledger>,
         now: Duration,
     ) -> EpochRounds {
         match buffers {
             Buffers::Tiles(pool) => {
-                EpochRounds::Shares(Box::new(Rounds::new(shape, roster, first, pool, now)))
+                EpochRounds::Shares(Box::new(Rounds::new(shape, roster, first, pool, ledger, now)))
             }
             Buffers::Rows(pool) => {
                 EpochRounds::Answers(Box::new(AnswerRounds::new(shape, roster, first, pool, now)))
@@ -130,11 +135,30 @@ impl EpochRounds {
         self.timing().take_given_up()
     }
 
-    /// The epoch is over: its buffers serve the next one.
-    pub(super) fn into_buffers(self, out: &mut Vec<Output>) -> Buffers {
+    /// The epoch is over: its buffers serve the next one. What an accountable group keeps of its rounds is left.
+    pub(super) fn into_buffers(self, out: &mut Vec<Output>) -> (Buffers, Option<Ledger>) {
         match self {
-            EpochRounds::Shares(rounds) => Buffers::Tiles(rounds.into_pool()),
-            EpochRounds::Answers(rounds) => Buffers::Rows(rounds.into_pool(out)),
+            EpochRounds::Shares(rounds) => {
+                let (pool, ledger) = rounds.into_pool();
+                (Buffers::Tiles(pool), ledger)
+            }
+            EpochRounds::Answers(rounds) => (Buffers::Rows(rounds.into_pool(out)), None),
+        }
+    }
+
+    /// What an accountable group keeps of the rounds.
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.ledger(),
+            EpochRounds::Answers(_) => None,
+        }
+    }
+
+    /// Whose uploads were signed falsely since this was last asked for, and in which round.
+    pub(super) fn take_wrong(&mut self) -> Vec<(RoundNumber, usize)> {
+        match self {
+            EpochRounds::Shares(rounds) => rounds.take_wrong(),
+            EpochRounds::Answers(_) => Vec::new(),
         }
     }
 
@@ -145,10 +169,10 @@ impl EpochRounds {
         submission: &Submission<'_>,
         now: Duration,
     ) -> Result<(), Code> {
-        let Submission { sender, choices, shares } = *submission;
         match self {
-            EpochRounds::Shares(rounds) => rounds.place(number, sender, choices, shares, now),
+            EpochRounds::Shares(rounds) => rounds.place(number, submission, now),
             EpochRounds::Answers(rounds) => {
+                let Submission { sender, shares, .. } = *submission;
                 let record = shares.try_into().map_err(|_| Code::LengthWrong)?;
                 rounds.place(number, sender, record, now)
             }

@@ -1,6 +1,7 @@
 //! An epoch's state on one server: while it comes, and while it runs.
 
 use super::Shape;
+use super::accountable::Commitments;
 use super::delivery::EpochRounds;
 use super::dials::Dials;
 use super::parts::PartsPhase;
@@ -40,6 +41,8 @@ pub(super) struct Coming {
     pub(super) unanswered: Option<Duration>,
     pub(super) dials: Dials,
     pub(super) store: PartsStore,
+    /// In an accountable group.
+    pub(super) commitments: Option<Commitments>,
     /// Members that are attached.
     pub(super) attached: FixedBitSet,
     /// DIAL frames of each member, over whichever connections.
@@ -67,6 +70,7 @@ impl Coming {
             unanswered: None,
             dials,
             store: PartsStore::new(shape, &roster),
+            commitments: None,
             attached: FixedBitSet::with_capacity(members),
             dial_frames: vec![0; members],
             announced: Duration::ZERO,
@@ -91,6 +95,8 @@ pub(super) struct Running {
     pub(super) roster: Arc<Roster>,
     pub(super) dials: Dials,
     pub(super) store: PartsStore,
+    /// In an accountable group.
+    pub(super) commitments: Option<Commitments>,
     /// Members whom a round in lockstep waits for: attached since before the epoch opened, or since then and have
     /// submitted; and all slots dialled. Whoever missed a round until its time limit is not waited for until it
     /// submits again: one who is silent costs the others one round's time, and not that of every round.

@@ -1,5 +1,6 @@
 //! When an epoch is announced, closed, opened or given up.
 
+use super::accountable::Past;
 use super::delivery::{Buffers, EpochRounds};
 use super::epoch::{Coming, Running, Stage};
 use super::greeting::{announcement, roster_frames};
@@ -7,7 +8,7 @@ use super::membership::fit;
 use super::parts::{Given, PartsPhase};
 use super::peer::{Link, epoch_after};
 use super::timing::Circumstances;
-use super::{Counted, Group, Output, connection_of};
+use super::{Counted, Group, Output, commitments, connection_of};
 use crate::answer::Work;
 use crate::config::Delivery;
 use crate::roster::Roster;
@@ -55,7 +56,7 @@ impl Group {
             stopping: self.stopping,
             lagging_users: self.lagging_users,
         };
-        let ended = running.rounds.advance(&with, out);
+        let mut ended = running.rounds.advance(&with, out);
         self.words.forget_before(running.rounds.open());
         if let Some(given_up) = running.rounds.take_given_up() {
             running.waited_for.difference_with(&given_up);
@@ -65,6 +66,8 @@ impl Group {
         } else {
             running.ended_at = None;
         }
+        ended |= self.refuse_uploads(out);
+        self.forget_past();
         ended
     }
 
@@ -150,7 +153,8 @@ impl Group {
 
     fn new_coming(&mut self, roster: Arc<Roster>, change: Change, now: Duration) -> Coming {
         self.serial += 1;
-        Coming { announced: now, ..Coming::new(&self.shape, self.serial, roster, change) }
+        let commitments = commitments(self.accounting.as_ref(), &self.shape, &roster);
+        Coming { announced: now, commitments, ..Coming::new(&self.shape, self.serial, roster, change) }
     }
 
     fn begin_dialling(&mut self, roster: Arc<Roster>, change: Change, now: Duration, out: &mut Vec<Output>) {
@@ -356,34 +360,55 @@ impl Group {
     }
 
     fn open_epoch(&mut self, now: Duration, out: &mut Vec<Output>) {
-        let Coming { roster, first, mut dials, store, attached, .. } =
+        let Coming { roster, first, mut dials, store, commitments, attached, .. } =
             self.coming.take().expect("it is to be opened");
         if self.shape.chooses_per_round() {
             // Who came after it was settled may submit as well.
             attached.ones().for_each(|member| dials.attend_late(member));
         }
-        if let Some(old) = self.running.take() {
-            self.forget_parts(old.epoch());
-            self.buffers = Some(old.rounds.into_buffers(out));
-        }
+        self.end_running(first, out);
         let members_dialled = dials.members_dialled().count_ones(..) as u32;
         let open = EpochOpen::new(roster.epoch(), members_dialled, first);
         out.push(Output::Count(Counted::EpochsOpened, 1));
         out.push(Output::All(RoundNumber::DIAL, open.frame()));
         let mut waited_for = attached;
         waited_for.intersect_with(dials.members_dialled());
+        if let Some(commitments) = &commitments {
+            waited_for.intersect_with(commitments.members_whole());
+        }
         let buffers = self.buffers.take().unwrap_or_else(|| Buffers::none(&self.shape));
-        let rounds = EpochRounds::new(&self.shape, &roster, first, buffers, now);
+        let ledger = commitments.as_ref().map(|commitments| self.new_ledger(&roster, &dials, commitments));
+        let rounds = EpochRounds::new(&self.shape, &roster, first, buffers, ledger, now);
         if let Some(queries) = dials.keys().queries() {
             out.push(Output::Answer(Work::Open { roster: roster.clone(), queries }));
         }
         let planned = RoundNumber(first.0.saturating_add(self.shape.epoch_rounds));
         let planned = (self.leads() && self.shape.epoch_rounds > 0).then_some(planned);
-        self.running = Some(Running { roster, dials, store, waited_for, rounds, planned, ended_at: None });
+        self.running =
+            Some(Running { roster, dials, store, commitments, waited_for, rounds, planned, ended_at: None });
         if let Some(early) = self.early.take() {
             // Proposed while this epoch was on its way here: what is wrong with it shows at the next new link.
             let _ = self.answer_proposal(early, now, out);
         }
+    }
+
+    /// The epoch that runs is over, and the next one begins with round `first`. Returns whether there was one. What is kept
+    /// of an accountable group's can be asked for a while longer.
+    fn end_running(&mut self, first: RoundNumber, out: &mut Vec<Output>) -> bool {
+        let Some(old) = self.running.take() else { return false };
+        if let Some(past) = self.past.take() {
+            self.forget_parts(past.epoch());
+        }
+        let Running { roster, dials, store, commitments, rounds, .. } = old;
+        let (buffers, ledger) = rounds.into_buffers(out);
+        self.buffers = Some(buffers);
+        match (commitments, ledger) {
+            (Some(commitments), Some(ledger)) => {
+                self.past = Some(Past::new(dials, store, commitments, ledger, first));
+            }
+            _ => self.forget_parts(roster.epoch()),
+        }
+        true
     }
 
     /// The next epoch cannot be had: the one that runs goes on.
@@ -427,12 +452,8 @@ impl Group {
     pub(super) fn reset(&mut self, epoch: Epoch, first: RoundNumber, now: Duration, out: &mut Vec<Output>) {
         out.push(all(Code::EpochMismatch));
         self.drop_coming(out);
-        if let Some(old) = self.running.take() {
-            self.forget_parts(old.epoch());
-            self.buffers = Some(old.rounds.into_buffers(out));
-            if self.shape.delivery == Delivery::Answer {
-                out.push(Output::Answer(Work::Close));
-            }
+        if self.end_running(first, out) && self.shape.delivery == Delivery::Answer {
+            out.push(Output::Answer(Work::Close));
         }
         self.proposed = None;
         self.early = None;
@@ -458,7 +479,7 @@ impl Group {
         }
     }
 
-    fn forget_parts(&mut self, epoch: Epoch) {
+    pub(super) fn forget_parts(&mut self, epoch: Epoch) {
         if let Some(parts_box) = &mut self.kept {
             parts_box.forget(epoch);
         }

@@ -82,15 +82,20 @@ struct Making {
 
 /// A frame that counts as unsent for its connection and its group for as long as it is there.
 #[derive(Debug)]
-struct Answer {
+pub(super) struct Answer {
     frame: Vec<u8>,
     unsent: [Arc<AtomicUsize>; 2],
 }
 
 impl Answer {
     fn new(bytes: usize, unsent: [Arc<AtomicUsize>; 2]) -> Answer {
-        unsent.iter().for_each(|unsent| _ = unsent.fetch_add(bytes, Relaxed));
-        Answer { frame: vec![0; bytes], unsent }
+        Answer::of(vec![0; bytes], unsent)
+    }
+
+    /// A frame that is made.
+    pub(super) fn of(frame: Vec<u8>, unsent: [Arc<AtomicUsize>; 2]) -> Answer {
+        unsent.iter().for_each(|unsent| _ = unsent.fetch_add(frame.len(), Relaxed));
+        Answer { frame, unsent }
     }
 }
 
@@ -103,6 +108,18 @@ impl Drop for Answer {
 impl AsRef<[u8]> for Answer {
     fn as_ref(&self) -> &[u8] {
         &self.frame
+    }
+}
+
+impl Fetches {
+    /// Bytes that may still be made before the others of the executor have their turn.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// So many bytes are made, or cost as much.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.budget = self.budget.saturating_sub(bytes);
     }
 }
 
@@ -183,16 +200,20 @@ impl Group {
         Ok(())
     }
 
-    /// Whether a FETCH is not answered.
+    /// Whether a FETCH or a FETCH_HEADERS is not answered.
     #[must_use]
     pub fn has_fetches(&self) -> bool {
-        !self.fetches.turns.is_empty()
+        !self.fetches.turns.is_empty() || self.has_header_fetches()
     }
 
-    /// Answers what was fetched, with some `budget` bytes of parts until this is called again: a row more where the
+    /// Answers what was fetched, with some `budget` bytes until this is called again: a row more where the
     /// last one takes more.
     pub fn answer_fetches(&mut self, budget: usize, out: &mut Vec<Output>) {
-        self.fetches.budget = budget;
+        // Each has its part where both are waited for.
+        let both = !self.fetches.turns.is_empty() && self.has_header_fetches();
+        self.fetches.budget = if both { budget / 2 } else { budget };
+        self.make_headers(out);
+        self.fetches.budget += if both { budget / 2 } else { 0 };
         self.make_answers(out);
     }
 

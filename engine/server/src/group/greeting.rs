@@ -82,8 +82,9 @@ impl Group {
             open: u8::from(self.running.is_some()),
             delivery: u8::from(shape.delivery == Delivery::Answer),
             linked: u8::from(shape.linked),
-            flags: 0,
-            header_rounds: 0.into(),
+            flags: flag(shape.registered, Welcome::REGISTERED)
+                | flag(shape.accountable, Welcome::ACCOUNTABLE),
+            header_rounds: if shape.accountable { (shape.header_rounds as u32).into() } else { 0.into() },
         }
     }
 
@@ -127,6 +128,10 @@ impl Group {
         let grant = Grant::new(Purpose::Confirmation, coming.epoch(), slot, MemberIndex(sender as u32), 1);
         out.push(Output::To(connection, grant.frame()));
     }
+}
+
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
 }
 
 fn dialled(epoch: Epoch, dial: &Dialling) -> bytes::Bytes {

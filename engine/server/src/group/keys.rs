@@ -68,6 +68,28 @@ impl Keys {
         }
     }
 
+    /// Bit `user` of a session key, dialled or sealed.
+    ///
+    /// # Panics
+    /// If these are queries.
+    pub(super) fn bit(&self, sender: usize, slot: usize, user: usize) -> bool {
+        match self {
+            Keys::Select(keys) => keys.bit(sender, slot, user),
+            Keys::Queries { .. } => unreachable!("queries select no halves"),
+        }
+    }
+
+    /// All select words, `[slot][tile]`: what each recipient is given of whom in this epoch.
+    ///
+    /// # Panics
+    /// If these are queries.
+    pub(super) fn all_select(&self) -> Vec<SelectWords> {
+        match self {
+            Keys::Select(keys) => keys.select.clone(),
+            Keys::Queries { .. } => unreachable!("queries select no halves"),
+        }
+    }
+
     /// All queries, if these are queries.
     pub(super) fn queries(&self) -> Option<Arc<Queries>> {
         match self {
@@ -135,6 +157,17 @@ impl SessionKeys {
     fn row(&mut self, sender: usize, slot: usize) -> &mut [u64] {
         let width = self.members.div_ceil(64);
         &mut self.rows[(slot * self.members + sender) * width..][..width]
+    }
+
+    /// Bit `user` of a session key.
+    fn bit(&self, sender: usize, slot: usize, user: usize) -> bool {
+        if self.select.is_empty() {
+            let width = self.members.div_ceil(64);
+            let row = &self.rows[(slot * self.members + sender) * width..][..width];
+            return row[user / 64] >> (user % 64) & 1 == 1;
+        }
+        let tile = slot * self.members.div_ceil(TILE_SENDERS) + sender / TILE_SENDERS;
+        self.select[tile][user] >> (sender % TILE_SENDERS) & 1 == 1
     }
 
     /// Dialling is over: makes the select words and wipes the rows.

@@ -4,8 +4,10 @@ use super::ConnectionId;
 use super::fetch::Fetched;
 use crate::limits::MEMBERS_MIN;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use twincast_protocol::format::ShareFormat;
-use twincast_protocol::ids::UserId;
+use twincast_protocol::ids::{RoundNumber, UserId};
 
 /// One connection's place in the group.
 #[derive(Debug)]
@@ -16,10 +18,37 @@ pub(super) struct Seat {
     pub(super) join: bool,
     /// DIAL frames since an epoch began to be dialled.
     pub(super) dials: u64,
-    /// Records that it sent and that their senders have not signed.
+    /// What it sent for rounds and its senders have not signed: records, or shares of an accountable group.
     pub(super) wrong_signatures: u32,
+    /// Its users' submissions that were refused.
+    pub(super) refused: Refused,
     /// What it fetches of the parts that it missed.
     pub(super) fetched: Fetched,
+    /// Bytes of headers that are made for it and not sent; held by each of them.
+    pub(super) headers_unsent: Arc<AtomicUsize>,
+}
+
+/// Submissions of a connection that were refused within one round.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    round: RoundNumber,
+    /// By user, ascending, and last those for nobody of them. Empty until one is refused: few connections have any.
+    times: Vec<u32>,
+}
+
+impl Refused {
+    /// Counts one for a user of the connection, by its place among them, or for nobody of `users`. Returns how many
+    /// there are in this round now.
+    pub(super) fn count(&mut self, round: RoundNumber, place: Option<usize>, users: usize) -> u32 {
+        if self.round != round || self.times.is_empty() {
+            self.round = round;
+            self.times.clear();
+            self.times.resize(users + 1, 0);
+        }
+        let times = &mut self.times[place.unwrap_or(users)];
+        *times = times.saturating_add(1);
+        *times
+    }
 }
 
 /// All connections of the group, and what their users ask for.
@@ -65,8 +94,15 @@ impl Seats {
     /// Seats users, none of whom sits anywhere else.
     pub(super) fn sit(&mut self, connection: ConnectionId, users: &[UserId], join: bool) {
         self.attached_by.extend(users.iter().map(|&user| (user, connection)));
-        let seat =
-            Seat { users: users.into(), join, dials: 0, wrong_signatures: 0, fetched: Fetched::default() };
+        let seat = Seat {
+            users: users.into(),
+            join,
+            dials: 0,
+            wrong_signatures: 0,
+            refused: Refused::default(),
+            fetched: Fetched::default(),
+            headers_unsent: Arc::default(),
+        };
         self.connections.insert(connection, seat);
     }
 

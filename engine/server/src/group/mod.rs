@@ -13,11 +13,13 @@
 //! | `timing` | when a round begins, is sealed, or is left out |
 //! | `rounds`, `words` | when a tile of shares is sealed, and when it is released |
 //! | `answer` | when a tile of records is agreed, and when a round is answered |
+//! | `accountable` | whether senders gave what they signed, and what is shown of it later |
 //! | `membership` | who sits where, and what change of members is possible |
 //! | `epochs` | when an epoch is announced, closed, opened or given up |
 //! | `peer` | what the other server says |
 //! | `greeting`, `fetch` | what a connection is told, and what it asks for later |
 
+mod accountable;
 mod answer;
 mod delivery;
 mod dials;
@@ -43,11 +45,13 @@ pub use output::{Blame, ConnectionId, Counted, Fault, Output, Refusal, SealedRou
 pub use parts::Upload;
 pub use shape::Shape;
 
+use crate::accountable::Accounting;
 use crate::answer::Setup;
 use crate::config::Delivery;
-use crate::limits::{DIALS_PER_SLOT_MAX, MEMBER_DIALS_PER_SLOT_MAX};
+use crate::limits::{DIALS_PER_SLOT_MAX, MEMBER_DIALS_PER_SLOT_MAX, SUBMISSIONS_REFUSED_MAX};
 use crate::parts_box::PartsBox;
 use crate::roster::Roster;
+use accountable::{Commitments, HeaderFetches, Past};
 use delivery::{Buffers, Submission};
 use dials::Dialling;
 use epoch::{Coming, Running, Stage};
@@ -61,7 +65,7 @@ use store::{Kept, Whose};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, UserId};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::link::{Change, LinkGroup};
-use twincast_protocol::wire::{Code, Dial, EPOCH_ANY, Leave, Submit};
+use twincast_protocol::wire::{Code, Dial, EPOCH_ANY, Leave, Submit, split_tail};
 use words::PeerWords;
 
 /// One group on one server.
@@ -69,11 +73,15 @@ use words::PeerWords;
 pub struct Group {
     shape: Shape,
     setup: Option<Arc<Setup>>,
+    accounting: Option<Arc<Accounting>>,
     kept: Kept,
     seats: Seats,
     fetches: Fetches,
+    header_fetches: HeaderFetches,
     running: Option<Running>,
     coming: Option<Coming>,
+    /// In an accountable group: what is still asked for of the epoch before the one that runs.
+    past: Option<Past>,
     /// Epochs that came so far, whatever their numbers.
     serial: u64,
     /// What rounds are kept in, while no epoch runs that has it.
@@ -110,12 +118,15 @@ impl Group {
         Group {
             shape,
             setup,
+            accounting: None,
             // Seeds are small: S1 keeps them all.
             kept: parts_box.filter(|_| shape.side == ServerSide::Two),
             seats: Seats::default(),
             fetches: Fetches::default(),
+            header_fetches: HeaderFetches::default(),
             running: None,
             coming: Some(Coming::new(&shape, 0, roster, change)),
+            past: None,
             serial: 0,
             buffers: None,
             link: if shape.linked { Link::Down { since: Duration::ZERO } } else { Link::Alone },
@@ -127,6 +138,20 @@ impl Group {
             alarms: 0,
             stopping: false,
         }
+    }
+
+    /// The same group, with what an accountable one signs and verifies with; such a group has it and no other has.
+    ///
+    /// # Panics
+    /// If the group is not accountable, or has begun.
+    #[must_use]
+    pub fn with_accounting(mut self, accounting: Arc<Accounting>) -> Group {
+        assert!(self.shape.accountable && self.seats.is_empty(), "an accountable group that has not begun");
+        self.accounting = Some(accounting);
+        if let Some(coming) = &mut self.coming {
+            coming.commitments = commitments(self.accounting.as_ref(), &self.shape, &coming.roster);
+        }
+        self
     }
 
     /// What never changes.
@@ -151,6 +176,12 @@ impl Group {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.roster().epoch()
+    }
+
+    /// The connection that attached a user.
+    #[must_use]
+    pub fn holder_of(&self, user: UserId) -> Option<ConnectionId> {
+        self.seats.connection_of(user)
     }
 
     /// Members of that epoch, which SUBMIT's length may depend on.
@@ -206,7 +237,7 @@ impl Group {
             return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::UserUnknown) });
         }
         if let Some(setup) = &self.setup
-            && let Some(user) = users.iter().find(|user| !setup.members.contains_key(user))
+            && let Some(user) = users.iter().find(|user| setup.members.key(**user).is_none())
         {
             return Err(Refusal { sender: user.0, ..Refusal::of_form(Code::KeyUnknown) });
         }
@@ -270,7 +301,7 @@ impl Group {
         Ok(())
     }
 
-    /// A DIAL of the connection: a session key.
+    /// A DIAL of the connection: a session key, and in an accountable group what its sender commits to.
     ///
     /// # Errors
     /// What is wrong with it, as `engine/docs/WIRE.md` lists.
@@ -312,7 +343,19 @@ impl Group {
             return Err(refuse(Code::DialClosed));
         }
         let dialling = Dialling { sender: sender as usize, slot: slot as usize, dial_id: dial.dial_id.get() };
-        let effective = coming.dials.put(dialling, key).map_err(refuse)?;
+        let effective = match &mut coming.commitments {
+            None => coming.dials.put(dialling, key).map_err(refuse)?,
+            Some(commitments) => {
+                let (key, tail) = split_tail(key).map_err(refuse)?;
+                if coming.dials.effective(dialling.sender, dialling.slot).is_some() {
+                    return Err(refuse(Code::AlreadyDialled));
+                }
+                let tail = commitments.verify(&coming.roster, dialling, tail).map_err(refuse)?;
+                let effective = coming.dials.put(dialling, key).map_err(refuse)?;
+                commitments.put(dialling, tail);
+                effective
+            }
+        };
         let whose = Whose { kind: PartKind::Confirmation, slot: slot as usize, sender: sender as usize };
         if coming.store.has(whose.kind, whose.slot) {
             coming.store.forget(whose);
@@ -324,13 +367,47 @@ impl Group {
         Ok(())
     }
 
-    /// A SUBMIT: the shares of one member for one round, behind its choice words where the scheme has those, or its
+    /// A SUBMIT: the shares of one member for one round, behind its choice words where the scheme has those and before its
+    /// signature in an accountable group, or its
     /// record, as
     /// [`Shape::submit_body_bytes`] says. `lagging_users` of the group are more than two whole rounds behind.
     ///
     /// # Errors
-    /// What is wrong with it, as `engine/docs/WIRE.md` lists.
+    /// What is wrong with it, as `engine/docs/WIRE.md` lists; [`Code::SubmissionFlood`] where something was again and again.
     pub fn submit(
+        &mut self,
+        connection: ConnectionId,
+        submit: &Submit,
+        shares: &[u8],
+        now: Duration,
+        lagging_users: u32,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let taken = self.take_submission(connection, submit, shares, now, lagging_users, out);
+        taken.map_err(|refusal| self.count_refused(connection, submit.sender.get(), refusal))
+    }
+
+    /// Counts a submission that is refused. Who sends such again and again costs the others time: its connection is
+    /// closed.
+    fn count_refused(&mut self, connection: ConnectionId, sender: u32, refusal: Refusal) -> Refusal {
+        if refusal.code == Code::ShuttingDown {
+            return refusal;
+        }
+        let round = self.open_round();
+        let user = self.roster().user(MemberIndex(sender));
+        let Some(seat) = self.seats.get_mut(connection) else { return refusal };
+        let place = user.and_then(|user| seat.users.binary_search(&user).ok());
+        let most = match place {
+            Some(_) => SUBMISSIONS_REFUSED_MAX,
+            None => SUBMISSIONS_REFUSED_MAX.saturating_mul(seat.users.len() as u32),
+        };
+        if seat.refused.count(round, place, seat.users.len()) < most {
+            return refusal;
+        }
+        Refusal { code: Code::SubmissionFlood, ..refusal }
+    }
+
+    fn take_submission(
         &mut self,
         connection: ConnectionId,
         submit: &Submit,
@@ -354,6 +431,17 @@ impl Group {
         if !running.dials.is_dialled(sender as usize) {
             return Err(refuse(Code::NotDialled));
         }
+        let (signature, shares) = match &mut running.commitments {
+            None => (None, shares),
+            Some(commitments) => {
+                // What could not be shown later is not delivered.
+                if !commitments.may_upload(&running.roster, sender as usize) {
+                    return Err(refuse(Code::PartsUnsigned));
+                }
+                let (shares, signature) = split_tail(shares).map_err(refuse)?;
+                (Some(signature), shares)
+            }
+        };
         if self.stopping && !(running.rounds.open().0 == round && running.rounds.begun()) {
             return Err(refuse(Code::ShuttingDown));
         }
@@ -362,13 +450,14 @@ impl Group {
         if choices.as_chunks::<2>().0.iter().any(|word| usize::from(u16::from_le_bytes(*word)) >= halves) {
             return Err(refuse(Code::ChoiceOutOfRange));
         }
-        let submission = Submission { sender: sender as usize, choices, shares };
+        let submission = Submission { sender: sender as usize, choices, shares, signature };
         let placed = running.rounds.place(RoundNumber(round), &submission, now);
         // Also one that comes too late: its sender is there again.
         if let Ok(()) | Err(Code::RoundSkipped | Code::RoundSealed) = placed {
             running.waited_for.insert(sender as usize);
         }
         placed.map_err(refuse)?;
+        self.refuse_uploads(out);
         self.alarms += u64::from(submit.alarm.get() != 0);
         self.lagging_users = lagging_users;
         self.advance(now, out);
@@ -472,6 +561,11 @@ impl Group {
         }
         Places { seated, candidates, turned_away }
     }
+}
+
+/// What an accountable group keeps of the dials of an epoch.
+fn commitments(accounting: Option<&Arc<Accounting>>, shape: &Shape, roster: &Roster) -> Option<Commitments> {
+    accounting.map(|accounting| Commitments::new(accounting, roster, shape.slots))
 }
 
 /// What becomes of a connection's users.

@@ -1,5 +1,6 @@
 //! What a group wants done, and why it refuses a frame.
 
+use crate::accountable::SignedRound;
 use crate::answer::{RoundAnswers, Work};
 use crate::tile::Tile;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub enum Output {
     To(ConnectionId, Bytes),
     /// Send this frame to every connection of the group; it belongs to a round.
     All(RoundNumber, Bytes),
+    /// Send every connection of the group the end of this round, with what was signed of it for the connection's users.
+    RoundEnd(Arc<SignedRound>),
     /// Deliver this tile to every connection of the group that plays members of its epoch.
     Deliver(Arc<Tile>),
     /// Give this to the answer threads.

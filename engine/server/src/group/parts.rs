@@ -145,6 +145,13 @@ impl PartsPhase {
         true
     }
 
+    /// The parts are given and not taken: nothing of their sender is to come.
+    pub(super) fn refuse(&mut self, whose: Whose) {
+        if let Some((index, row)) = self.place(whose) {
+            self.wanted[index].missing &= !(1 << row);
+        }
+    }
+
     /// Seals tiles that are overdue or have all that is to come, in order, and grants further ones. Nothing is to
     /// come from senders who are not attached.
     pub(super) fn advance(&mut self, given: &mut Given<'_>, now: Duration, out: &mut Vec<Output>) {
@@ -208,6 +215,9 @@ impl PartsPhase {
             };
             for row in 0..senders {
                 let whose = Whose { kind: run.kind, slot, sender: first + row };
+                if given.store.is_refused(whose) {
+                    missing &= !(1 << row);
+                }
                 if missing >> row & 1 == 0 || !given.store.is_kept(whose) {
                     continue;
                 }

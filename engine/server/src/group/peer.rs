@@ -158,7 +158,11 @@ impl Group {
             | LinkFrame::Digests(tile, _)
             | LinkFrame::Shown(tile, _)
             | LinkFrame::Absences(tile, _) => self.peer_tile(&tile, frame, now, out)?,
-            LinkFrame::Hello(..) | LinkFrame::Propose(_) | LinkFrame::Agree(_) => {
+            LinkFrame::Hello(..)
+            | LinkFrame::Propose(_)
+            | LinkFrame::Agree(_)
+            // An account is no group's.
+            | LinkFrame::KeySigned(_) => {
                 return Err(Code::KindUnknown);
             }
         }

@@ -1,6 +1,8 @@
 //! The rounds of an epoch: the open one and the next one take submissions. A round is sealed tile by tile; a sealed
 //! tile is released once the other server has said who is present in it there, or need not be waited for.
 
+use super::accountable::{Ledger, Uploads};
+use super::delivery::Submission;
 use super::timing::{Circumstances, Submitted, Timing, present};
 use super::{Output, SealedRound, Shape};
 use crate::config::RoundMode;
@@ -30,6 +32,8 @@ struct Round {
     senders: u32,
     /// Those of them that were released without the other server's word.
     unagreed: u32,
+    /// What was signed of it, in an accountable group.
+    uploads: Option<Uploads>,
 }
 
 /// The open round and the next.
@@ -41,24 +45,28 @@ pub(super) struct Rounds {
     open: Round,
     next: Round,
     timing: Timing,
+    /// In an accountable group.
+    ledger: Option<Ledger>,
 }
 
 impl Rounds {
-    /// The rounds of an epoch from `first` on, with the buffers of the epoch before.
+    /// The rounds of an epoch from `first` on, with the buffers of the epoch before. `ledger`: what an accountable group
+    /// keeps of them.
     pub(super) fn new(
         shape: &Shape,
         roster: &Arc<Roster>,
         first: RoundNumber,
         mut pool: TilePool,
+        mut ledger: Option<Ledger>,
         now: Duration,
     ) -> Rounds {
         let members = roster.members();
         pool.grow(ROUNDS_BUFFERED * shape.tiles(members) * shape.slots, || new_tile(shape));
-        let open = Round::new(first, members, shape, &mut pool);
-        let next = Round::new(first.next(), members, shape, &mut pool);
+        let open = Round::new(first, members, shape, &mut pool, &mut ledger);
+        let next = Round::new(first.next(), members, shape, &mut pool, &mut ledger);
         let roster = roster.clone();
         let timing = Timing::new(shape, &roster, first, now);
-        Rounds { shape: *shape, roster, pool, open, next, timing }
+        Rounds { shape: *shape, roster, pool, open, next, timing, ledger }
     }
 
     pub(super) fn timing(&mut self) -> &mut Timing {
@@ -90,23 +98,33 @@ impl Rounds {
         self.timing.soon_open(self.open())
     }
 
-    /// The epoch is over: its buffers serve the next one.
-    pub(super) fn into_pool(mut self) -> TilePool {
+    /// The epoch is over: its buffers serve the next one. What an accountable group keeps of its rounds is left.
+    pub(super) fn into_pool(mut self) -> (TilePool, Option<Ledger>) {
         let Rounds { open, next, pool, .. } = &mut self;
         open.tiles.drain(..).chain(next.tiles.drain(..)).for_each(|tile| pool.give(tile));
         pool.forget_choices();
-        self.pool
+        (self.pool, self.ledger)
     }
 
-    /// Takes what one member submits for one round: choice words if there are any, and `[slot][half][cell_bytes]`.
+    /// What an accountable group keeps of the rounds.
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    /// Whose uploads were signed falsely since this was last asked for, and in which round.
+    pub(super) fn take_wrong(&mut self) -> Vec<(RoundNumber, usize)> {
+        self.ledger.as_mut().map(Ledger::take_wrong).unwrap_or_default()
+    }
+
+    /// Takes what one member submits for one round. In an accountable group its signature is verified with those of the
+    /// others of its tile: at the latest before that is sealed.
     pub(super) fn place(
         &mut self,
         number: RoundNumber,
-        sender: usize,
-        choices: &[u8],
-        shares: &[u8],
+        submission: &Submission<'_>,
         now: Duration,
     ) -> Result<(), Code> {
+        let Submission { sender, choices, shares, signature } = *submission;
         let next = self.timing.is_for_next(number, self.open())?;
         let round = if next { &mut self.next } else { &mut self.open };
         let (tile, row) = (sender / TILE_SENDERS, sender % TILE_SENDERS);
@@ -133,6 +151,12 @@ impl Rounds {
             tile.set_present(row);
         }
         round.taken.insert(sender, now);
+        if let (Some(uploads), Some(signature)) = (&mut round.uploads, signature) {
+            uploads.put(sender, signature);
+            if round.has_all(tile, self.roster.members()) {
+                round.verify(tile, &self.shape, &mut self.ledger);
+            }
+        }
         Ok(())
     }
 
@@ -220,9 +244,7 @@ impl Rounds {
     /// Seals the tiles that have all their senders, as far as none before them has not.
     fn seal_full_tiles(&mut self, with: &Circumstances<'_>, out: &mut Vec<Output>) {
         while self.open.sealed < self.tiles() {
-            let tile = self.open.sealed;
-            let present = self.open.tiles[tile * self.shape.slots].head().present;
-            if present.count_ones() as usize != self.senders(tile) {
+            if !self.open.has_all(self.open.sealed, self.roster.members()) {
                 return;
             }
             self.seal_tile(with, out);
@@ -233,6 +255,7 @@ impl Rounds {
     fn seal_tile(&mut self, with: &Circumstances<'_>, out: &mut Vec<Output>) {
         let index = self.open.sealed;
         let senders = self.senders(index);
+        self.open.verify(index, &self.shape, &mut self.ledger);
         let mut word = 0;
         for slot in 0..self.shape.slots {
             let tile = unsealed(&mut self.open.tiles[index * self.shape.slots + slot]);
@@ -275,7 +298,16 @@ impl Rounds {
                 if slot == 0 {
                     self.open.senders += writable.head().present.count_ones();
                 }
+                if let (Some(ledger), Some(uploads)) = (&mut self.ledger, &mut self.open.uploads) {
+                    ledger.released(uploads, index, tile.head().present);
+                }
+                #[cfg(not(feature = "fault-swap-half"))]
                 out.push(Output::Deliver(tile.clone()));
+                #[cfg(feature = "fault-swap-half")]
+                out.push(Output::Deliver(match &mut self.ledger {
+                    Some(ledger) => ledger.cheat(tile.clone()),
+                    None => tile.clone(),
+                }));
             }
             self.open.released += 1;
             if self.shape.linked && agreed.is_none() {
@@ -299,8 +331,15 @@ impl Rounds {
             gathered,
             settled,
         }));
-        let end = RoundEnd { unagreed: unagreed.into(), ..RoundEnd::new(number.0, tiles, senders) };
-        out.push(Output::All(number, end.frame()));
+        match (&mut self.ledger, self.open.uploads.take()) {
+            (Some(ledger), Some(uploads)) => {
+                out.push(Output::RoundEnd(ledger.end(uploads, number, unagreed)));
+            }
+            _ => {
+                let end = RoundEnd { unagreed: unagreed.into(), ..RoundEnd::new(number.0, tiles, senders) };
+                out.push(Output::All(number, end.frame()));
+            }
+        }
         self.turn(now);
     }
 
@@ -315,8 +354,12 @@ impl Rounds {
         for tile in self.open.tiles.drain(..) {
             self.pool.give(tile);
         }
+        if let (Some(ledger), Some(uploads)) = (&mut self.ledger, self.open.uploads.take()) {
+            ledger.give_back(uploads);
+        }
         let members = self.roster.members();
-        let after = Round::new(self.next.taken.number.next(), members, &self.shape, &mut self.pool);
+        let after = self.next.taken.number.next();
+        let after = Round::new(after, members, &self.shape, &mut self.pool, &mut self.ledger);
         self.open = std::mem::replace(&mut self.next, after);
         if let Some(begun_at) = &mut self.open.taken.begun_at {
             *begun_at = now;
@@ -326,7 +369,13 @@ impl Rounds {
 }
 
 impl Round {
-    fn new(number: RoundNumber, members: usize, shape: &Shape, pool: &mut TilePool) -> Round {
+    fn new(
+        number: RoundNumber,
+        members: usize,
+        shape: &Shape,
+        pool: &mut TilePool,
+        ledger: &mut Option<Ledger>,
+    ) -> Round {
         Round {
             taken: Submitted::new(number, members),
             tiles: take_tiles(members, shape, pool),
@@ -335,6 +384,21 @@ impl Round {
             released: 0,
             senders: 0,
             unagreed: 0,
+            uploads: ledger.as_mut().map(Ledger::uploads),
+        }
+    }
+
+    /// Whether all senders of a tile have submitted.
+    fn has_all(&self, tile: usize, members: usize) -> bool {
+        let first = tile * TILE_SENDERS;
+        self.taken.by.contains_all_in_range(first..members.min(first + TILE_SENDERS))
+    }
+
+    /// Verifies what was signed of a tile and is not verified.
+    fn verify(&mut self, tile: usize, shape: &Shape, ledger: &mut Option<Ledger>) {
+        if let (Some(ledger), Some(uploads)) = (ledger, &mut self.uploads) {
+            let tiles = &mut self.tiles[tile * shape.slots..][..shape.slots];
+            ledger.verify(uploads, self.taken.number, tile, tiles);
         }
     }
 

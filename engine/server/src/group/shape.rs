@@ -1,18 +1,23 @@
 //! What of a group never changes while it lives, and the sizes that follow from it.
 
+use super::accountable::{commitment_bytes, member_bytes, round_bytes};
 use super::answer::ROUNDS_OF_ROWS;
 use crate::config::{Delivery, GroupConfig, IdentitiesName, RoundMode, SchemeName};
 use crate::limits::{
     BOX_FILE_HEAD_BYTES, BOX_REGION_HEAD_BYTES, CONFIRM_TILE_BYTES, CONFIRM_TILES_BUFFERED, EPOCH_MAX,
-    FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, ROUNDS_BUFFERED, TILE_SENDERS,
+    FETCHED_BYTES_MAX, FETCHED_USER_BYTES_MAX, HEADERS_ROUNDS_UNSENT, ROUNDS_BUFFERED, TILE_SENDERS,
 };
 use std::time::Duration;
+use twincast_protocol::accountable::dial::DIAL_TAIL_BYTES;
+use twincast_protocol::accountable::headers::entry_bytes;
+use twincast_protocol::accountable::turn::rounds_kept;
+use twincast_protocol::accountable::upload::SUBMIT_TAIL_BYTES;
 use twincast_protocol::answer;
 use twincast_protocol::format::{Scheme, ShareFormat};
 use twincast_protocol::identity;
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
 use twincast_protocol::parts::PartKind;
-use twincast_protocol::wire::{AbsentTile, Answers, BODY_BYTES_MAX, Deliver, Dial, Submit};
+use twincast_protocol::wire::{AbsentTile, Answers, BODY_BYTES_MAX, Deliver, Dial, SignedRoot, Submit};
 
 /// What of a group never changes while it lives.
 #[derive(Clone, Copy, Debug)]
@@ -122,14 +127,14 @@ impl Shape {
         Shape { unix_at_zero, ..self }
     }
 
-    /// The epoch that a group begins with. Records are sealed and signed by their epoch, and with the same keys for as
-    /// long as members keep them: where none is given it is the Unix time in seconds, so that a server that starts again
+    /// The epoch that a group begins with. Records are sealed and signed by their epoch, as is everything in an accountable
+    /// group, and with the same keys for as long as members and servers keep them: where none is given it is the Unix time in seconds, so that a server that starts again
     /// comes to no number that it had, as long as its epochs lasted a second in the mean.
     #[must_use]
     pub fn first_epoch(&self) -> Epoch {
-        let by_clock = || match self.delivery {
-            Delivery::Broadcast => 0,
-            Delivery::Answer => self.unix_at_zero.as_secs().min((EPOCH_MAX - 1).into()) as u32,
+        let by_clock = || {
+            let signs = self.delivery == Delivery::Answer || self.accountable;
+            if signs { self.unix_at_zero.as_secs().min((EPOCH_MAX - 1).into()) as u32 } else { 0 }
         };
         self.first_epoch.unwrap_or_else(|| Epoch(by_clock()))
     }
@@ -206,7 +211,7 @@ impl Shape {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         let (n, slots) = (self.members_max as u64, self.slots as u64);
-        let epochs = self.epochs_at_a_time();
+        let epochs = self.epochs_kept();
         if let Some(queries) = self.queries(self.members_max) {
             return self.answer_memory_bytes(&queries);
         }
@@ -224,7 +229,31 @@ impl Shape {
         let parts = self.part_runs().iter().map(|(kind, _)| part_tile(*kind)).max().unwrap_or(0);
         let bytes = self.part_runs().iter().map(|(kind, _)| kind.bytes() as u64).max();
         let fetched = bytes.map_or(0, |bytes| self.fetched_bytes_max_of_group() as u64 + n * bytes);
-        keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts + fetched
+        let accountable = if self.accountable { self.accountable_memory_bytes() } else { 0 };
+        keys + dials + seeds + tiles + CONFIRM_TILES_BUFFERED as u64 * parts + fetched + accountable
+    }
+
+    /// What an accountable group takes besides: what was signed of each dial, with its tree; what was signed of the rounds
+    /// that are kept, of those that are delivered and of those that take submissions; and what is shown of it and not sent.
+    fn accountable_memory_bytes(&self) -> u64 {
+        let (n, slots) = (self.members_max, self.slots);
+        let dials = n * slots * commitment_bytes(n) + n * member_bytes();
+        let rounds = rounds_kept(self.header_rounds as u32) + ROUNDS_BUFFERED + 2;
+        // The epoch before keeps its rounds until as many of the next one are kept.
+        let rounds = if self.epochs_kept() > 2 { 2 * rounds } else { rounds };
+        // No path has more hashes than one of a tree twice as large.
+        let hashes = n.next_power_of_two().ilog2() + (slots * self.tiles(n)).next_power_of_two().ilog2();
+        let headers = TILE_SENDERS * entry_bytes(slots as u32, hashes);
+        let ends = ROUNDS_BUFFERED * n * (size_of::<SignedRoot>() + 8 * self.tiles(n));
+        let shown = self.headers_unsent_max(n) * headers + ends;
+        self.epochs_kept() * dials as u64 + (rounds * round_bytes(n, slots) + shown) as u64
+    }
+
+    /// Answers to FETCH_HEADERS that are made and not sent to a connection that plays so many members, or to all of the
+    /// group.
+    #[must_use]
+    pub fn headers_unsent_max(&self, users: usize) -> usize {
+        (users * HEADERS_ROUNDS_UNSENT).div_ceil(self.header_rounds.max(1) as usize).min(users).max(1)
     }
 
     /// The same where members ask for records: the queries of two epochs; what both servers said of their dials; the
@@ -262,6 +291,14 @@ impl Shape {
         if self.epoch_rounds != 0 || self.linked { 2 } else { 1 }
     }
 
+    /// Epochs of which something is kept at a time: what an accountable group's members were given is shown for a while
+    /// after their epoch.
+    #[must_use]
+    pub fn epochs_kept(&self) -> u64 {
+        let epochs = self.epochs_at_a_time();
+        if self.accountable && epochs > 1 { epochs + 1 } else { epochs }
+    }
+
     /// Bytes that a box of one epoch takes if it has room for all parts of as many members as there may be.
     #[must_use]
     pub fn box_bytes(&self) -> u64 {
@@ -289,14 +326,16 @@ impl Shape {
     /// The one valid length of a DIAL's body in an epoch of `members`.
     #[must_use]
     pub fn dial_body_bytes(&self, members: usize) -> usize {
-        size_of::<Dial>() + members.div_ceil(8)
+        let tail = if self.accountable { DIAL_TAIL_BYTES } else { 0 };
+        size_of::<Dial>() + members.div_ceil(8) + tail
     }
 
     /// The one valid length of a SUBMIT's body in an epoch of `members`.
     #[must_use]
     pub fn submit_body_bytes(&self, members: usize) -> usize {
         let rows = if self.delivery == Delivery::Answer { 1 } else { self.slots };
-        size_of::<Submit>() + self.choice_bytes(members) + rows * self.row_bytes()
+        let tail = if self.accountable { SUBMIT_TAIL_BYTES } else { 0 };
+        size_of::<Submit>() + self.choice_bytes(members) + rows * self.row_bytes() + tail
     }
 
     /// Bytes of a submission's choice words in an epoch of `members`; none where halves are dialled.

@@ -29,6 +29,8 @@ pub(super) struct PartsStore {
     runs: Vec<(PartKind, usize)>,
     /// `[kind and slot][sender]`: the parts came, all of them.
     given: FixedBitSet,
+    /// Those that were given and not taken: they are not asked for twice.
+    refused: FixedBitSet,
     /// S2: the box has room for them, and has not failed.
     boxed: FixedBitSet,
     /// S1.
@@ -53,6 +55,7 @@ impl PartsStore {
             delivered: delivered.collect(),
             runs,
             given: FixedBitSet::with_capacity(rows * members),
+            refused: FixedBitSet::with_capacity(rows * members),
             boxed: FixedBitSet::with_capacity(rows * members),
             seeds: Zeroizing::new(vec![[0; 32]; seeds]),
         }
@@ -74,7 +77,9 @@ impl PartsStore {
 
     /// Whether they can be handed over now and later.
     pub(super) fn is_kept(&self, whose: Whose) -> bool {
-        self.is_given(whose) && (self.side == ServerSide::One || self.is_boxed(whose))
+        let place = self.place(whose);
+        let taken = self.given.contains(place) && !self.refused.contains(place);
+        taken && (self.side == ServerSide::One || self.is_boxed(whose))
     }
 
     /// S1: keeps a seed.
@@ -115,10 +120,23 @@ impl PartsStore {
         self.given.insert(place);
     }
 
+    /// All parts came, and are not what they have to be.
+    pub(super) fn refuse(&mut self, whose: Whose) {
+        let place = self.place(whose);
+        self.given.insert(place);
+        self.refused.insert(place);
+    }
+
+    /// Whether parts came that are not taken.
+    pub(super) fn is_refused(&self, whose: Whose) -> bool {
+        self.refused.contains(self.place(whose))
+    }
+
     /// The dial that they belong to was replaced.
     pub(super) fn forget(&mut self, whose: Whose) {
         let place = self.place(whose);
         self.given.remove(place);
+        self.refused.remove(place);
         if let Some(seed) = self.seeds.get_mut(place) {
             *seed = [0; 32];
         }

@@ -41,6 +41,9 @@ impl Group {
         if coming.store.is_given(whose) || end.is_none_or(|end| end > upload.bytes) {
             return;
         }
+        if let (PartKind::Confirmation, Some(commitments)) = (whose.kind, &mut coming.commitments) {
+            commitments.take_bytes(whose, &coming.dials, at, bytes);
+        }
         if let Stage::Parts(phase) = &mut coming.stage {
             phase.put_bytes(whose, at, bytes);
         }
@@ -48,11 +51,31 @@ impl Group {
     }
 
     /// S2: all parts are in.
-    pub fn parts_end(&mut self, upload: &Upload, now: Duration, out: &mut Vec<Output>) {
+    ///
+    /// # Errors
+    /// [`Code::PartsUnsigned`]: they are not those that their sender committed to.
+    pub fn parts_end(
+        &mut self,
+        upload: &Upload,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let ended = self.end_parts(upload, out);
+        self.advance(now, out);
+        ended
+    }
+
+    fn end_parts(&mut self, upload: &Upload, out: &mut Vec<Output>) -> Result<(), Refusal> {
         let whose = upload.whose;
         if let Some(coming) = coming_for(&mut self.coming, upload)
             && !coming.store.is_given(whose)
         {
+            if let (PartKind::Confirmation, Some(commitments)) = (whose.kind, &mut coming.commitments)
+                && !commitments.finish(whose, coming.store.is_boxed(whose))
+            {
+                refuse_given(coming, whose);
+                return Err(unsigned(whose));
+            }
             coming.store.set_given(whose);
             if let Stage::Parts(phase) = &mut coming.stage
                 && !phase.complete(whose, &mut coming.store, &mut self.kept)
@@ -60,7 +83,7 @@ impl Group {
                 out.push(Output::Count(Counted::BoxFailed, 1));
             }
         }
-        self.advance(now, out);
+        Ok(())
     }
 
     /// S1: the seed that stands for all parts of a sender.
@@ -84,6 +107,13 @@ impl Group {
         let live = matches!(&coming.stage, Stage::Parts(phase) if phase.wants(whose));
         if whose.kind == PartKind::KeyReply && !live {
             return Err(refuse(Code::NotGranted));
+        }
+        if let (PartKind::Confirmation, Some(commitments)) = (whose.kind, &mut coming.commitments)
+            && !commitments.take_seed(whose, &coming.dials, seed)
+        {
+            refuse_given(coming, whose);
+            self.advance(now, out);
+            return Err(unsigned(whose));
         }
         coming.store.put_seed(whose, seed);
         if let Stage::Parts(phase) = &mut coming.stage {
@@ -120,6 +150,18 @@ impl Group {
         }
         Ok(whose)
     }
+}
+
+/// Parts came that are not what they have to be. They are not present, and nobody waits for others.
+fn refuse_given(coming: &mut Coming, whose: Whose) {
+    coming.store.refuse(whose);
+    if let Stage::Parts(phase) = &mut coming.stage {
+        phase.refuse(whose);
+    }
+}
+
+fn unsigned(whose: Whose) -> Refusal {
+    Refusal { code: Code::PartsUnsigned, sender: whose.sender as u32, slot: whose.slot as u32, round: 0 }
 }
 
 /// The epoch that comes, if it is the one in which an upload was begun, and the dial is still there that it belongs

@@ -1,6 +1,7 @@
 //! How connections come about: S1 makes them, with growing pauses; S2 takes them, from S1's configured address and no
 //! other.
 
+use super::channel::LinkKeys;
 use super::wire::Wire;
 use crate::limits::{
     LINK_HELLO_TIMEOUT_MS, LINK_RETRY_MS_MAX, LINK_RETRY_MS_MIN, LINK_STRANGERS_LOG_MS, LINK_STRANGERS_MAX,
@@ -115,14 +116,20 @@ impl Connector {
     }
 
     /// The connection, once it is made.
-    pub(super) fn made(&mut self, ready: bool, now: Instant, stall_timeout: Duration) -> Option<Wire> {
+    pub(super) fn made(
+        &mut self,
+        ready: bool,
+        now: Instant,
+        stall_timeout: Duration,
+        keys: &LinkKeys,
+    ) -> Option<Wire> {
         let (socket, deadline) = self.making.take()?;
         if !ready && now < deadline {
             self.making = Some((socket, deadline));
             return None;
         }
         let outcome = match socket.take_error() {
-            Ok(None) if ready => Wire::new(socket, stall_timeout),
+            Ok(None) if ready => Wire::new(socket, stall_timeout, keys),
             Ok(None) => Err(io::ErrorKind::TimedOut.into()),
             Ok(Some(error)) | Err(error) => Err(error),
         };
@@ -180,7 +187,13 @@ impl Listener {
 
     /// Takes a connection. One from elsewhere than S1's address is dropped before a byte of it is read; of the others
     /// the oldest stranger goes where there are too many.
-    pub(super) fn accept(&mut self, now: Instant, stall_timeout: Duration, metrics: &Metrics) {
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        stall_timeout: Duration,
+        keys: &LinkKeys,
+        metrics: &Metrics,
+    ) {
         match self.listener.accept() {
             Ok((_, address)) if address.ip().to_canonical() != self.peer => {
                 metrics.link_strangers.fetch_add(1, Relaxed);
@@ -188,7 +201,7 @@ impl Listener {
             }
             Ok((socket, _)) => {
                 // An error: gone already.
-                if let Ok(wire) = Wire::new(socket, stall_timeout) {
+                if let Ok(wire) = Wire::new(socket, stall_timeout, keys) {
                     self.strangers.push_back(Stranger { wire, deadline: now + HELLO_TIMEOUT });
                 }
                 if self.strangers.len() > LINK_STRANGERS_MAX {

@@ -71,6 +71,11 @@ impl LinkHandle {
         self.ring();
     }
 
+    /// Whether there is room for a long list of messages, one part of it at a time.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < LINK_QUEUE_MAX / 2
+    }
+
     /// The thread is to end.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);

@@ -3,7 +3,9 @@
 //! S1 connects, and does so again, with growing pauses, whenever the link is down; S2 listens, and drops whoever comes
 //! from another address than S1's. A connection becomes *the* link by a LINK_HELLO of the other side that is right in
 //! form and lists groups: until then it is a stranger's, is told nothing, and whatever comes on it harms nobody. A newer
-//! link replaces an older one. An address is all that S2 knows S1 by: whoever can send from it can be S1.
+//! link replaces an older one. Where channels are private S1 begins with a handshake in which each server shows that it
+//! has the key that the other one pins (`channel`), and whoever cannot is a stranger for ever. Where they are plain an
+//! address is all that S2 knows S1 by: whoever can send from it can be S1.
 //!
 //! A link that is up is a *session*, by number. Executors say how their groups stand when one begins
 //! ([`FrontMessage::LinkAsk`]), hear that it is up ([`FrontMessage::LinkUp`]), get its frames in order, and hear that
@@ -14,6 +16,7 @@
 //! [`FrontMessage::LinkAsk`]: crate::front::FrontMessage::LinkAsk
 //! [`FrontMessage::LinkUp`]: crate::front::FrontMessage::LinkUp
 
+mod channel;
 mod compare;
 mod entry;
 mod handle;
@@ -24,8 +27,10 @@ mod wire;
 
 pub use handle::{LinkHandle, SessionId, ToLink};
 
+use crate::accounts::AccountsHandle;
 use crate::config::LinkConfig;
 use crate::front::FrontHandle;
+use crate::keys::ChannelKeys;
 use crate::metrics::Metrics;
 use entry::Entry;
 use std::collections::HashMap;
@@ -62,6 +67,10 @@ pub(crate) struct LinkParts {
     pub(crate) owners: HashMap<GroupId, usize>,
     /// Where it counts.
     pub(crate) metrics: Arc<Metrics>,
+    /// What the channel between the two servers is made with; none where it is plain.
+    pub(crate) channel: Option<Arc<ChannelKeys>>,
+    /// Who hears of users' keys, where some group's users are known.
+    pub(crate) accounts: Option<Arc<AccountsHandle>>,
 }
 
 impl Link {

@@ -42,6 +42,8 @@ fn end(side: ServerSide, listen: Option<SocketAddr>, connect: Option<SocketAddr>
         fronts: fronts.clone(),
         owners: (0..4).map(|group| (GroupId(group), group as usize % 2)).collect(),
         metrics: metrics.clone(),
+        channel: None,
+        accounts: None,
     };
     let peer = listen.map(|address| address.ip());
     let config = LinkConfig {
@@ -351,16 +353,16 @@ fn garbage_on_the_link_address_harms_nobody() {
         let mut hello = Vec::new();
         match seed % 6 {
             // A good header, and nonsense behind it.
-            0 => bytes.splice(0..0, [2, 0x41, 0, 0, 100, 0, 0, 0]).for_each(drop),
+            0 => bytes.splice(0..0, [3, 0x41, 0, 0, 100, 0, 0, 0]).for_each(drop),
             // A frame that may come later, but not first.
             1 => {
                 bytes.clear();
                 present(1, 1).put(&mut bytes);
             }
             // A client's HELLO.
-            2 => bytes.splice(0..0, [2, 0x01, 0, 0, 20, 0, 0, 0]).for_each(drop),
+            2 => bytes.splice(0..0, [3, 0x01, 0, 0, 20, 0, 0, 0]).for_each(drop),
             // A body larger than any.
-            3 => bytes.splice(0..0, [2, 0x41, 0, 0, 0, 0, 0x20, 0]).for_each(drop),
+            3 => bytes.splice(0..0, [3, 0x41, 0, 0, 0, 0, 0x20, 0]).for_each(drop),
             // This server's own side; no groups; groups that no server lists.
             4 => {
                 let hellos = [

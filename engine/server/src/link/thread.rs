@@ -1,6 +1,7 @@
 //! The link's thread: waits for sockets, executors and deadlines, and passes frames on.
 
 use super::LinkParts;
+use super::channel::LinkKeys;
 use super::compare::Differences;
 use super::entry::{Entry, HELLO_TIMEOUT, Listener, Stranger};
 use super::handle::{SessionId, ToLink};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use twincast_protocol::ids::ServerSide;
-use twincast_protocol::wire::link::{LinkFrame, LinkGroup};
+use twincast_protocol::wire::link::{KeySigned, LinkFrame, LinkGroup};
 
 /// How soon a message for a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -23,11 +24,14 @@ const RETRY: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct LinkThread {
     parts: LinkParts,
+    keys: LinkKeys,
     entry: Entry,
     session: Option<Session>,
     sessions: u64,
     /// Messages for executors whose queue was full, in order. While there are any, the link is not read.
     unsent: VecDeque<(usize, FrontMessage)>,
+    /// A key for which the registry's queue was full: likewise.
+    unsent_key: Option<KeySigned>,
     stall_timeout: Duration,
 }
 
@@ -52,7 +56,9 @@ type Reason = String;
 impl LinkThread {
     /// What the other server does not take for `stall_timeout` ends the session.
     pub(super) fn new(parts: LinkParts, entry: Entry, stall_timeout: Duration) -> LinkThread {
-        LinkThread { parts, entry, session: None, sessions: 0, unsent: VecDeque::new(), stall_timeout }
+        let keys = LinkKeys::new(parts.side, parts.channel.clone());
+        let unsent = VecDeque::new();
+        LinkThread { parts, keys, entry, session: None, sessions: 0, unsent, unsent_key: None, stall_timeout }
     }
 
     pub(super) fn run(mut self) {
@@ -113,7 +119,7 @@ impl LinkThread {
             dues.extend(session.wire.stalls_at(self.stall_timeout));
             dues.extend(session.up_since.is_none().then_some(session.deadline));
         }
-        dues.extend((!self.unsent.is_empty()).then(|| now + RETRY));
+        dues.extend(self.has_unsent().then(|| now + RETRY));
         // What waited for room that there is now.
         let has_room = self.session.as_ref().is_none_or(|session| session.wire.has_room());
         dues.extend((has_room && !self.parts.handle.is_empty()).then_some(now));
@@ -137,7 +143,11 @@ impl LinkThread {
     /// Whether the session's socket is read now: not ahead of the executors, and not before this server has said
     /// LINK_HELLO to one that has.
     fn reads(&self, session: &Session) -> bool {
-        self.unsent.is_empty() && (session.theirs.is_none() || session.up_since.is_some())
+        !self.has_unsent() && (session.theirs.is_none() || session.up_since.is_some())
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || self.unsent_key.is_some()
     }
 
     fn hear_executors(&mut self) {
@@ -176,15 +186,15 @@ impl LinkThread {
         let now = Instant::now();
         match &mut self.entry {
             Entry::Connect(connector) if self.session.is_none() => {
-                if let Some(wire) = connector.made(ready.entry, now, self.stall_timeout) {
+                if let Some(wire) = connector.made(ready.entry, now, self.stall_timeout, &self.keys) {
                     self.begin_session(wire, None);
                 }
             }
             Entry::Connect(_) => {}
             Entry::Listen(listener) => {
-                let newer = hear_strangers(listener, &ready.strangers, now, self.parts.side);
+                let newer = hear_strangers(listener, &ready.strangers, now, &self.parts);
                 if ready.entry {
-                    listener.accept(now, self.stall_timeout, &self.parts.metrics);
+                    listener.accept(now, self.stall_timeout, &self.keys, &self.parts.metrics);
                 }
                 if let Some((wire, theirs)) = newer {
                     if self.session.is_some() {
@@ -247,6 +257,11 @@ impl LinkThread {
             }
             Brought::Nothing => Ok(()),
             Brought::End if session.up_since.is_some() => Err("the other server closed it".into()),
+            Brought::End if session.wire.shakes_hands() => {
+                Err("it was closed in the handshake: compare the two servers' channel keys with what each pins, and that \
+                     both have the same `channel`"
+                    .into())
+            }
             Brought::End => {
                 Err("it was closed before LINK_HELLO; is it the other server's link address?".into())
             }
@@ -267,6 +282,7 @@ impl LinkThread {
                 }
                 (LinkFrame::Hello(..), true) => return Err("the other server said LINK_HELLO twice".into()),
                 (_, false) => return Err("it did not begin with LINK_HELLO".into()),
+                (LinkFrame::KeySigned(signed), true) => self.tell_registry(signed),
                 (frame, true) => {
                     let group = frame.group().expect("all frames but LINK_HELLO are about a group");
                     let Some(&owner) = self.parts.owners.get(&group) else {
@@ -314,15 +330,23 @@ impl LinkThread {
         }
         differences.tell();
         let id = session.id;
+        if let Some(accounts) = &self.parts.accounts {
+            accounts.link_is(Some(id));
+        }
         self.tell_all(|| FrontMessage::LinkUp(id, theirs.clone()));
     }
 
     fn end_session(&mut self, reason: &str) {
         let Some(session) = self.session.take() else { return };
+        let failed = session.wire.shakes_hands();
+        self.parts.metrics.link_handshakes_failed.fetch_add(failed.into(), Relaxed);
         let up_for = session.up_since.map(|since| since.elapsed());
         if up_for.is_some() {
             tracing::warn!(peer = %session.wire.peer(), reason, "the link to the other server is down");
             self.parts.metrics.link_up.store(0, Relaxed);
+            if let Some(accounts) = &self.parts.accounts {
+                accounts.link_is(None);
+            }
             self.tell_all(|| FrontMessage::LinkDown);
         }
         match (&mut self.entry, up_for) {
@@ -350,7 +374,15 @@ impl LinkThread {
         }
     }
 
+    /// Tells the registry of a key; where nobody's users are known, it means nothing.
+    fn tell_registry(&mut self, signed: KeySigned) {
+        self.unsent_key = self.parts.accounts.as_ref().and_then(|accounts| accounts.signed(signed).err());
+    }
+
     fn send_unsent(&mut self) {
+        if let Some(signed) = self.unsent_key.take() {
+            self.tell_registry(signed);
+        }
         while let Some((front, message)) = self.unsent.pop_front() {
             if let Err(message) = self.parts.fronts[front].send(message) {
                 return self.unsent.push_front((front, message));
@@ -404,16 +436,18 @@ fn hear_strangers(
     listener: &mut Listener,
     ready: &[bool],
     now: Instant,
-    side: ServerSide,
+    parts: &LinkParts,
 ) -> Option<(Wire, Vec<LinkGroup>)> {
     let mut newer = None;
     let strangers = std::mem::take(&mut listener.strangers);
     for (index, mut stranger) in strangers.into_iter().enumerate() {
         let ready = ready.get(index).copied().unwrap_or_default();
-        match hear_stranger(&mut stranger, ready, now, side) {
+        match hear_stranger(&mut stranger, ready, now, parts.side) {
             Ok(Some(theirs)) => newer = Some((stranger.wire, theirs)),
             Ok(None) => listener.strangers.push_back(stranger),
             Err(reason) => {
+                let failed = stranger.wire.shakes_hands();
+                parts.metrics.link_handshakes_failed.fetch_add(failed.into(), Relaxed);
                 tracing::info!(peer = %stranger.wire.peer(), reason, "a connection to the link's address was closed");
             }
         }
@@ -436,6 +470,8 @@ fn hear_stranger(
     if stranger.wire.read().map_err(|error| error.to_string())? == Brought::End {
         return Err("it ended before LINK_HELLO".into());
     }
+    // What the handshake answers: a fresh socket has room for it.
+    stranger.wire.write().map_err(|error| error.to_string())?;
     match stranger.wire.next().map_err(|code| format!("it is no link: {}", code.label()))? {
         Some(LinkFrame::Hello(theirs, groups)) => check_hello(theirs, &groups, side).map(|()| Some(groups)),
         Some(_) => Err("it did not begin with LINK_HELLO".into()),

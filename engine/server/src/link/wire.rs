@@ -1,5 +1,7 @@
-//! One connection between the servers: bytes in, frames out of them, frames in, bytes out, nothing blocks.
+//! One connection between the servers: bytes in, frames out of them, frames in, bytes out, nothing blocks. Where the
+//! channel is private the bytes are a handshake and records (`channel`), and frames wait until the handshake is done.
 
+use super::channel::{LinkChannel, LinkKeys};
 use crate::limits::{LINK_READ_BYTES, LINK_SEND_BYTES};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,9 +16,16 @@ use twincast_protocol::wire::{Code, HEADER_BYTES, Header};
 pub(super) struct Wire {
     socket: TcpStream,
     peer: SocketAddr,
+    /// None: it is plain.
+    channel: Option<LinkChannel>,
+    /// What came, in plain.
     inbound: Vec<u8>,
     /// Bytes of `inbound` that are consumed.
     at: usize,
+    /// What was read, where that is not plain.
+    raw: Vec<u8>,
+    /// Frames that are not sealed yet, where they have to be.
+    unsealed: Vec<u8>,
     outbound: Vec<u8>,
     /// Bytes of `outbound` that are sent.
     sent: usize,
@@ -38,11 +47,12 @@ pub(super) enum Brought {
 }
 
 impl Wire {
-    /// Takes a connected socket. What it sends is acknowledged within `stall_timeout`, or the kernel ends it.
+    /// Takes a connected socket; `channel`: how it becomes private, if it does. What it sends is acknowledged within
+    /// `stall_timeout`, or the kernel ends it.
     ///
     /// # Errors
     /// When the peer is gone already.
-    pub(super) fn new(socket: TcpStream, stall_timeout: Duration) -> io::Result<Wire> {
+    pub(super) fn new(socket: TcpStream, stall_timeout: Duration, channel: &LinkKeys) -> io::Result<Wire> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         let stall_ms = u32::try_from(stall_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -52,12 +62,17 @@ impl Wire {
             // Two ends of one socket: a port of this machine that happened to be its own.
             return Err(io::Error::other("the connection leads back to itself"));
         }
+        let mut outbound = Vec::new();
+        let channel = channel.end(&mut outbound);
         Ok(Wire {
             socket,
             peer,
+            channel,
             inbound: Vec::new(),
             at: 0,
-            outbound: Vec::new(),
+            raw: Vec::new(),
+            unsealed: Vec::new(),
+            outbound,
             sent: 0,
             received: 0,
             moved_at: Instant::now(),
@@ -80,19 +95,25 @@ impl Wire {
     pub(super) fn read(&mut self) -> io::Result<Brought> {
         self.inbound.drain(..self.at);
         self.at = 0;
-        let end = self.inbound.len();
-        self.inbound.resize(end + LINK_READ_BYTES, 0);
+        let into = if self.channel.is_some() { &mut self.raw } else { &mut self.inbound };
+        let end = into.len();
+        into.resize(end + LINK_READ_BYTES, 0);
         let read = loop {
-            match self.socket.read(&mut self.inbound[end..]) {
+            match self.socket.read(&mut into[end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
         };
-        self.inbound.truncate(end + *read.as_ref().unwrap_or(&0));
+        into.truncate(end + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => Ok(Brought::End),
             Ok(bytes) => {
                 self.received += bytes as u64;
+                if let Some(channel) = &mut self.channel {
+                    let taken = channel.take(&self.raw, &mut self.inbound, &mut self.outbound);
+                    self.raw.clear();
+                    taken.map_err(io::Error::other)?;
+                }
                 Ok(Brought::Bytes(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Brought::Nothing),
@@ -129,16 +150,23 @@ impl Wire {
             self.sent = 0;
             self.moved_at = Instant::now();
         }
-        frame.put(&mut self.outbound);
+        frame.put(if self.channel.is_some() { &mut self.unsealed } else { &mut self.outbound });
     }
 
+    /// Whether there are bytes for the socket. Frames that wait for the handshake's end are none yet.
     pub(super) fn has_unsent(&self) -> bool {
-        self.sent < self.outbound.len()
+        let is_open = self.channel.as_ref().is_some_and(LinkChannel::is_open);
+        self.sent < self.outbound.len() || (is_open && !self.unsealed.is_empty())
+    }
+
+    /// Whether its peer still has to show that it is the other server.
+    pub(super) fn shakes_hands(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| !channel.is_open())
     }
 
     /// Whether a further frame is to be appended now.
     pub(super) fn has_room(&self) -> bool {
-        self.outbound.len() - self.sent < LINK_SEND_BYTES
+        self.outbound.len() - self.sent + self.unsealed.len() < LINK_SEND_BYTES
     }
 
     /// When the socket has to take bytes at the latest, if there are any for it.
@@ -148,6 +176,9 @@ impl Wire {
 
     /// Sends what the socket takes. Returns how much.
     pub(super) fn write(&mut self) -> io::Result<usize> {
+        if let Some(channel) = &mut self.channel {
+            channel.seal(&mut self.unsealed, &mut self.outbound);
+        }
         let mut written = 0;
         while self.has_unsent() {
             match self.socket.write(&self.outbound[self.sent..]) {

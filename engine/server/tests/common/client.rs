@@ -6,7 +6,11 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use twincast_protocol::channel::{
+    Channel, Cipher, Initiator, Purpose, SECOND_BYTES, SendKeys, StaticKey, Unsealer,
+};
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
+use twincast_protocol::statements::Binding;
 use twincast_protocol::wire::{Body, Code, ErrorFrame, HEADER_BYTES, Header, Hello, Kind, Roster, Welcome};
 
 /// Bytes that a read asks for.
@@ -28,6 +32,10 @@ pub(crate) enum End {
 /// One connection.
 pub(crate) struct Client {
     socket: TcpStream,
+    /// Where the channel is private.
+    channel: Option<(SendKeys, Unsealer)>,
+    /// What its proofs are made for.
+    pub(crate) binding: Binding,
     inbound: Vec<u8>,
     at: usize,
 }
@@ -59,7 +67,45 @@ impl Client {
         socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(PATIENCE)).expect("an option");
         socket.set_write_timeout(Some(PATIENCE)).expect("an option");
-        Client { socket, inbound: Vec::new(), at: 0 }
+        Client { socket, channel: None, binding: Binding::PLAIN, inbound: Vec::new(), at: 0 }
+    }
+
+    /// A connection with a private channel to that server.
+    pub(crate) fn connect_private(address: SocketAddr, side: ServerSide) -> Client {
+        let mut client = Client::connect(address);
+        client.shake_hands(side, Cipher::best());
+        client
+    }
+
+    /// Makes the channel private.
+    pub(crate) fn shake_hands(&mut self, side: ServerSide, cipher: Cipher) {
+        self.shake_hands_with(side, cipher, super::channel_key(side).public());
+    }
+
+    /// The same with a server that has this key.
+    pub(crate) fn shake_hands_with(&mut self, side: ServerSide, cipher: Cipher, server: [u8; 32]) {
+        let own = StaticKey::random(&mut rand::rng());
+        let initiator = Initiator::new(&own, server, cipher, Purpose::Client, side);
+        self.send(&initiator.first());
+        let mut second = [0; SECOND_BYTES];
+        self.socket.read_exact(&mut second).expect("the server answers a handshake");
+        let (third, channel) = initiator.second(&second).expect("the server has the pinned key");
+        self.send(&third);
+        let Channel { binding, send, receive, .. } = channel;
+        self.binding = Binding { server, handshake: binding };
+        self.channel = Some((send, receive.into_unsealer()));
+    }
+
+    /// The bytes on the wire of what there is to say, which are then said by [`send_raw`](Client::send_raw), or not.
+    pub(crate) fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        self.channel.as_mut().expect("a private channel").0.seal_all(bytes, &mut sealed);
+        sealed
+    }
+
+    /// Sends bytes as they are, whatever the channel.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("the server takes what is sent");
     }
 
     /// A connection that says HELLO and is welcome.
@@ -97,12 +143,18 @@ impl Client {
 
     /// Sends all of it.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).expect("the server takes what is sent");
+        assert!(self.send_if_open(bytes), "the server takes what is sent");
     }
 
     /// Sends all of it, or less where the server has closed the connection.
     pub(crate) fn send_if_open(&mut self, bytes: &[u8]) -> bool {
-        self.socket.write_all(bytes).is_ok()
+        match &mut self.channel {
+            None => self.socket.write_all(bytes).is_ok(),
+            Some(_) => {
+                let sealed = self.seal(bytes);
+                self.socket.write_all(&sealed).is_ok()
+            }
+        }
     }
 
     /// Sends all of it in pieces of random sizes.
@@ -125,6 +177,13 @@ impl Client {
         self.inbound.resize(end + bytes_max, 0);
         let read = self.socket.read(&mut self.inbound[end..]);
         self.inbound.truncate(end + *read.as_ref().unwrap_or(&0));
+        if let Some((_, unsealer)) = &mut self.channel {
+            let raw = self.inbound.split_off(end);
+            unsealer.push(&raw);
+            while let Some(text) = unsealer.next_record().expect("a record of the server") {
+                self.inbound.extend_from_slice(text);
+            }
+        }
         read
     }
 
@@ -197,6 +256,25 @@ impl Client {
         }
     }
 
+    /// The next byte on the wire, if one comes.
+    pub(crate) fn first_byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        self.socket.read_exact(&mut byte).ok().map(|()| byte[0])
+    }
+
+    /// The stream has to end, whatever comes before.
+    pub(crate) fn expect_any_end(&mut self) {
+        loop {
+            match self.trickle(READ_BYTES) {
+                Ok(1..) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("the stream does not end")
+                }
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+
     /// Reads to the end, for frames that have nothing to say: how the stream ended, and the last frame.
     pub(crate) fn drain(&mut self) -> (End, Option<Vec<u8>>) {
         let mut last = None;
@@ -229,7 +307,7 @@ pub(crate) fn hello_frame_for(
 /// ERROR, by hand: header, head, sentence.
 pub(crate) fn error_frame(code: Code, sender: u32, slot: u32, round: u64) -> Vec<u8> {
     let sentence = code.sentence();
-    let mut frame = vec![2, 0x88, 0, 0];
+    let mut frame = vec![3, 0x88, 0, 0];
     frame.extend((24 + sentence.len() as u32).to_le_bytes());
     frame.extend(round.to_le_bytes());
     frame.extend(sender.to_le_bytes());

@@ -5,6 +5,7 @@
 //! with what it judges.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+pub(crate) mod accounts;
 pub(crate) mod client;
 pub(crate) mod model;
 pub(crate) mod pair;
@@ -25,10 +26,13 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
+use twincast_protocol::channel::StaticKey;
+use twincast_protocol::ids::ServerSide;
 use twincast_server::Server;
 use twincast_server::config::{
     AnswerConfig, ChannelName, Config, Cores, CoresNamed, FanOut, Front, GroupConfig, IdentitiesName, Limits,
 };
+use twincast_server::keys::{ChannelKeys, Keys};
 
 /// How long a test waits for what has to come before it fails. Nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,6 +74,7 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
             connections_max: 512,
             hello_timeout_ms: NEVER_MS,
             reader_timeout_ms: NEVER_MS,
+            strangers_per_address_max: 512,
             ..Limits::default()
         },
         #[cfg(feature = "fault-swap-half")]
@@ -111,11 +116,23 @@ impl Drop for Permit {
 }
 
 fn start(config: Config) -> Server {
-    let started = match readers::identities(&config) {
-        Some(identities) => Server::start_with(config, identities),
-        None => Server::start(config),
-    };
-    started.expect("the configuration is good")
+    let keys = keys(&config);
+    Server::start_with(config, keys).expect("the configuration is good")
+}
+
+/// What a server of a test is known by, and knows the other one by.
+pub(crate) fn keys(config: &Config) -> Keys {
+    let side = config.server_side();
+    let channel = ChannelKeys::new(channel_key(side), Some(channel_key(side.other()).public()));
+    Keys {
+        channel: (config.channel == ChannelName::Noise).then_some(channel),
+        identities: readers::identities(config),
+    }
+}
+
+/// What a server's channels are made with.
+pub(crate) fn channel_key(side: ServerSide) -> StaticKey {
+    StaticKey::from_bytes(&[100 + side.index() as u8; 32])
 }
 
 /// A server in this process. Let its clients go out of scope first: it waits a moment for those that stay.

@@ -410,7 +410,7 @@ pub(crate) fn with_choices(choices: &[u16], shares: &[u8]) -> Vec<u8> {
 
 /// A frame of this version.
 pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, kind, 0, 0];
+    let mut frame = vec![3, kind, 0, 0];
     frame.extend((body.len() as u32).to_le_bytes());
     frame.extend(body);
     frame

@@ -15,7 +15,7 @@ use twincast_protocol::identity::{SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, UserId};
 use twincast_protocol::wire::{AbsentTile, Code, Kind};
 use twincast_server::answer::Identities;
-use twincast_server::config::{Config, Delivery, GroupConfig};
+use twincast_server::config::{Config, Delivery, GroupConfig, IdentitiesName};
 
 pub(crate) type Record = [u8; RECORD_BYTES];
 type Targets = BTreeMap<(u32, u32), Option<u32>>;
@@ -41,16 +41,20 @@ pub(crate) fn user_key(user: u32) -> SigningKey {
 
 /// The keys of a server's groups and of as many users as may ever join; none where no group needs them.
 pub(crate) fn identities(config: &Config) -> Option<Identities> {
-    let answers: Vec<&GroupConfig> =
-        config.groups.iter().filter(|group| group.delivery == Delivery::Answer).collect();
-    if answers.is_empty() {
+    let known = |group: &&GroupConfig| {
+        group.delivery == Delivery::Answer || group.identities == IdentitiesName::Registered
+    };
+    let known: Vec<&GroupConfig> = config.groups.iter().filter(known).collect();
+    if known.is_empty() {
         return None;
     }
     let members = |group: &GroupConfig| -> HashMap<UserId, VerifyingKey> {
         (0..group.members_most() + 10).map(|user| (UserId(user), user_key(user).verifying_key())).collect()
     };
     let side = config.server_side();
-    let all = answers.into_iter().map(|group| (GroupId(group.id), members(group))).collect();
+    // Where there is a registry, it has everybody.
+    let listed = known.into_iter().filter(|_| config.registry.is_none());
+    let all = listed.map(|group| (GroupId(group.id), members(group))).collect();
     Some(Identities::new(&server_seed(side), server_key(side.other()), all))
 }
 

@@ -1,6 +1,7 @@
 //! Flags that do not go together: which, why, and what to give instead.
 
 mod delivery;
+mod guard;
 
 use super::PlanArgs;
 use crate::fault::{FaultKind, LATE_FACTOR};
@@ -20,6 +21,7 @@ impl PlanArgs {
         self.refuse_many()?;
         self.refuse_keys()?;
         self.refuse_epochs()?;
+        self.refuse_guard()?;
         self.refuse_fault()
     }
 

@@ -61,6 +61,29 @@ fn every_flag_of_epochs_keys_and_faults_reaches_the_plan() {
 }
 
 #[test]
+fn runs_are_guarded_unless_a_fault_changes_frames() {
+    use crate::plan::{ChannelName, IdentitiesName};
+    let of = |line: &str| {
+        let plan = plan(line);
+        (plan.channel, plan.identities, plan.accountable, plan.header_rounds)
+    };
+    let (noise, open) = (ChannelName::Noise, IdentitiesName::Open);
+    assert_eq!(of(""), (noise, IdentitiesName::Registered, false, 0));
+    assert_eq!(of("--identities open"), (noise, open, false, 0));
+    for plain in ["--channel plain", "--fault flip@1", "--fault kill-host@1"] {
+        assert_eq!(of(plain), (ChannelName::Plain, open, false, 0), "{plain}");
+    }
+    assert_eq!(of("--fault net-drop@1").0, noise);
+    let signed = (noise, IdentitiesName::Registered, true, 16);
+    assert_eq!(of("--accountable"), signed);
+    let plain = of("--accountable --channel plain --header-rounds 3");
+    assert_eq!(plain, (ChannelName::Plain, IdentitiesName::Registered, true, 3));
+    let boxed = plan("--accountable --group 1000 --slots 2").box_mib;
+    assert!((122..160).contains(&boxed), "2 x 1,000 x 1,000 x 64 bytes and what goes with them: {boxed} MiB");
+    assert_eq!(plan("--accountable --box 700").box_mib, 700);
+}
+
+#[test]
 fn messages_fill_the_frame_that_was_asked_for() {
     let paper = "--insecure-baseline --profile paper-xor";
     let bytes = |line: &str| (plan(line).frame_bytes, plan(line).message_bytes);

@@ -4,6 +4,7 @@ use super::Player;
 use crate::host::figures::record;
 use rand::RngExt as _;
 use twincast_client::{Author, Deal, Outbox, User};
+use twincast_protocol::identity::SigningKey;
 use twincast_protocol::ids::{Epoch, RoundNumber, SlotIndex, UserId};
 
 impl Outbox for Player {
@@ -60,6 +61,11 @@ impl Outbox for Player {
         let epoch = self.plan.epoch_of(round.0);
         let is_read = self.judge.workload.readers_of(epoch, sender.member.0) > 0;
         self.reading.as_ref()?.author(sender.position, sender.id, is_read)
+    }
+
+    fn identity(&mut self, user: UserId) -> Option<&SigningKey> {
+        let position = self.users.binary_search(&user.0).ok()?;
+        self.identities.get(position)
     }
 
     fn submitted(&mut self, round: RoundNumber, sender: User) {

@@ -3,7 +3,7 @@
 
 use super::pair::{PEER_TIMEOUT, Pair};
 use super::*;
-use crate::answer::{Done, RoundAnswers, Work, perform};
+use crate::answer::{Done, Members, RoundAnswers, Work, perform};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
 use twincast_answer::{Answers, Kernel, Part, Queries, parts};
@@ -147,7 +147,7 @@ impl Answering {
                 side,
                 signing: SigningKey::from_seed(&SERVER_SEEDS[side.index()]),
                 peer: servers()[1 - side.index()],
-                members: members.clone(),
+                members: Members::List(members.clone()),
             })
         });
         let mut pair =

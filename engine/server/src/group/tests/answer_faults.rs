@@ -198,7 +198,7 @@ fn a_sender_with_two_records_and_a_slow_link_make_no_honest_server_accuse_the_ot
         }
     }
     for at in [PEER_TIMEOUT - millis(1), PEER_TIMEOUT] {
-        assert_eq!(answering.skipped, [vec![], vec![]]);
+        assert!(answering.skipped.iter().all(Vec::is_empty));
         answering.pair.now = at;
         answering.pair.sides.iter_mut().for_each(|side| side.tick(at));
         answering.collect();
@@ -360,7 +360,7 @@ fn a_peer_that_goes_in_mid_round_costs_that_round_and_a_new_link_ends_the_troubl
     }
     answering.settle();
     answering.wait(millis(290));
-    assert_eq!(answering.skipped, [vec![], vec![]], "a link may come again");
+    assert!(answering.skipped.iter().all(Vec::is_empty), "a link may come again");
     answering.wait(millis(10));
     assert_eq!(answering.skipped, [[2], [2]]);
     // Without a link no round is answered.

@@ -330,7 +330,7 @@ fn parts_on_their_way_do_not_land_in_an_epoch_that_is_dialled_anew_under_the_sam
         |bench: &Bench, upload: &Upload| bench.group.coming.as_ref().unwrap().store.is_given(upload.whose);
     let whole = |bench: &mut Bench, upload: &Upload| {
         bench.group.parts_bytes(upload, 0, &vec![1; upload.bytes]);
-        bench.group.parts_end(upload, bench.now, &mut bench.out);
+        bench.group.parts_end(upload, bench.now, &mut bench.out).unwrap();
     };
     bench.group.announce(change(0..0), bench.now, &mut bench.out);
     let older = begin(&mut bench, 5);

@@ -1,5 +1,6 @@
 //! Tests of the group, by what they are about; here is what they share.
 
+mod accountable;
 mod answer;
 mod answer_faults;
 mod answer_rounds;
@@ -164,8 +165,7 @@ impl Bench {
         for (index, piece) in parts.chunks(1000).enumerate() {
             self.group.parts_bytes(&upload, index * 1000, piece);
         }
-        self.group.parts_end(&upload, self.now, &mut self.out);
-        Ok(())
+        self.group.parts_end(&upload, self.now, &mut self.out).map_err(|refusal| refusal.code)
     }
 
     fn tick(&mut self, now: Duration) {

@@ -57,7 +57,7 @@ fn client_step(bench: &mut Bench, rng: &mut Xoshiro256PlusPlus) {
             if let Some(upload) = if rng.random_bool(0.1) { older } else { begun } {
                 bench.group.parts_bytes(&upload, 0, &[1; 64]);
                 bench.group.parts_bytes(&upload, rng.random_range(0..9000), &[1; 64]);
-                bench.group.parts_end(&upload, now, &mut bench.out);
+                bench.group.parts_end(&upload, now, &mut bench.out).unwrap();
             }
             let _ = bench.group.parts_seed(connection, &head, &[1; 32], now, &mut bench.out);
         }

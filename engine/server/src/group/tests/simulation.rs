@@ -234,7 +234,7 @@ impl World {
                 let _ = bench.group.parts_seed(connection, &head, &[1; 32], bench.now, &mut bench.out);
             } else if let Ok(upload) = bench.group.parts_begin(connection, &head) {
                 bench.group.parts_bytes(&upload, 0, &vec![1; upload.bytes]);
-                bench.group.parts_end(&upload, bench.now, &mut bench.out);
+                bench.group.parts_end(&upload, bench.now, &mut bench.out).unwrap();
             }
         }
     }

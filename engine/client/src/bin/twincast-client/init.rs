@@ -1,0 +1,93 @@
+//! `twincast-client init`: makes a key, and writes the client file.
+
+use crate::file::{ClientFile, Digits, Seed, Server};
+use anyhow::ensure;
+use rand::Rng;
+use std::path::PathBuf;
+use twincast_protocol::identity::{KEY_BYTES, VerifyingKey};
+use zeroize::Zeroizing;
+
+/// Make a signing key and write the client file.
+///
+/// Both servers' operators publish address, channel key and verifying key, as `twincast-server keygen` printed them to
+/// them. Compare the keys over another way than the one that the addresses came by: who controls both keys of a server
+/// is that server for you. The file is written for you alone (mode 0600), and never over another one.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The group's number.
+    #[arg(long, value_name = "NUMBER")]
+    group: u32,
+    /// Your number in the group.
+    #[arg(long, value_name = "NUMBER")]
+    user: u32,
+    /// The epoch from which on the key is yours: 0 for your first key, else what the operators named when they rotated it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    epoch: u32,
+    /// Where S1 is reached.
+    #[arg(long, value_name = "HOST:PORT")]
+    s1: String,
+    /// Where S2 is reached.
+    #[arg(long, value_name = "HOST:PORT")]
+    s2: String,
+    /// The key that S1's private channels are known by.
+    #[arg(long, value_name = "HEX", required_unless_present = "plain", conflicts_with = "plain")]
+    s1_key: Option<Digits<KEY_BYTES>>,
+    /// The key that S2's private channels are known by.
+    #[arg(long, value_name = "HEX", required_unless_present = "plain", conflicts_with = "plain")]
+    s2_key: Option<Digits<KEY_BYTES>>,
+    /// What S1's signatures are verified with.
+    #[arg(long, value_name = "HEX", required_unless_present = "plain", value_parser = verifying_key)]
+    s1_verifying: Option<Digits<KEY_BYTES>>,
+    /// What S2's signatures are verified with.
+    #[arg(long, value_name = "HEX", required_unless_present = "plain", value_parser = verifying_key)]
+    s2_verifying: Option<Digits<KEY_BYTES>>,
+    /// Talk in the clear, to servers with `channel = "plain"` on this machine: whoever is on the way reads everything.
+    #[arg(long)]
+    plain: bool,
+    /// The client file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { group, user, epoch, out, .. } = arguments;
+    let twice = |one: Option<Digits<KEY_BYTES>>, two| one.is_some() && one == two;
+    ensure!(
+        !twice(arguments.s1_key, arguments.s2_key) && !twice(arguments.s1_verifying, arguments.s2_verifying),
+        "S1 and S2 have the same key: one of them was given twice, or they are not two servers"
+    );
+    let server = |address: &String, channel_key, verifying_key| Server {
+        address: address.clone(),
+        channel_key,
+        verifying_key,
+        signature: None,
+    };
+    let mut seed = Zeroizing::new([0; KEY_BYTES]);
+    rand::rng().fill_bytes(&mut seed[..]);
+    let file = ClientFile {
+        group: *group,
+        user: *user,
+        epoch: *epoch,
+        signing_key: Seed(seed),
+        s1: server(&arguments.s1, arguments.s1_key, arguments.s1_verifying),
+        s2: server(&arguments.s2, arguments.s2_key, arguments.s2_verifying),
+    };
+    file.create(out)?;
+    let (key, out) = (hex::encode(file.signing_key().verifying_key().to_bytes()), out.display());
+    println!("verifying key of user {user} in group {group}: {key}");
+    eprintln!("{out} is written, with the signing key that belongs to it: keep it to yourself, and keep it");
+    eprintln!("next, if the group takes registrations: `twincast-client register {out}`");
+    eprintln!(
+        "else ask both operators for `twincast-server admin --config FILE add --group {group} --user {user} --key \
+         {key}`, and then register"
+    );
+    Ok(())
+}
+
+fn verifying_key(text: &str) -> Result<Digits<KEY_BYTES>, String> {
+    let key: Digits<KEY_BYTES> = text.parse()?;
+    match VerifyingKey::from_bytes(&key.0) {
+        Ok(_) => Ok(key),
+        Err(error) => Err(error.to_string()),
+    }
+}

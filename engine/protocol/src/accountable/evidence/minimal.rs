@@ -1,0 +1,97 @@
+//! Leaving out what a verdict does not need, and putting together what several files say.
+
+use super::{
+    About, Case, Evidence, Receipts, RosterReceipt, Share, Shown, ShownOpening, SignedUpload, Uploads,
+};
+use crate::accountable::blame::{Verdict, Why, blame};
+use crate::accountable::certificate::Certificate;
+use crate::accountable::headers::Signed;
+use crate::identity::VerifyingKey;
+use crate::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
+use crate::wire::roster_hash;
+use std::collections::HashMap;
+
+/// Leaves out, one after the other, whatever the verdict stays the same without.
+pub(super) fn reduce(evidence: &mut Evidence, verdict: &Verdict) {
+    let blames = !matches!(verdict, Verdict::Nobody(_));
+    let servers = evidence.servers;
+    let Case::Share(share) = &mut evidence.case else { return };
+    let removals: [fn(&mut Share, usize); 4] = [
+        |share, side| share.given[side].cell = None,
+        |share, side| share.given[side].headers = None,
+        |share, side| {
+            if let Some(headers) = &mut share.given[side].headers {
+                headers.opening = ShownOpening::Hidden(headers.opening.hash());
+            }
+        },
+        |share, side| share.given[side].delivery = None,
+    ];
+    for remove in removals {
+        // A cell alone proves nothing: first both, then each.
+        for sides in [&[0, 1][..], &[0], &[1]] {
+            let mut less = share.clone();
+            sides.iter().for_each(|side| remove(&mut less, *side));
+            let less = Evidence { servers, case: Case::Share(less) };
+            if !blames || blame(&less, &servers) == *verdict {
+                let Case::Share(less) = less.case else { unreachable!("the case of a share") };
+                *share = less;
+            }
+        }
+    }
+}
+
+type ReceiptKey = (GroupId, Epoch, RoundNumber, ServerSide);
+type UploadKey = (GroupId, Epoch, RoundNumber, ServerSide, UserId);
+
+/// Every receipt and every upload that contradicts the first of its kind. Only what verifies is compared, so that nothing
+/// made up stands before what is real.
+pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> Vec<Evidence> {
+    let mut receipts: HashMap<ReceiptKey, RosterReceipt> = HashMap::new();
+    let mut uploads: HashMap<UploadKey, SignedUpload> = HashMap::new();
+    let mut found = Vec::new();
+    let judged = |case: Case| {
+        let evidence = Evidence { servers: *servers, case };
+        let verdict = blame(&evidence, servers);
+        (evidence, verdict)
+    };
+    let mut keep = |case: Case| {
+        let (evidence, verdict) = judged(case);
+        if !matches!(verdict, Verdict::Nobody(_)) {
+            found.push(evidence);
+        }
+    };
+    let is_signed = |case: Case| judged(case).1 == Verdict::Nobody(Why::NoContradiction);
+    for evidence in all {
+        let Case::Share(share) = &evidence.case else { continue };
+        let About { group, epoch, round, sender, .. } = share.about;
+        let roster_hash = roster_hash(group, epoch, &share.roster);
+        for (server, given) in ServerSide::BOTH.into_iter().zip(&share.given) {
+            if let Some(receipt) = &given.receipt {
+                let own = RosterReceipt { roster_hash, receipt: receipt.clone() };
+                let pair =
+                    |receipts| Case::Receipts(Receipts { group, epoch, round, server, receipts }.into());
+                if is_signed(pair([own.clone(), own.clone()])) {
+                    let first = receipts.entry((group, epoch, round, server)).or_insert_with(|| own.clone());
+                    keep(pair([first.clone(), own]));
+                }
+            }
+            if let Some((certificate, own)) = given.headers.as_ref().and_then(upload) {
+                let pair = |uploads| {
+                    let uploads = Uploads { group, epoch, round, server, sender, certificate, uploads };
+                    Case::Uploads(uploads.into())
+                };
+                if is_signed(pair([own.clone(), own.clone()])) {
+                    let first = uploads.entry((group, epoch, round, server, sender));
+                    let first = first.or_insert_with(|| own.clone());
+                    keep(pair([first.clone(), own]));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn upload(headers: &Shown) -> Option<(Certificate, SignedUpload)> {
+    let signed = Signed::read(&headers.head()?, &headers.front, None)?;
+    Some((signed.certificate, SignedUpload { halves: signed.halves, signature: signed.upload }))
+}
