@@ -19,9 +19,9 @@ mod seconds;
 mod turn;
 
 use crate::control::{DialReport, EpochReport, HostNews, HostOrder, InterfaceBytes, PlayReport};
-use crate::fault::{GROUP, USER};
+use crate::fault::{FaultKind, GROUP, USER};
 use crate::keys::{HostKeys, Secret};
-use crate::limits::START_LATE_MAX;
+use crate::limits::{EVIDENCE_WAIT, START_LATE_MAX};
 use crate::plan::Plan;
 use crate::workload::Workload;
 use figures::{Figures, Shared};
@@ -413,6 +413,7 @@ impl<W: Write> Host<W> {
                 self.tell_second(&mut seconds)?;
             }
         }
+        self.wait_for_evidence(&plan).await?;
         self.tell_second(&mut seconds)?;
         let (bytes_in, bytes_out) = self.shared.bytes();
         let mut report = self.shared.figures.borrow_mut().report();
@@ -438,6 +439,23 @@ impl<W: Write> Host<W> {
             report.complaints.extend(judge.complaints.iter().take(room).cloned());
         }
         Ok(report)
+    }
+
+    /// Evidence that the plan's fault must bring comes with headers, which servers make within a budget of their own: rounds
+    /// may be quicker. Looked for whenever the ticker wakes the host.
+    async fn wait_for_evidence(&mut self, plan: &Plan) -> Result<(), Halt> {
+        let must_come = plan.accountable && plan.fault.is_some_and(|fault| fault.kind == FaultKind::SwapHalf);
+        let pairs = self.pairs.clone();
+        let missing = move || {
+            let its = |pair: &&Rc<RefCell<Pair>>| pair.borrow().player.plays_user(GROUP, USER);
+            let pairs = pairs.borrow();
+            pairs.iter().find(its).is_some_and(|pair| pair.borrow().player.evidence.pieces == 0)
+        };
+        if !must_come || !missing() {
+            return Ok(());
+        }
+        let deadline = self.shared.now() + EVIDENCE_WAIT;
+        self.wait(|shared| !missing() || shared.now() >= deadline).await
     }
 
     fn tell_second(&mut self, seconds: &mut Seconds) -> Result<(), Halt> {

@@ -86,6 +86,8 @@ pub const CONFIRM_PART_BYTES: u64 = 64;
 pub const KEY_PART_BYTES: u64 = 96;
 /// Evidence of a host that is kept as files, in pieces; what comes beyond is counted.
 pub const EVIDENCE_KEPT_MAX: usize = 16;
+/// How long after the last round a host waits for evidence that the run's fault must bring.
+pub const EVIDENCE_WAIT: Duration = Duration::from_secs(30);
 /// The largest box of S2, in MiB.
 pub const BOX_MIB_MAX: u32 = 1 << 20;
 /// The longest time limit of a round, in milliseconds.

@@ -206,7 +206,9 @@ fn a_hello_with_too_many_users_is_refused_at_its_header() {
     let mut scene = Scene::with(ServerSide::One, |config| config.limits.users_per_connection_max = 2);
     let hello = hello_frame(ServerSide::One, 7, &[2, 3, 4]);
     scene.refused(false, &hello, Code::UsersTooMany);
-    scene.refused(false, &hello[..8], Code::UsersTooMany);
+    // More than so many users and their proofs take.
+    let many: Vec<u32> = (2..40).collect();
+    scene.refused(false, &hello_frame(ServerSide::One, 7, &many)[..8], Code::UsersTooMany);
     scene.end();
 }
 
@@ -278,7 +280,7 @@ fn reserved_bytes_and_flags_that_are_neither_are_refused() {
     for side in ServerSide::BOTH {
         let mut scene = Scene::with(side, |_| {});
         let mut hello = hello_frame(side, 7, &[OFFENDER]);
-        for (at, value) in [(9, 2), (10, 1), (11, 0x80)] {
+        for (at, value) in [(9, 2), (10, 2), (11, 0x80)] {
             hello[8 + at] = value;
             scene.refused(false, &hello, Code::ReservedSet);
             hello[8 + at] = 0;

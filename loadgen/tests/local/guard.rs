@@ -77,7 +77,7 @@ fn lost(result: &Value) -> u64 {
 fn a_server_that_hands_out_the_wrong_half_is_named_by_evidence() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().display();
-    let flags = "--rounds 5 --header-rounds 2 --accountable --fault swap-half@2";
+    let flags = "--rounds 6 --header-rounds 4 --accountable --fault swap-half@2";
     let result = good_run(&format!("{RUN} {flags} --results {kept}"));
     assert_eq!(counts(&result)[..3], [1, 0, 0]);
     let verdicts = result["guard"]["verdicts"].as_array().unwrap();

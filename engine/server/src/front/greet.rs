@@ -192,6 +192,10 @@ struct Heard {
 async fn read_hello(shared: &Shared, guest: &Guest, body: Range<usize>) -> Result<Heard, Refused> {
     let (hello, side, users, proofs) = Hello::read(guest.buffer.get(body))?;
     let (group, epoch) = (GroupId(hello.group.get()), Epoch(hello.epoch.get()));
+    // Before anything is done for each of them. The length alone leaves room for more users, where they prove nothing.
+    if users.len() > shared.config.limits.users_per_connection_max as usize {
+        return Err(Code::UsersTooMany.into());
+    }
     if side != shared.side {
         return Err(Code::SideWrong.into());
     }
