@@ -176,6 +176,9 @@ impl Client {
         // Where members get answers, there is no word of rounds for a client that plays none.
         let plays = self.sessions.front().is_some_and(|session| !session.users.is_empty());
         let hears = plays || self.group.is_some_and(|group| group.delivery == GroupDelivery::Broadcast);
+        // It submits at most a round ahead. What comes next may be far beyond that, where a server once said so.
+        let furthest = RoundNumber(self.round.number.unwrap_or_default().0.saturating_add(2));
+        let submitted = self.next_submission.min(furthest);
         while let Some(number) = self.round.number {
             if self.close_if_ended(observer) {
                 continue;
@@ -184,7 +187,7 @@ impl Client {
                 return;
             }
             let untouched = self.round.is_untouched() && self.round.ended == [None; 2];
-            if self.next_submission <= number && untouched {
+            if submitted <= number && untouched {
                 return;
             }
             self.close_round(true, false, observer);
