@@ -282,6 +282,8 @@ pub struct PlayReport {
     pub attach: Flow,
     /// Submissions, deliveries and ends of rounds.
     pub messages: Flow,
+    /// Requests for headers, and headers, since the host's start.
+    pub headers: Flow,
     /// Errors, and what belongs to nothing else, since the host's start.
     pub other: Flow,
     /// Every epoch since the host's start.

@@ -14,14 +14,16 @@ use crate::control::Flow;
 use crate::coordinator::connections;
 use crate::plan::{Plan, RECORD_BYTES};
 use twincast_protocol::accountable::dial::DIAL_TAIL_BYTES;
+use twincast_protocol::accountable::turn::is_turn;
 use twincast_protocol::format::{Scheme, ShareFormat};
 use twincast_protocol::identity::SIGNATURE_BYTES;
-use twincast_protocol::ids::ServerSide;
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::statements::HASH_BYTES;
 use twincast_protocol::wire::{
-    ANSWERS_HEAD_BYTES, Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, Grant, HEADER_BYTES, Hello,
-    PartsHead, ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
+    ANSWERS_HEAD_BYTES, Announce, DELIVER_HEAD_BYTES, Dial, Dialled, EpochOpen, FetchHeaders, Grant,
+    HEADER_BYTES, HeadersHead, Hello, PartsHead, ROSTER_USERS_MAX, Roster, RoundEnd, Submit, Welcome,
+    headers_frame_bytes,
 };
 use twincast_server::limits::CONFIRM_TILE_BYTES;
 
@@ -122,6 +124,31 @@ pub fn model(plan: &Plan, epoch: u32) -> Result<Model, String> {
         keys: all(&|kind, slots| sizes.parts(kind, slots), |kind| kind != PartKind::Confirmation),
         round: sizes.round(),
     })
+}
+
+/// What headers take in all rounds of a plan, at the most: at each of its turns a member asks both servers for one tile, and
+/// gets it. Which tile is drawn, and this counts the longest; what the turns of the last rounds ask for may not have come
+/// when a run ends. Nothing in groups that are not accountable.
+#[must_use]
+pub fn headers(plan: &Plan) -> Flow {
+    if !plan.accountable {
+        return Flow::default();
+    }
+    let tiles = plan.group.div_ceil(TILE_SENDERS as u32);
+    let (mut up, mut down) = (0, 0);
+    for user in (0..plan.group).map(MemberIndex) {
+        let rounds = (1..=plan.all_rounds()).map(RoundNumber);
+        let turns = rounds.filter(|round| is_turn(*round, user, plan.header_rounds)).count() as u64;
+        let places = (0..plan.slots).flat_map(|slot| (0..tiles).map(move |tile| (slot, tile)));
+        let longest = places.map(|(slot, tile)| {
+            let fetch = FetchHeaders::new(RoundNumber(1), Epoch(0), user, SlotIndex(slot), tile);
+            headers_frame_bytes(&HeadersHead::new(&fetch, plan.group, plan.slots, 0)) as u64
+        });
+        up += turns * frame::<FetchHeaders>(0);
+        down += turns * longest.max().unwrap_or(0);
+    }
+    let groups = u64::from(plan.groups);
+    Flow { up: [groups * up; 2], down: [groups * down; 2] }
 }
 
 /// What one member gives each server in a round, its frame included.
@@ -294,6 +321,7 @@ mod tests {
     #[test]
     fn what_guards_a_group_is_counted_by_hand() {
         use crate::plan::IdentitiesName;
+        use twincast_protocol::accountable::headers::entry_bytes;
         let plain = Plan { group: 130, hosts: 2, users_per_connection: 65, ..plan() };
         let registered = Plan { identities: IdentitiesName::Registered, ..plain.clone() };
         let signed = Plan { accountable: true, header_rounds: 4, ..registered.clone() };
@@ -302,6 +330,12 @@ mod tests {
         assert_eq!(registered.round, plain.round);
         assert_eq!(signed.dial.up[1] - registered.dial.up[1], 130 * 160);
         assert_eq!(signed.round.up[0] - registered.round.up[0], 130 * 64);
+        // Every member has one turn in four rounds. All tiles are whole, and of 128 leaves a path has seven hashes.
+        let turns = Plan { accountable: true, header_rounds: 4, warmup: 1, rounds: 3, group: 128, ..plan() };
+        let entry = entry_bytes(1, 7) as u64;
+        let each = 8 + 64 + 32 + 64 * entry + 64;
+        assert_eq!(headers(&turns), Flow { up: [128 * 32; 2], down: [128 * each; 2] });
+        assert_eq!(headers(&Plan { accountable: false, ..turns }), Flow::default());
         // Two connections, three tiles.
         assert_eq!(signed.round.down[0] - registered.round.down[0], 2 * (3 * 8 + 64) + 130 * 96);
     }

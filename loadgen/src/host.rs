@@ -425,6 +425,7 @@ impl<W: Write> Host<W> {
             let meter = self.shared.meter();
             report.attach = meter.attach;
             report.messages = meter.messages.since(messages_before);
+            report.headers = meter.headers;
             report.other = meter.other;
         }
         report.retransmits = self.retransmits() - retransmits_before;

@@ -158,9 +158,9 @@ pub struct Cost {
 #[serde(deny_unknown_fields)]
 pub struct Bytes {
     /// `attach`, `members`, `dial`, `grants`, `confirm`, `keys` (of the first epoch), `rounds` (the
-    /// measured ones) or `other` (all).
+    /// measured ones), `headers` or `other` (all).
     pub part: String,
-    /// What the cost model says.
+    /// What the cost model says; of `grants` the least, of `headers` the most.
     pub model: Flow,
     /// What passed the hosts' sockets.
     pub measured: Flow,

@@ -379,6 +379,20 @@ mod tests {
         assert!(plain.contains("identities = \"open\"") && !plain.contains("accountable"), "{plain}");
     }
 
+    /// All hosts of a run may have one address, and a user each connection.
+    #[test]
+    fn strangers_of_one_address_may_be_as_many_as_the_connections_of_the_plan() {
+        let plan = Plan { group: 2_000, users_per_connection: 1, ..Plan::default() };
+        let connections = crate::coordinator::connections_max(&plan);
+        assert!(connections >= 2_000, "{connections}");
+        let text = config_text(&plan, &Ends::loopback(1));
+        assert!(text.contains(&format!("\nstrangers_per_address_max = {connections}\n")), "{text}");
+        let few = Plan { group: 20, ..plan };
+        let text = config_text(&few, &Ends::loopback(2));
+        let least = format!("\nstrangers_per_address_max = {STRANGERS_PER_ADDRESS_DEFAULT}\n");
+        assert!(text.contains(&least), "{text}");
+    }
+
     #[test]
     fn answer_delivery_has_threads_and_no_parts() {
         let plan = Plan { answer_threads: 3, ..answer_plan() };

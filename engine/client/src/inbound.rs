@@ -2,13 +2,15 @@
 //!
 //! What is not read yet is one contiguous piece, so that cells are decoded in place. Only a small rest is ever
 //! moved to the front; a buffer that is full of more than that has no room until more of it was read. It grows when
-//! it is allowed to, up to its limit, and shrinks again once it is empty.
+//! it is allowed to, up to its limit, and shrinks again once it is empty. What was in it is wiped when it goes: it came
+//! through a private channel.
 
 use crate::limits::{MOVED_FRACTION, RECEIVE_BYTES_MIN, SMALL_FRAME_BYTES_MAX};
+use zeroize::Zeroizing;
 
 /// The bytes from one server that are not read yet.
 pub(crate) struct Inbound {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     start: usize,
     end: usize,
     /// Its size while the servers keep pace.
@@ -22,7 +24,7 @@ pub(crate) struct Inbound {
 impl Inbound {
     /// A buffer of the smallest size.
     pub(crate) fn new() -> Inbound {
-        let bytes = vec![0; RECEIVE_BYTES_MIN];
+        let bytes = Zeroizing::new(vec![0; RECEIVE_BYTES_MIN]);
         let (first, max) = (RECEIVE_BYTES_MIN, RECEIVE_BYTES_MIN);
         Inbound { bytes, start: 0, end: 0, first, max, piece: SMALL_FRAME_BYTES_MAX }
     }
@@ -56,7 +58,7 @@ impl Inbound {
         if rest == 0 {
             (self.start, self.end) = (0, 0);
             if self.bytes.len() > self.first {
-                self.bytes = vec![0; self.first];
+                self.bytes = Zeroizing::new(vec![0; self.first]);
             }
         } else if self.bytes.len() - self.end < self.bytes.len() / 4 {
             let movable = self.piece.max(self.bytes.len() / MOVED_FRACTION);
@@ -93,7 +95,7 @@ impl Inbound {
     }
 
     fn grow_to(&mut self, bytes: usize) {
-        let mut larger = vec![0; bytes];
+        let mut larger = Zeroizing::new(vec![0; bytes]);
         let rest = self.end - self.start;
         larger[..rest].copy_from_slice(self.data());
         self.bytes = larger;

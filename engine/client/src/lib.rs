@@ -36,8 +36,8 @@
 //! buffer, where cells are decoded in place, and their sizes follow from what is sent of each frame's kind, never from what
 //! is in it. A record that was changed, dropped, repeated or moved on the way ends the client with
 //! [`ClientError::Channel`], once everything before it is used; [`Client::reconnect`] mends that. A server that refuses a
-//! connection before there is a channel says so in the clear: [`Event::Refused`] has the code, and this crate's sentence
-//! for it.
+//! connection before there is a channel says so in the clear: [`Event::Refused`] has the code, one of the few that can be
+//! said then, and this crate's sentence for it, which says that it is not authenticated.
 //!
 //! Users of a registered group prove who they are, with a signature over this channel and this server
 //! ([`Outbox::identity`]). They get their accounts with a [`Registration`].

@@ -3,8 +3,9 @@
 //! What comes lies in a buffer of its own until its record is whole; opening it is what moves it into the receive
 //! buffer, where cells are decoded in place. What goes out is sealed as it is moved from the frames that are made into
 //! the queue of what is sent. A server that refuses the connection before there is a channel says so in the clear, with
-//! an ERROR frame; whoever is on the way may have said it instead, so that only the number of its code is believed, and
-//! nothing is lost that was not lost with the connection.
+//! an ERROR frame; whoever is on the way may have said it instead. So only the few codes are taken that a server has a
+//! reason to say then, none of which says anything about a user or a group; the sentence says that it is not
+//! authenticated, and nothing is lost that was not lost with the connection.
 
 use crate::inbound::Inbound;
 use crate::limits::{SEALED_BYTES, SEND_BYTES};
@@ -140,7 +141,7 @@ impl Line {
         let Some(start) = data.first_chunk::<LENGTH_BYTES>() else { return Ok(false) };
         if usize::from(u16::from_be_bytes(*start)) != SECOND_BYTES - LENGTH_BYTES {
             let Some(code) = refusal(data)? else { return Ok(false) };
-            let told = code.frame(u32::MAX, u32::MAX, 0);
+            let told = unauthenticated(code);
             inbound.room(told.len(), false)[..told.len()].copy_from_slice(&told);
             inbound.filled(told.len());
             self.state = State::Refused;
@@ -213,6 +214,36 @@ impl Keys {
     }
 }
 
+/// What a server may say before there is a channel: that it does not take the connection, and nothing about anybody's
+/// account, key or group.
+const BEFORE_CHANNEL: [Code; 7] = [
+    Code::ChannelWanted,
+    Code::ChannelUnknown,
+    Code::ChannelBroken,
+    Code::StrangersFull,
+    Code::ConnectionsFull,
+    Code::HelloTimeout,
+    Code::ShuttingDown,
+];
+
+/// The frame that tells of a refusal in the clear.
+fn unauthenticated(code: Code) -> Vec<u8> {
+    let sentence =
+        format!("{} (not authenticated: whoever is on the way may have said so instead)", code.sentence());
+    let head = ErrorFrame {
+        round: 0u64.into(),
+        sender: u32::MAX.into(),
+        slot: u32::MAX.into(),
+        code: (code as u16).into(),
+        closes: u8::from(code.closes()),
+        reserved: [0; 5],
+    };
+    let mut out = Vec::new();
+    head.put(sentence.len(), &mut out);
+    out.extend_from_slice(sentence.as_bytes());
+    out
+}
+
 /// The code of an ERROR frame in the clear, if all of it is there.
 fn refusal(data: &[u8]) -> Result<Option<Code>, ChannelError> {
     let Some(header) = data.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
@@ -224,7 +255,7 @@ fn refusal(data: &[u8]) -> Result<Option<Code>, ChannelError> {
     }
     let Some(body) = data[HEADER_BYTES..].get(..bytes) else { return Ok(None) };
     let (head, _) = ErrorFrame::parse_prefix(body).map_err(|_| ChannelError::NotAChannel)?;
-    let code = Code::from_number(head.code.get()).filter(|code| code.closes());
+    let code = Code::from_number(head.code.get()).filter(|code| BEFORE_CHANNEL.contains(code));
     code.map(Some).ok_or(ChannelError::NotAChannel)
 }
 
@@ -266,5 +297,20 @@ impl Came {
 
     fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_of_refusals_in_the_clear_fit_their_frame() {
+        for code in BEFORE_CHANNEL {
+            let frame = unauthenticated(code);
+            let (head, sentence) = ErrorFrame::read(&frame[HEADER_BYTES..]).unwrap();
+            assert_eq!((head.code.get(), head.closes), (code as u16, 1));
+            assert!(sentence.starts_with(code.sentence()) && sentence.contains("not authenticated"));
+        }
     }
 }

@@ -19,7 +19,8 @@ pub struct Account {
     pub group: GroupId,
     /// The user.
     pub user: UserId,
-    /// From which epoch on the key is the user's, by what the user says to both servers: 0 for a first key.
+    /// From which epoch on the key is the user's, by what the user says to both servers: 0 for a first key. Where the
+    /// operators gave the user this key in the place of another one, both servers answer for the epoch that they gave it.
     pub epoch: Epoch,
 }
 
@@ -47,6 +48,29 @@ pub enum RegistrationError {
         server: ServerSide,
         /// Why.
         code: Code,
+    },
+    /// Whoever answers at a server's address refuses the connection before there is a private channel: it may be somebody
+    /// else who says so.
+    #[error(
+        "whoever answers at {server}'s address refuses the connection: {} (not authenticated: it need not be {server} \
+         that says so)",
+        code.sentence()
+    )]
+    RefusedInTheClear {
+        /// Which server was to be reached.
+        server: ServerSide,
+        /// Why.
+        code: Code,
+    },
+    /// Both servers have the key, each from another epoch on. The operators' doing, or a rotation that is half done.
+    #[error(
+        "S1 has this key from epoch {} on and S2 from epoch {}: if it was rotated just now, try again; else ask both \
+         operators",
+        epochs[0], epochs[1]
+    )]
+    EpochsDiffer {
+        /// What S1 and S2 say.
+        epochs: [Epoch; 2],
     },
     /// A server sent something else than an answer. The server's doing.
     #[error("{server} sent what is no answer to a registration: {what}")]
@@ -127,7 +151,8 @@ impl<'a> Registration<'a> {
         self.streams[server.index()].filled(bytes);
     }
 
-    /// Uses everything that came. The certificate, once both servers have answered with it.
+    /// Uses everything that came. The certificate, once both servers have answered with it: its epoch is a later one than
+    /// was asked for where both servers have the key from there on.
     ///
     /// # Errors
     /// A server refuses, or sent what it must not.
@@ -136,7 +161,12 @@ impl<'a> Registration<'a> {
             self.read(server)?;
         }
         let [one, two] = self.answers;
-        Ok(one.filter(|_| two.is_some()))
+        match one.zip(two) {
+            Some((one, two)) if one.epoch != two.epoch => {
+                Err(RegistrationError::EpochsDiffer { epochs: [one.epoch, two.epoch] })
+            }
+            both => Ok(both.map(|(one, _)| one)),
+        }
     }
 
     /// Whether `server` has answered.
@@ -154,15 +184,18 @@ impl<'a> Registration<'a> {
                 let (head, _) = ErrorFrame::read(body).map_err(|code| wrong(code.sentence()))?;
                 let code = Code::from_number(head.code.get());
                 let code = code.ok_or(wrong("a refusal whose code this version does not know"))?;
-                return Err(RegistrationError::Refused { server, code });
+                return Err(match stream.binding() {
+                    Some(_) => RegistrationError::Refused { server, code },
+                    None => RegistrationError::RefusedInTheClear { server, code },
+                });
             }
             let registered = Registered::read(body).map_err(|code| wrong(code.sentence()))?;
             if self.answers[server.index()].is_some() || !self.asked[server.index()] {
                 return Err(wrong("nobody has asked for it"));
             }
-            let Account { group, user, epoch } = self.account;
-            let account = (registered.group.get(), registered.user.get(), registered.epoch.get());
-            if account != (group.0, user.0, epoch.0) {
+            let Account { group, user, epoch: from } = self.account;
+            let epoch = Epoch(registered.epoch.get());
+            if (registered.group.get(), registered.user.get()) != (group.0, user.0) || epoch < from {
                 return Err(wrong("it is for another account"));
             }
             let key = self.key.verifying_key();

@@ -26,6 +26,8 @@ const USER: UserId = UserId(9);
 #[derive(Clone, Copy)]
 enum Answer {
     Signs,
+    /// It has the key from that epoch on, whatever it is asked.
+    SignsFor(Epoch),
     Refuses(Code),
     HangsUp,
 }
@@ -119,7 +121,11 @@ fn serve(
         let (register, of) = Register::read(body).unwrap();
         assert_eq!(of, side);
         let key = VerifyingKey::from_bytes(&register.key).unwrap();
-        let (epoch, user) = (Epoch(register.epoch.get()), UserId(register.user.get()));
+        let epoch = match answer {
+            Answer::SignsFor(epoch) => epoch,
+            _ => Epoch(register.epoch.get()),
+        };
+        let user = UserId(register.user.get());
         let statement = statements::key(GROUP, epoch, user, &key);
         let signatures = signing.map(|seed| SigningKey::from_seed(&seed).sign(&statement));
         let answer = match answer {
@@ -182,9 +188,12 @@ fn a_client_file_is_made_once_and_is_its_owners_alone() {
 fn what_is_wrong_with_a_command_line_is_said_and_nothing_written() {
     let place = Place::new([Answer::Signs; 2]);
     let zeros = "0".repeat(64);
+    let one = format!("01{}", "0".repeat(62));
     for (changed, status, says) in [
         (("--s1-key", "abc"), 2, "64 hexadecimal digits"),
         (("--s1-verifying", &zeros[..]), 2, "--s1-verifying"),
+        (("--s1-key", &zeros[..]), 2, "a point of small order"),
+        (("--s2-key", &one[..]), 2, "a point of small order"),
         (("--s2-key", &hex::encode(place.channel[0].public())[..]), 1, "have the same key"),
         (("--out", "/nonexistent/me.toml"), 1, "cannot write /nonexistent/me.toml"),
     ] {
@@ -208,6 +217,24 @@ fn a_registration_keeps_both_servers_signatures_and_may_be_repeated() {
         assert_eq!(mode(&place.file()), 0o600);
         assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
+}
+
+#[test]
+fn a_key_that_was_rotated_comes_with_the_epoch_that_both_servers_gave_it() {
+    let place = Place::new([Answer::SignsFor(Epoch(3)); 2]);
+    place.init(&[]);
+    let done = place.register();
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("from epoch 3 on"), "{}", text(&done.stderr));
+    let file = fs::read_to_string(place.file()).unwrap();
+    assert!(file.contains("epoch = 3\n"));
+    assert!(!text(&place.register().stderr).contains("from epoch"), "it is in the file");
+
+    let place = Place::new([Answer::SignsFor(Epoch(3)), Answer::SignsFor(Epoch(4))]);
+    place.init(&[]);
+    let done = place.register();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("S1 has this key from epoch 3 on and S2 from epoch 4"));
 }
 
 #[test]

@@ -145,9 +145,53 @@ fn refusals_before_there_is_a_channel_are_understood() {
             let mut registration = servers.registration(&key);
             assert!(!registration.outgoing(S1, &mut servers.rng).is_empty());
             let end = servers.give(&mut registration, S1, code.frame(0, 0, 0).to_vec());
-            assert_eq!(end, Err(RegistrationError::Refused { server: S1, code }));
+            let refused = match private {
+                true => RegistrationError::RefusedInTheClear { server: S1, code },
+                false => RegistrationError::Refused { server: S1, code },
+            };
+            assert_eq!(end, Err(refused.clone()));
+            assert_eq!(refused.to_string().contains("not authenticated"), private, "{refused}");
         }
     }
+}
+
+/// Somebody on the way cannot make a user believe anything about an account.
+#[test]
+fn nothing_about_an_account_is_believed_before_there_is_a_channel() {
+    for code in [Code::AccountTaken, Code::NotRegistered, Code::RegistrationClosed, Code::KeysUnequal] {
+        let (mut servers, key) = (Servers::new(7, true), SigningKey::from_seed(&[5; 32]));
+        let mut registration = servers.registration(&key);
+        assert!(!registration.outgoing(S1, &mut servers.rng).is_empty());
+        let end = servers.give(&mut registration, S1, code.frame(0, 0, 0).to_vec());
+        assert_eq!(end, Err(RegistrationError::Channel { server: S1, reason: ChannelError::NotAChannel }));
+    }
+}
+
+#[test]
+fn a_later_epoch_that_both_servers_signed_is_taken() {
+    let key = SigningKey::from_seed(&[5; 32]);
+    let later = |epoch| Account { epoch: Epoch(epoch), ..ACCOUNT };
+    for (epochs, taken) in [([7, 7], true), ([7, 8], false), ([2, 7], false)] {
+        let mut servers = Servers::new(8, true);
+        let mut registration = servers.registration(&key);
+        let mut end = Ok(None);
+        for (side, epoch) in ServerSide::BOTH.into_iter().zip(epochs) {
+            servers.heard(&mut registration, side);
+            let answer = registered(later(epoch), servers.signatures(later(epoch), &key));
+            end = servers.say(&mut registration, side, &answer);
+        }
+        match taken {
+            true => assert_eq!(end.unwrap().expect("both have answered").epoch, Epoch(7)),
+            false => assert_eq!(end, Err(RegistrationError::EpochsDiffer { epochs: epochs.map(Epoch) })),
+        }
+    }
+    // Signed for another epoch than the one that it names.
+    let mut servers = Servers::new(9, true);
+    let mut registration = servers.registration(&key);
+    servers.heard(&mut registration, S1);
+    let answer = registered(later(7), servers.signatures(later(8), &key));
+    let end = servers.say(&mut registration, S1, &answer);
+    assert_eq!(end, Err(RegistrationError::Signature { server: S1, signer: S1 }));
 }
 
 #[test]
@@ -182,7 +226,7 @@ fn answers_that_are_not_the_two_servers_signatures_of_this_key_are_refused() {
     for other in [
         Account { group: GroupId(8), ..ACCOUNT },
         Account { user: UserId(10), ..ACCOUNT },
-        Account { epoch: Epoch(3), ..ACCOUNT },
+        Account { epoch: Epoch(1), ..ACCOUNT },
     ] {
         let error = end(&|servers| registered(other, servers.signatures(other, &key)));
         assert!(matches!(error, RegistrationError::Answer { server: S1, .. }), "{error}");

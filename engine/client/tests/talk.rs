@@ -56,7 +56,8 @@ impl Drop for Talk {
 #[test]
 fn two_people_register_and_talk_through_two_servers() {
     let folder = TempDir::new().unwrap();
-    let keys = [1, 2].map(|side| generate(&folder.path().join(format!("keys{side}")), &mut rand::rng()).unwrap());
+    let keys =
+        [1, 2].map(|side| generate(&folder.path().join(format!("keys{side}")), &mut rand::rng()).unwrap());
     let [one, two] = &keys;
     let s2 = start(2, folder.path(), two, one, "listen = \"127.0.0.1:0\", peer = \"127.0.0.1\"");
     let link = format!("connect = \"{}\"", s2.link_address().unwrap());
@@ -69,8 +70,25 @@ fn two_people_register_and_talk_through_two_servers() {
         let file = folder.path().join(format!("{user}.toml")).to_str().unwrap().to_owned();
         let [s1, s2] = &addresses;
         let made = program(&[
-            "init", "--group", "1", "--user", user, "--out", &file, "--s1", s1, "--s2", s2, "--s1-key", &channel1,
-            "--s2-key", &channel2, "--s1-verifying", &verifying1, "--s2-verifying", &verifying2,
+            "init",
+            "--group",
+            "1",
+            "--user",
+            user,
+            "--out",
+            &file,
+            "--s1",
+            s1,
+            "--s2",
+            s2,
+            "--s1-key",
+            &channel1,
+            "--s2-key",
+            &channel2,
+            "--s1-verifying",
+            &verifying1,
+            "--s2-verifying",
+            &verifying2,
         ]);
         assert!(made.status.success(), "{made:?}");
         let registered = program(&["register", &file]);

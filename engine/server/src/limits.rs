@@ -55,6 +55,9 @@ pub const WRONG_SIGNATURES_MAX: u32 = 8;
 pub const SUBMISSIONS_REFUSED_MAX: u32 = 64;
 /// The last epoch that there may be: some numbers are left for the one after it.
 pub const EPOCH_MAX: u32 = u32::MAX - 4;
+/// Epochs of an accountable group that a server may be ahead of the Unix time in seconds, with which epochs begin after a
+/// start: some days of an epoch a second.
+pub const EPOCHS_AHEAD_MAX: u32 = 1 << 20;
 /// Tiles that a connection has asked for with FETCH and that are not answered, or on their way to it.
 pub const FETCHED_TILES_MAX: usize = 48;
 /// Bytes of parts that a front executor makes for FETCH before everything else has its turn.
@@ -67,6 +70,8 @@ pub const FETCHED_BYTES_MAX: usize = 33 << 20;
 
 /// Headers that are made and not sent: those of the members whose turn is in so many rounds. Who is further behind lags.
 pub const HEADERS_ROUNDS_UNSENT: usize = 4;
+/// Headers that one user asked for and is not answered: where it asks for more, it is told that it gets the oldest not.
+pub const HEADERS_WAITING_MAX: usize = 4;
 
 /// A confirmation tile holds as many senders as fit into so many bytes (a power of two, at most 64, at least one).
 pub const CONFIRM_TILE_BYTES: usize = 16 << 20;
@@ -103,6 +108,8 @@ pub const FRONT_QUEUE_MAX: usize = 16_384;
 
 /// Bytes kept for a connection that has said no valid HELLO header yet.
 pub const STRANGER_BYTES: usize = 4 << 10;
+/// Bytes of a peer that was turned away that are read and dropped, so that it hears why.
+pub const DROPPED_BYTES_MAX: usize = 2 << 20;
 /// Messages that wait in an executor for room in one core's queue, past which whoever causes answers is closed.
 pub const BACKLOG_MAX: usize = 65_536;
 /// Bytes that a connection's reader takes from its socket at a time.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -70,6 +71,10 @@ enum Command {
         out: PathBuf,
     },
     /// Add, remove and list the accounts of users.
+    ///
+    /// An account is a user's number in a group, and the key by which it proves who it is. It serves once both servers have
+    /// it: both operators add it, or the user registers at both where the group has registration = "open". Works while the
+    /// server runs, and while it does not. Exit status: 0 done, 1 it could not be done, 2 wrong usage or configuration.
     Admin(AdminArguments),
 }
 
@@ -140,6 +145,13 @@ fn keygen(out: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let others = out.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o022 != 0);
+    if others {
+        let folder = out.display();
+        eprintln!(
+            "twincast-server: warning: others may write into {folder} and put keys of theirs there: `chmod go-w {folder}`"
+        );
+    }
     println!("# In this server's configuration, at the top:");
     println!("channel_key = {:?}", made.channel_file);
     println!("signing_key = {:?}", made.signing_file);
@@ -198,6 +210,17 @@ fn say_checked(path: &Path, config: &Config, keys: &Keys) {
     {
         let folder = parts_box.folder.display();
         warnings.push(format!("box.folder: make it before the start (`mkdir -m 700 {folder}`)"));
+    }
+    if let Some(registry) = &config.registry {
+        let folder = registry.folder.display();
+        match registry.folder.metadata() {
+            Ok(there) if there.is_dir() && there.permissions().mode() & 0o077 == 0 => {}
+            Ok(there) if there.is_dir() => warnings
+                .push(format!("registry.folder: others may look into it: `chmod 700 {folder}`, or no start")),
+            _ => {
+                warnings.push(format!("registry.folder: make it before the start (`mkdir -m 700 {folder}`)"))
+            }
+        }
     }
     if config.channel == ChannelName::Plain {
         warnings.push(PLAIN.into());

@@ -202,7 +202,7 @@ fn a_removed_user_goes_at_once_and_a_rotated_key_proves_nothing() {
     let (mut removed, mut rotated, mut stays) = (attach(&[0]), attach(&[1]), attach(&[2]));
     assert_eq!(folders.ask(ONE, &Command::Remove { group: GROUP, user: 0 }), Ok(Done::Removed));
     removed.expect_refused(Code::NotRegistered, 0);
-    let rotate = Command::Rotate { group: GROUP, user: 1, key: hex_key(11) };
+    let rotate = Command::Rotate { group: GROUP, user: 1, key: hex_key(11), epoch: None };
     assert_eq!(folders.ask(ONE, &rotate), Ok(Done::Rotated(1)));
     rotated.expect_refused(Code::NotRegistered, 1);
     let mut old = connect(&servers, ONE, NOISE);

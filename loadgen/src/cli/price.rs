@@ -3,7 +3,7 @@
 use super::plan::PlanArgs;
 use super::values::within;
 use crate::limits::REPEATS_MAX;
-use crate::plan::ChannelName;
+use crate::plan::{ChannelName, Plan};
 use crate::price::Asked;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,12 @@ Examples:
   twincast-loadgen price --only channel --verify count --repeats 7
       private channels beside plain ones, little held up by the clients' work
   twincast-loadgen price --group 130 --rounds 16 --only accountable
-      sixteen rounds: every member asks for headers once";
+      sixteen rounds: every member asks for headers once
+
+Beside the accountable runs, measured rounds are rounded up to a whole number of --header-rounds, so that every member has
+as many turns as any other. The egress of an accountable group is to be at most 1.02 times another's. With headers every
+16 rounds that can be met from about 500 members on: 1.134 was measured with 60 members, 1.056 with 130, 1.031 with 300,
+1.020 with 500 and 1.011 with 1,000.";
 
 /// The flags of `price`.
 #[derive(Debug, Args)]
@@ -65,7 +70,13 @@ impl PriceArgs {
             let remedy = if accountable { "; or give --only channel" } else { "" };
             Ok((name.to_owned(), plan.map_err(|sentence| format!("{sentence}{remedy}"))?))
         });
-        Ok(Asked { plans: plans.collect::<Result<_, String>>()?, repeats: self.repeats })
+        let mut plans: Vec<(String, Plan)> = plans.collect::<Result<_, String>>()?;
+        // A part of a period has the turns of some members, and its egress is no average.
+        let period = plans.iter().map(|(_, plan)| plan.header_rounds).max().unwrap_or(0).max(1);
+        for (_, plan) in &mut plans {
+            plan.rounds = plan.rounds.next_multiple_of(period);
+        }
+        Ok(Asked { plans, repeats: self.repeats })
     }
 
     /// Where the figures go besides the table.
@@ -104,6 +115,12 @@ mod tests {
         assert_eq!(&same, noise);
         (same.channel, same.identities) = (plain.channel, plain.identities);
         assert_eq!(&same, plain);
+        let rounds = |line: &str| -> Vec<u32> {
+            price(line).unwrap().plans.iter().map(|(_, plan)| plan.rounds).collect()
+        };
+        assert_eq!(rounds("--rounds 5 --only accountable"), [16, 16], "whole periods of headers");
+        assert_eq!(rounds("--rounds 5 --header-rounds 2"), [6, 6, 6]);
+        assert_eq!(rounds("--rounds 5 --only channel"), [5, 5]);
         let names = |line: &str| price(line).unwrap().plans.into_iter().map(|(name, _)| name);
         assert!(names("--only channel").eq(["plain", "noise"]));
         assert!(names("--only accountable").eq(["noise", "accountable"]));

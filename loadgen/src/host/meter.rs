@@ -1,7 +1,7 @@
 //! What the bytes of a host's connections were for: frames told apart by their headers as they pass.
 //!
 //! A frame counts when its last byte has passed, whole, for what it is for: attaching, an epoch's members, its dials,
-//! confirmations or keys, a round, or something else. Cells are never looked at.
+//! confirmations or keys, a round, headers, or something else. Cells are never looked at.
 
 use crate::control::{EpochReport, Flow, Phase};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ enum For {
     Confirming(u32),
     Keys(u32),
     Rounds,
+    Headers,
     Other,
 }
 
@@ -53,6 +54,7 @@ enum For {
 pub(super) struct Meter {
     pub(super) attach: Flow,
     pub(super) messages: Flow,
+    pub(super) headers: Flow,
     pub(super) other: Flow,
     epochs: BTreeMap<u32, EpochMeter>,
 }
@@ -130,6 +132,7 @@ impl Scanner {
         let flow = match what {
             For::Attaching => &mut meter.attach,
             For::Rounds => &mut meter.messages,
+            For::Headers => &mut meter.headers,
             For::Other => &mut meter.other,
             For::Members(epoch) => &mut meter.epochs.entry(epoch).or_default().report.members,
             For::Granting(epoch) => &mut meter.epochs.entry(epoch).or_default().report.grants,
@@ -190,6 +193,7 @@ fn purpose(kind: Kind, body: &[u8]) -> Option<For> {
             }
         }
         Kind::Submit | Kind::RoundEnd | Kind::RoundSkipped | Kind::Answers => For::Rounds,
+        Kind::FetchHeaders | Kind::Headers => For::Headers,
         _ => For::Other,
     })
 }
@@ -228,7 +232,7 @@ impl Meter {
 mod tests {
     use super::*;
     use twincast_protocol::ids::{Epoch, GroupId, MemberIndex, RoundNumber, SlotIndex, UserId};
-    use twincast_protocol::wire::{Code, Hello, RoundEnd, Submit};
+    use twincast_protocol::wire::{Code, FetchHeaders, Hello, RoundEnd, Submit};
 
     fn deliver(purpose: u32, epoch: u32) -> Vec<u8> {
         let head = Deliver {
@@ -262,6 +266,7 @@ mod tests {
         let seed = PartsHead::new(epoch, sender, slot, Purpose::KeyReply).seed_frame(&[1; 32]);
         let mut submit = Vec::new();
         Submit::new(RoundNumber(1), sender, false).put(100, &mut submit);
+        let fetch = FetchHeaders::new(RoundNumber(1), epoch, sender, slot, 0).frame().to_vec();
         vec![
             (
                 For::Attaching,
@@ -278,6 +283,7 @@ mod tests {
             (For::Rounds, deliver(0, 5)),
             (For::Rounds, with_tail(submit, 100)),
             (For::Rounds, RoundEnd::new(1, 2, 3).frame().to_vec()),
+            (For::Headers, fetch),
             (For::Other, Code::RoundSealed.frame(0, 0, 1).to_vec()),
         ]
     }
@@ -301,6 +307,7 @@ mod tests {
             };
             assert_eq!(down(meter.attach), sum(|of| *of == For::Attaching));
             assert_eq!(down(meter.messages), sum(|of| *of == For::Rounds));
+            assert_eq!(down(meter.headers), sum(|of| *of == For::Headers));
             assert_eq!(down(meter.other), sum(|of| *of == For::Other));
             let epochs = meter.epochs(|epoch| epoch == 4);
             assert_eq!(

@@ -17,6 +17,16 @@ fn form(figure: &str) -> Form {
     }
 }
 
+/// What a figure may be at the most beside the runs that are guarded less: private channels double the CPU and the time
+/// of a round at the most, and what an accountable group adds to the bytes is small.
+fn bound(figure: &str, name: &str) -> Option<f64> {
+    match (name, figure) {
+        ("noise", "guard.server_cpu_ns_per_byte" | "round_seconds.p50") => Some(2.0),
+        ("accountable", "guard.egress_bytes_per_member") => Some(1.02),
+        _ => None,
+    }
+}
+
 /// All of it, with the verdict as its last line.
 pub(super) fn render(price: &Price) -> String {
     let mut text = String::new();
@@ -44,6 +54,11 @@ pub(super) fn render(price: &Price) -> String {
             }
         ));
     }
+    if price.runs.iter().any(|runs| runs.plan.accountable) {
+        line(
+            "  (rounds are whole periods of headers, rounded up: every member has as many turns as any other)",
+        );
+    }
     for (figure, _) in FIGURES {
         let (name, write) = form(figure);
         line("");
@@ -51,10 +66,15 @@ pub(super) fn render(price: &Price) -> String {
         for Runs { name, figures, .. } in &price.runs {
             figures.get(figure).into_iter().for_each(|of| line(&row(&format!("  {name}"), ends(of, write))));
         }
-        for Beside { name, over, figures } in &price.ratios {
+        for Beside { name: beside_name, over, figures } in &price.ratios {
             let ratio = |value: f64| format!("{value:.3}");
-            let name = format!("  {name} / {over}");
-            figures.get(figure).into_iter().for_each(|of| line(&row(&name, ends(of, ratio))));
+            let name = format!("  {beside_name} / {over}");
+            let Some(of) = figures.get(figure) else { continue };
+            line(&row(&name, ends(of, ratio)));
+            if let Some(most) = bound(figure, beside_name) {
+                let word = if of.median <= most { "met" } else { "NOT met" };
+                line(&format!("    at most {most:.2} times is wanted: {word} by the median"));
+            }
         }
     }
     line("");

@@ -40,6 +40,14 @@ fn the_table_has_every_figure_and_says_what_failed() {
     for part in ["server CPU of a byte", "  noise / plain", "2.000", "egress, a member and round", "12,345"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // CPU is 2.0 times, the round's time 1.5 times.
+    assert_eq!(text.matches("at most 2.00 times is wanted: met").count(), 2, "{text}");
+    let mut dear = price();
+    dear.ratios[0].name = "accountable".into();
+    let egress = Spread::of(&[1.03]).unwrap();
+    dear.ratios[0].figures.insert("guard.egress_bytes_per_member".into(), egress);
+    let dear = table::render(&dear);
+    assert!(dear.contains("at most 1.02 times is wanted: NOT met"), "{dear}");
     assert!(text.ends_with("FAILED:\n  noise, run 2: 2 messages were lost\n"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 132), "{text}");
 }

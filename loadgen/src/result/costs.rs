@@ -2,7 +2,7 @@
 
 use super::{Bytes, Cost, Format};
 use crate::control::{EpochReport, Flow, PlayReport, Totals};
-use crate::cost::model;
+use crate::cost::{headers, model};
 use crate::plan::{Plan, RECORD_BYTES};
 use twincast_protocol::format::Scheme;
 use twincast_protocol::ids::ServerSide;
@@ -79,6 +79,7 @@ pub(super) fn bytes(plan: &Plan, hosts: &[PlayReport], epochs: &[EpochReport]) -
         row("confirm", model.confirm, first.confirm.bytes),
         row("keys", model.keys, first.keys.bytes),
         row("rounds", rounds, sum(|host| host.messages)),
+        row("headers", headers(plan), sum(|host| host.headers)),
         row("other", Flow::default(), sum(|host| host.other)),
     ])
 }

@@ -54,6 +54,7 @@ pub(crate) fn measured() -> Measured {
         evidence: Evidence::default(),
         attach: half(model.attach),
         messages: half(model.round.times(3)),
+        headers: Flow::default(),
         other: Flow::default(),
         epochs: vec![EpochReport {
             epoch: 0,

@@ -38,6 +38,21 @@ fn an_accountable_group_delivers_the_same_and_blames_nobody() {
     assert_eq!(counts(&result), [0; 4]);
     assert_eq!((number(&result, "/guard/evidence"), number(&result, "/plan/header_rounds")), (0, 2));
     assert!(evidence_in(folder.path()).is_empty());
+    // Nothing passed that the model does not have: headers have a line of their own, and what they take at the most.
+    for row in result["bytes"].as_array().unwrap() {
+        let all = |of: &str| -> u64 {
+            let flows =
+                ["up", "down"].map(|way| [0, 1].map(|side| number(row, &format!("/{of}/{way}/{side}"))));
+            flows.as_flattened().iter().sum()
+        };
+        let (model, measured) = (all("model"), all("measured"));
+        let right = match row["part"].as_str().unwrap() {
+            "headers" => (1..=model).contains(&measured),
+            "grants" => measured >= model,
+            _ => measured == model,
+        };
+        assert!(right, "{row}");
+    }
     assert!(result["guard"]["server_cpu_ns_per_byte"].as_f64().unwrap() > 0.0);
 }
 
@@ -94,7 +109,7 @@ fn a_server_that_hands_out_the_wrong_half_is_named_by_evidence() {
 fn the_price_of_each_guard_is_told_in_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("price.json");
-    let flags = "--rounds 3 --header-rounds 2 --repeats 2 --link loopback";
+    let flags = "--rounds 3 --header-rounds 4 --repeats 2 --link loopback";
     let output = loadgen(&format!("price {RUN} {flags} --json {}", json.display())).output().unwrap();
     assert!(output.status.success(), "{}", told(&output));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -106,6 +121,11 @@ fn the_price_of_each_guard_is_told_in_pairs() {
     let price: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     let names: Vec<_> = price["runs"].as_array().unwrap().iter().map(|runs| runs["name"].clone()).collect();
     assert_eq!(names, ["plain", "noise", "accountable"]);
+    // Three rounds are no whole period of headers.
+    assert_eq!(price["runs"][0]["plan"]["rounds"], 4);
+    for bound in ["at most 1.02 times is wanted: ", "at most 2.00 times is wanted: "] {
+        assert!(printed.contains(bound), "{bound}: {printed}");
+    }
     for beside in price["ratios"].as_array().unwrap() {
         let egress = &beside["figures"]["guard.egress_bytes_per_member"];
         assert_eq!(egress["n"], 2);
@@ -120,6 +140,7 @@ fn guards_that_do_not_go_together_are_refused() {
         ("--fault net-flip@1 --channel plain", "nothing tells a client that a plain channel was changed"),
         ("--accountable --identities open", "--accountable and --identities open do not go together"),
         ("--accountable --delivery answer", "--accountable and --delivery answer do not go together"),
+        ("--accountable --epoch-rounds 9 --header-rounds 4", "give at least --epoch-rounds 10"),
         ("--header-rounds 3", "--header-rounds belongs to --accountable"),
         ("--fault net-drop@1 --users-per-connection 1", "give a larger --group"),
     ] {

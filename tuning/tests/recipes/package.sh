@@ -44,6 +44,12 @@ inside() {
     chmod +x "$work/bin/systemctl"
     (cd / && PATH=$work/bin:$PATH bash -euxo pipefail "$work/by-hand" >"$work/said" 2>&1) || fail "systemd by hand, as it is written, fails"
     [ "$(grep -c 'enable --now twincast-' "$work/systemctl")" = 3 ] || fail "not three units are enabled"
+    # What the other server's operator would send, and the folder that the unit makes.
+    twincast-server keygen --out "$work/other" >"$work/other.keys" || fail "no keys for the other server"
+    for key in peer_channel_key peer_verifying_key; do
+        sed -i "s/^$key = .*/$(grep "^$key = " "$work/other.keys")/" /etc/twincast/server.toml
+    done
+    install -d -m 0700 -o twincast -g twincast /var/lib/twincast/registry /var/lib/twincast/box
     twincast-server --check /etc/twincast/server.toml >"$work/said" 2>&1 || fail "the example of a server is refused"
     [ "$(stat -c '%a %U' /etc/twincast/token)" = "600 twincast" ] || fail "the token is not twincast's alone"
     [ "$(wc -c </etc/twincast/token)" -ge 16 ] || fail "the token is too short"

@@ -25,10 +25,11 @@ filter() { "$python" "$here/filter.py" "$@"; }
 mkdir -m 700 "$work/box"
 cat > "$work/server.toml" <<END
 side = 2
+channel = "plain"
 listen = "127.0.0.1:0"
 metrics_listen = "127.0.0.1:0"
 box = { folder = "$work/box" }
-groups = [{ id = 0, members = 20 }]
+groups = [{ id = 0, members = 20, identities = "open" }]
 END
 
 # serve LOG COMMAND...: starts the server by that command, waits until its log says that it serves, and stops it. Its status.

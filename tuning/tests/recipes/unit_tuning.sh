@@ -82,9 +82,10 @@ PROFILE
     # The server's configuration, where there is one, says which cores send.
     cat >"$work/server.toml" <<'CONFIG'
 side = 2
+channel = "plain"
 listen = "127.0.0.1:0"
 box = { folder = "/var/lib/twincast/box" }
-groups = [{ id = 0, members = 20 }]
+groups = [{ id = 0, members = 20, identities = "open" }]
 fan_out = { cores = [0] }
 CONFIG
     tuning 0 start

@@ -6,7 +6,7 @@ use crate::limits::{ACCUSED_MAX, DOUBT_BYTES_MAX, DOUBTS_OF_USER_MAX};
 use crate::observer::{Tile, User};
 use std::collections::VecDeque;
 use std::fmt;
-use twincast_protocol::ids::{MemberIndex, RoundNumber, UserId};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, UserId};
 use zeroize::Zeroizing;
 
 /// The doubts of all users.
@@ -91,9 +91,15 @@ impl Doubts {
     }
 
     /// Takes the doubt of a user that is asked about next: the first about somebody new, else the first. Those about
-    /// rounds before `first`, which no server answers for any more, are forgotten.
-    pub(crate) fn take(&mut self, user: UserId, first: RoundNumber) -> Option<Doubt> {
-        let late = |doubt: &Doubt| doubt.user.id == user && doubt.tile.round < first;
+    /// rounds before `first`, or of epochs that are not `kept`, which no server answers for any more, are forgotten.
+    pub(crate) fn take(
+        &mut self,
+        user: UserId,
+        first: RoundNumber,
+        kept: impl Fn(Epoch) -> bool,
+    ) -> Option<Doubt> {
+        let late =
+            |doubt: &Doubt| doubt.user.id == user && (doubt.tile.round < first || !kept(doubt.tile.epoch));
         while let Some(place) = self.doubts.iter().position(late) {
             self.remove(place);
         }
@@ -163,7 +169,7 @@ mod tests {
         keep(&mut doubts, 8, 1, 0b00001);
         keep(&mut doubts, 7, 2, 0b00100);
         assert_eq!(doubts.bytes, 4 * 2 * CELL);
-        let first = doubts.take(UserId(1), RoundNumber(1)).expect("a doubt");
+        let first = doubts.take(UserId(1), RoundNumber(1), |_| true).expect("a doubt");
         assert_eq!(first.senders().collect::<Vec<_>>(), [65, 68].map(MemberIndex));
         let cells = first.cells_of(4).expect("kept");
         assert!(cells[0] == [4; CELL] && cells[1] == [104; CELL]);
@@ -171,9 +177,9 @@ mod tests {
         assert_eq!(doubts.of_round(RoundNumber(7)).count(), 1);
         doubts.take_back(Some(first));
         // What is too old is forgotten, of this user alone.
-        let later = doubts.take(UserId(1), RoundNumber(8)).expect("a doubt");
+        let later = doubts.take(UserId(1), RoundNumber(8), |_| true).expect("a doubt");
         assert_eq!(later.tile.round, RoundNumber(8));
-        assert!(doubts.take(UserId(1), RoundNumber(0)).is_none());
+        assert!(doubts.take(UserId(1), RoundNumber(0), |_| true).is_none());
         assert_eq!(doubts.bytes, 2 * CELL);
     }
 
@@ -187,9 +193,9 @@ mod tests {
         doubts.accuse(UserId(1), MemberIndex(64));
         keep(&mut doubts, 11, 1, 0b1);
         keep(&mut doubts, 12, 1, 0b10);
-        let next = doubts.take(UserId(1), RoundNumber(0)).expect("a doubt");
+        let next = doubts.take(UserId(1), RoundNumber(0), |_| true).expect("a doubt");
         assert_eq!(next.tile.round, RoundNumber(12));
-        let next = doubts.take(UserId(1), RoundNumber(0)).expect("a doubt");
+        let next = doubts.take(UserId(1), RoundNumber(0), |_| true).expect("a doubt");
         assert_eq!(next.tile.round, RoundNumber(2));
     }
 

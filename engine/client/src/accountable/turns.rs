@@ -82,7 +82,8 @@ impl Accounts {
         rng: &mut impl CryptoRng,
     ) -> Option<(Place, Option<Doubt>)> {
         let first = *fetchable(turn.round, header_rounds).start();
-        if let Some(doubt) = self.doubts.take(turn.user, first) {
+        let is_kept = |epoch: Epoch| self.epochs.iter().any(|facts| facts.epoch == epoch);
+        if let Some(doubt) = self.doubts.take(turn.user, first, is_kept) {
             let tile = &doubt.tile;
             let place = Place {
                 epoch: tile.epoch,

@@ -36,7 +36,7 @@ fn damaged_life(seed: u64, one_in: u32) {
             world.settle();
         }
         let epoch = Epoch(world.epoch().0 + 1);
-        if seed % 7 == 0 {
+        if seed.is_multiple_of(7) {
             world.put_both(|_, _| Code::EpochMismatch.frame(u32::MAX, u32::MAX, 0).to_vec());
         }
         world.announce(&roster, round);

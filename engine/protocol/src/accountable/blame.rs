@@ -11,7 +11,8 @@
 //! 5. Two halves of one hash; two roots under one dial id; a confirmation that does not decode, or has other bits than its
 //!    openings; cells of the wrong kind though both halves are right: the sender.
 //! 6. Two receipts of one server for one round that differ: that server. Two uploads of one sender for one round and
-//!    server that differ: the sender.
+//!    server that differ, one of which is in headers that this server signed for that round under the same certificate: the
+//!    sender. A certificate alone does not do: that of a key which the sender gave up stays as good as it was.
 //! 7. Else nobody.
 //!
 //! Rules 4 and 5 bring two servers' words together, so they need both servers' receipts: those bind who the members are,
@@ -22,7 +23,8 @@ mod why;
 
 pub use why::{Doubt, Why};
 
-use super::evidence::{Case, Evidence, Receipts, Uploads};
+use super::evidence::{Attested, Case, Evidence, Receipts, SignedUpload, Uploads};
+use super::headers::{Fixed, Signed};
 use super::upload::UploadOf;
 use crate::identity::VerifyingKey;
 use crate::ids::{ServerSide, UserId};
@@ -122,5 +124,22 @@ fn judge_uploads(case: &Uploads, servers: &[VerifyingKey; 2], doubts: &mut Vec<D
     if first.halves == second.halves {
         return Verdict::Nobody(Why::NoContradiction);
     }
-    Verdict::Sender(case.sender, Why::TwoUploads)
+    match case.attested.as_ref().and_then(|attested| attested_upload(case, attested, servers)) {
+        Some(upload) if case.uploads.contains(&upload) => Verdict::Sender(case.sender, Why::TwoUploads),
+        _ => Verdict::Nobody(Why::KeyUnattested(case.server)),
+    }
+}
+
+/// The upload in headers that the server signed for this round, if they say that the sender was present with this
+/// certificate.
+fn attested_upload(case: &Uploads, attested: &Attested, servers: &[VerifyingKey; 2]) -> Option<SignedUpload> {
+    let Attested { recipient, headers } = attested;
+    let head = headers.signed_head(case.group, case.server, *recipient, &servers[case.server.index()])?;
+    let fixed = Fixed::read(&headers.front);
+    let right = (head.round.get(), head.epoch.get()) == (case.round.0, case.epoch.0)
+        && fixed.user == case.sender
+        && head.present.get() >> fixed.position & 1 == 1;
+    let signed = right.then(|| Signed::read(&head, &headers.front, None)).flatten()?;
+    (signed.certificate == case.certificate)
+        .then_some(SignedUpload { halves: signed.halves, signature: signed.upload })
 }

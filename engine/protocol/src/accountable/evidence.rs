@@ -13,10 +13,10 @@ pub use text::{EVIDENCE_BYTES_MAX, EvidenceError};
 use super::blame::{Verdict, blame};
 use super::certificate::Certificate;
 use super::delivery::tile_and_position;
-use super::headers::{Headers, part_bytes};
+use super::headers::{Fixed, Headers, entry_digest, headers_digest, part_bytes};
 use crate::identity::{SIGNATURE_BYTES, VerifyingKey};
 use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
-use crate::statements::{HASH_BYTES, Hash};
+use crate::statements::{self, HASH_BYTES, Hash};
 use crate::wire::{HeadersHead, SignedRoot};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -227,6 +227,21 @@ pub struct Uploads {
     pub certificate: Certificate,
     /// The two.
     pub uploads: [SignedUpload; 2],
+    /// Where one of the two stands in what the server signed for this round. Without it nobody is convicted: whoever has
+    /// a key that its user gave up can still sign with it, for any round.
+    #[serde(default)]
+    pub attested: Option<Attested>,
+}
+
+/// Headers of a server, with one of two uploads in them: the server's word that the certificate in them was the sender's
+/// in that round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attested {
+    /// Whom the headers are for.
+    pub recipient: UserId,
+    /// The headers, less all entries but the sender's.
+    pub headers: Shown,
 }
 
 /// What a sender signed of an upload.
@@ -330,8 +345,25 @@ impl Shown {
         })
     }
 
+    /// The head, if the server with this key signed these headers for that recipient.
+    pub(super) fn signed_head(
+        &self,
+        group: GroupId,
+        server: ServerSide,
+        recipient: UserId,
+        key: &VerifyingKey,
+    ) -> Option<HeadersHead> {
+        let head = self.head()?;
+        let fixed = Fixed::read(&self.front);
+        let right = fixed.position < head.senders.get()
+            && self.digests[fixed.position as usize] == entry_digest(&self.front, &self.opening.hash());
+        let digest = headers_digest(&head, &self.path, &self.blinded, &self.digests);
+        let statement = statements::headers(group, server, recipient, &digest);
+        (right && key.verify(&statement, &self.signature)).then_some(head)
+    }
+
     /// The head, if it and the lengths of all the rest agree.
-    pub(super) fn head(&self) -> Option<HeadersHead> {
+    fn head(&self) -> Option<HeadersHead> {
         let head: HeadersHead = zerocopy::transmute!(self.head);
         head.check().ok()?;
         let (front_bytes, opening_bytes) = part_bytes(&head);

@@ -4,8 +4,12 @@ mod framing;
 mod model;
 
 use super::blame::{Doubt, Verdict, Why, blame, judge};
-use super::evidence::{Case, Evidence, EvidenceError, Share, ShownOpening};
-use crate::ids::{RoundNumber, ServerSide};
+use super::certificate::Certificate;
+use super::dial::SignedDial;
+use super::evidence::{Case, Evidence, EvidenceError, Share, ShownOpening, SignedUpload, Uploads};
+use super::upload::UploadOf;
+use crate::identity::SigningKey;
+use crate::ids::{Epoch, RoundNumber, ServerSide};
 use crate::statements::{self};
 use crate::wire::roster_hash;
 use model::{BY_SENDER, BY_SERVER, EPOCH, GROUP, Mischief, ROUND, Who, World};
@@ -215,4 +219,111 @@ fn two_uploads_of_one_sender_for_one_round_convict_it() {
     let [one, two] = servers;
     assert!(matches!(blame(&found[0], &[two, one]), Verdict::Nobody(Why::NotSigned)));
     assert_eq!(Evidence::contradictions(&[files[0].clone(), files[0].clone()], &servers), []);
+}
+
+fn uploads_mut(evidence: &mut Evidence) -> &mut Uploads {
+    match &mut evidence.case {
+        Case::Uploads(uploads) => uploads,
+        other => panic!("uploads, not {other:?}"),
+    }
+}
+
+/// A key that its user gave up signs as well as ever, and its certificate stays as good: who has both signs uploads of any
+/// round. What convicts is the server's word that the key was the sender's in that round.
+#[test]
+fn a_key_that_its_user_gave_up_convicts_nobody() {
+    let mut world = World::new(7, 5, &[0], &[1]);
+    let servers = world.servers();
+    let played = world.play(0, 1, ROUND, Who::Nobody);
+    let later = world.play(0, 1, RoundNumber(ROUND.0 + 1), Who::Nobody);
+    let honest = [world.whole(&played), world.whole(&later)];
+    let attested = |file: usize| {
+        let given = &share(&honest[file]).given[0];
+        let headers = given.headers.clone().expect("all is in it");
+        super::evidence::Attested { recipient: played.about.recipient, headers }
+    };
+
+    let (sender, old) = (played.about.sender, SigningKey::from_seed(&[77; 32]));
+    let (key, server) = (old.verifying_key(), ServerSide::One);
+    let statement = statements::key(GROUP, Epoch(0), sender, &key);
+    let signatures = world.server_keys.each_ref().map(|server| server.sign(&statement));
+    let certificate = Certificate { key, epoch: Epoch(0), signatures };
+    let uploads = [1, 2].map(|byte| {
+        let halves = vec![[[byte; 32], [3; 32]]; 2];
+        let upload = UploadOf { group: GROUP, epoch: EPOCH, round: ROUND, sender, server, halves: &halves };
+        let signature = upload.sign(&old);
+        SignedUpload { halves, signature }
+    });
+    let case = |attested| {
+        let (group, epoch, round) = (GROUP, EPOCH, ROUND);
+        let uploads = uploads.clone();
+        let case = Uploads { group, epoch, round, server, sender, certificate, uploads, attested };
+        Evidence { servers, case: Case::Uploads(case.into()) }
+    };
+    for attested in [None, Some(attested(0)), Some(attested(1))] {
+        let verdict = blame(&case(attested), &servers);
+        assert_eq!(verdict, Verdict::Nobody(Why::KeyUnattested(server)));
+    }
+
+    // The same as two shares whose headers no server signed.
+    let forge = |index: usize| {
+        let mut file = honest[0].clone();
+        let Case::Share(share) = &mut file.case else { unreachable!("the case of a share") };
+        let shown = share.given[0].headers.as_mut().expect("all is in it");
+        let upload: &SignedUpload = &uploads[index];
+        shown.front[56..184].copy_from_slice(upload.halves.as_flattened().as_flattened());
+        shown.front[184..248].copy_from_slice(&upload.signature);
+        let end = shown.front.len() - Certificate::BYTES;
+        shown.front[end..].copy_from_slice(&certificate.to_bytes());
+        file
+    };
+    assert_eq!(Evidence::contradictions(&[forge(0), forge(1)], &servers), []);
+
+    // One server that has the old key is not enough to blame its user by what both servers' headers say together.
+    let mut played = played;
+    let entry = &played.gave[0].entries[played.gave[0].position];
+    let mut signed = entry.signed.clone().expect("the sender is present");
+    signed.halves = vec![[entry.share_hash; 2]; signed.halves.len()];
+    let halves = &signed.halves;
+    let upload = UploadOf { group: GROUP, epoch: EPOCH, round: ROUND, sender, server, halves };
+    signed.upload = upload.sign(&old);
+    let (slot, dial) = (played.about.slot, signed.dial);
+    signed.dial = SignedDial::sign(&old, GROUP, EPOCH, sender, slot, dial.dial_id, dial.roots);
+    signed.certificate = certificate;
+    let [one, two] = played.gave;
+    played.gave = [world.sign_headers_again(one, &played.about, signed), two];
+    assert_eq!(blame(&world.whole(&played), &servers), Verdict::Nobody(Why::TwoKeys));
+}
+
+#[test]
+fn two_uploads_convict_only_with_headers_of_that_round_and_server() {
+    let mut world = World::new(8, 5, &[0], &[1]);
+    let servers = world.servers();
+    let first = world.play(0, 1, ROUND, Who::Nobody);
+    let later = world.play(0, 1, RoundNumber(ROUND.0 + 1), Who::Nobody);
+    let later = share(&world.whole(&later)).given.clone();
+    world.forget_rows();
+    let second = world.play(0, 2, ROUND, Who::Nobody);
+    let found = Evidence::contradictions(&[world.whole(&first), world.whole(&second)], &servers);
+    assert_eq!(found.len(), 2);
+    for mut evidence in found {
+        let why = Verdict::Nobody(Why::KeyUnattested(uploads_mut(&mut evidence).server));
+        let convicted = Verdict::Sender(first.about.sender, Why::TwoUploads);
+        assert_eq!(blame(&evidence, &servers), convicted);
+        let attested = uploads_mut(&mut evidence).attested.clone().expect("headers");
+        assert!(matches!(attested.headers.opening, ShownOpening::Hidden(_)), "whom it dialled is not shown");
+        let side = uploads_mut(&mut evidence).server;
+        let mut other = attested.clone();
+        other.headers = later[side.index()].headers.clone().expect("all is in it");
+        let mut unsigned = attested.clone();
+        unsigned.headers.signature[5] ^= 1;
+        let mut another = attested.clone();
+        another.recipient.0 += 1;
+        for wrong in [None, Some(other), Some(unsigned), Some(another)] {
+            uploads_mut(&mut evidence).attested = wrong;
+            assert_eq!(blame(&evidence, &servers), why);
+        }
+        uploads_mut(&mut evidence).attested = Some(attested);
+        assert_eq!(blame(&evidence, &servers), convicted);
+    }
 }

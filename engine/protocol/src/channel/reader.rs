@@ -1,16 +1,18 @@
 //! From a stream of bytes, in whatever pieces it comes, to the plaintext of its records.
 
 use super::{ChannelError, LENGTH_BYTES, RECORD_BYTES_MAX, ReceiveKeys};
+use std::fmt;
+use zeroize::Zeroizing;
 
 /// Splits a stream into records and opens each in place.
 ///
 /// Bytes go in by [`push`](Unsealer::push), or are read from a socket straight into [`space`](Unsealer::space) and
 /// counted by [`received`](Unsealer::received); then [`next_record`](Unsealer::next_record) gives what is whole. It holds
-/// a record and what came behind it: whoever empties it before pushing more holds two pieces at most.
-#[derive(Debug)]
+/// a record and what came behind it: whoever empties it before pushing more holds two pieces at most. What was opened stays
+/// in it until other bytes take the place: all of it is wiped on drop, and `Debug` shows none.
 pub struct Unsealer {
     keys: ReceiveKeys,
-    buffer: Vec<u8>,
+    buffer: Zeroizing<Vec<u8>>,
     /// Where the first byte is that no record was made of.
     start: usize,
     /// Where the received bytes end.
@@ -21,7 +23,7 @@ impl Unsealer {
     /// A reader of the stream that these keys open. It holds no memory until something comes.
     #[must_use]
     pub fn new(keys: ReceiveKeys) -> Unsealer {
-        Unsealer { keys, buffer: Vec::new(), start: 0, end: 0 }
+        Unsealer { keys, buffer: Zeroizing::default(), start: 0, end: 0 }
     }
 
     /// Adds bytes of the stream.
@@ -88,10 +90,9 @@ impl Unsealer {
 
     /// The keys again, and the bytes that no record was made of.
     #[must_use]
-    pub fn into_parts(mut self) -> (ReceiveKeys, Vec<u8>) {
-        self.buffer.truncate(self.end);
-        self.buffer.drain(..self.start);
-        (self.keys, self.buffer)
+    pub fn into_parts(self) -> (ReceiveKeys, Vec<u8>) {
+        let rest = self.buffer[self.start..self.end].to_vec();
+        (self.keys, rest)
     }
 
     /// Bytes behind the length of the record at `start`, if it is whole.
@@ -115,7 +116,16 @@ impl Unsealer {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         if self.buffer.len() < self.end + bytes {
-            self.buffer.resize(self.end + bytes, 0);
+            // Not in its place: what is left behind is to be wiped.
+            let mut larger = Zeroizing::new(vec![0; self.end + bytes]);
+            larger[..self.end].copy_from_slice(&self.buffer[..self.end]);
+            self.buffer = larger;
         }
+    }
+}
+
+impl fmt::Debug for Unsealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unsealer").field("keys", &self.keys).field("waiting", &self.waiting()).finish()
     }
 }

@@ -44,6 +44,14 @@ impl StaticKey {
         Zeroizing::new(self.secret.to_bytes())
     }
 
+    /// Whether anybody can have a channel with who has this public key: not where it is of small order, so that every
+    /// secret agreed on with it is known to all.
+    #[must_use]
+    pub fn agrees_with(public: &[u8; KEY_BYTES]) -> bool {
+        // Every private half is a multiple of the small orders, so that any one of them tells.
+        StaticKey::from_bytes(&[1; KEY_BYTES]).agree(public).is_some()
+    }
+
     /// The shared secret with a public key. None where that key is of small order, so that anybody knows the secret.
     pub(super) fn agree(&self, public: &[u8; KEY_BYTES]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*public));

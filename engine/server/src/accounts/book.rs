@@ -9,7 +9,7 @@
 use super::store::Account;
 use crate::front::Outcome;
 use crate::group::ConnectionId;
-use crate::limits::{ACCOUNTS_PER_MEMBER_MAX, REGISTRATIONS_PENDING_MAX};
+use crate::limits::{ACCOUNTS_PER_MEMBER_MAX, EPOCH_MAX, REGISTRATIONS_PENDING_MAX};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub(super) enum Effect {
     SignedFalse(Who),
     /// The two servers were given different keys.
     Unequal(Who),
+    /// The two servers have the same key, from other epochs on: this one's, and the other's.
+    EpochsUnequal(Who, [Epoch; 2]),
 }
 
 /// How a group's accounts come about.
@@ -197,6 +199,9 @@ impl Book {
     ) -> Result<(), Code> {
         let (group, user) = who;
         let rules = self.rules(group).ok_or(Code::RegistrationClosed)?;
+        if epoch.0 > EPOCH_MAX {
+            return Err(Code::RegistrationWrong);
+        }
         let until = now + self.timeout;
         if let Some(account) = self.accounts.get(&who).copied() {
             if account.key != key {
@@ -298,9 +303,19 @@ impl Book {
                     account.signatures[other] = Some(signature);
                     let account = self.keep(who, account, out);
                     self.answer_all(who, &account, out);
+                    // The other server may have forgotten what it heard just now: it hears it once for each signature
+                    // that is new here, which ends.
+                    if self.said.get(&who).is_some_and(|said| *said < now) {
+                        self.said.remove(&who);
+                    }
                 }
                 self.say(who, now, out);
-            } else if epoch > account.epoch {
+                return;
+            }
+            if key == account.key {
+                out.push(Effect::EpochsUnequal(who, [account.epoch, epoch]));
+            }
+            if epoch > account.epoch {
                 // The other operator gave the user a new key first.
                 self.offer(who, Offer { key, epoch, signature, until });
             } else {
@@ -346,6 +361,7 @@ impl Book {
         out: &mut Vec<Effect>,
     ) -> Result<usize, String> {
         let rules = self.changeable(group)?;
+        check_epoch(epoch)?;
         let mut keys: HashMap<[u8; KEY_BYTES], UserId> = HashMap::new();
         let mut new = BTreeMap::new();
         for &(user, key) in users {
@@ -385,14 +401,16 @@ impl Book {
         Ok(new.len())
     }
 
-    /// The operator gives a user a new key, from the next epoch of the account on.
+    /// The operator gives a user a new key, from the next epoch of the account on, or from a later one that is named: then
+    /// it may be the same key, so that two servers that have it from different epochs on come together.
     ///
     /// # Errors
-    /// A sentence: there is no such account, or the key is another user's, or the same.
+    /// A sentence: there is no such account, or the key is another user's, or the same, or the epoch is none after it.
     pub(super) fn rotate(
         &mut self,
         who: Who,
         key: VerifyingKey,
+        epoch: Option<Epoch>,
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<Epoch, String> {
@@ -400,7 +418,17 @@ impl Book {
         self.changeable(group)?;
         let no_account = || format!("user {} of group {group} has no account: `add` makes one", user.0);
         let account = *self.accounts.get(&who).ok_or_else(no_account)?;
-        if let Some(holder) = self.accounts_holder(group, &key) {
+        let next = epoch.map_or(account.epoch.0.checked_add(1), |epoch| Some(epoch.0));
+        let next = next.filter(|next| *next > account.epoch.0).ok_or_else(|| {
+            format!(
+                "user {} of group {group} has its key from epoch {} on: the new one has to be from a later epoch on",
+                user.0, account.epoch.0
+            )
+        })?;
+        let next = Epoch(next);
+        check_epoch(next)?;
+        let holder = self.accounts_holder(group, &key);
+        if let Some(holder) = holder.filter(|holder| *holder != user || epoch.is_none()) {
             return Err(match holder == user {
                 true => format!("that is the key that user {} of group {group} has", user.0),
                 false => {
@@ -413,10 +441,9 @@ impl Book {
         }
         self.fail(who, Code::AccountTaken, out);
         self.holders.remove(&(group, account.key.to_bytes()));
-        let epoch = Epoch(account.epoch.0.saturating_add(1));
-        self.establish(who, Account::new(key, epoch), now, out);
+        self.establish(who, Account::new(key, next), now, out);
         out.push(Effect::Revoke(who));
-        Ok(epoch)
+        Ok(next)
     }
 
     /// The operator removes an account.
@@ -518,6 +545,12 @@ impl Book {
         out.extend(pending.waiters.into_iter().map(|ticket| Effect::Answer(ticket, Err(code))));
     }
 
+    /// Ends all registrations that wait.
+    pub(super) fn fail_all(&mut self, code: Code, out: &mut Vec<Effect>) {
+        let waiting: Vec<Who> = self.pending.keys().copied().collect();
+        waiting.into_iter().for_each(|who| self.fail(who, code, out));
+    }
+
     /// Who of the accounts has a key; who waits with it is not asked.
     fn accounts_holder(&self, group: GroupId, key: &VerifyingKey) -> Option<UserId> {
         let holder = self.holders.get(&(group, key.to_bytes())).copied()?;
@@ -548,6 +581,14 @@ impl Book {
 
     fn sign(&self, (group, user): Who, account: &Account) -> [u8; SIGNATURE_BYTES] {
         self.signers.own.sign(&statements::key(group, account.epoch, user, &account.key))
+    }
+}
+
+/// Whether there may be such an epoch.
+fn check_epoch(epoch: Epoch) -> Result<(), String> {
+    match epoch.0 <= EPOCH_MAX {
+        true => Ok(()),
+        false => Err(format!("epoch {} is beyond the last one, {EPOCH_MAX}", epoch.0)),
     }
 }
 

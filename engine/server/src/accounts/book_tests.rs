@@ -215,8 +215,8 @@ fn a_new_key_serves_once_both_operators_gave_it() {
     let who = (GROUP, UserId(7));
     for side in 0..2 {
         two.at(side, |book, now, out| {
-            assert!(book.rotate(who, key(1), now, out).unwrap_err().contains("has"));
-            assert_eq!(book.rotate(who, key(2), now, out), Ok(Epoch(1)));
+            assert!(book.rotate(who, key(1), None, now, out).unwrap_err().contains("has"));
+            assert_eq!(book.rotate(who, key(2), None, now, out), Ok(Epoch(1)));
         });
         two.settle();
         assert!(two.others[side].iter().any(|effect| matches!(effect, Effect::Revoke(_))));
@@ -254,4 +254,67 @@ fn a_group_has_only_so_many_accounts() {
     assert!(two.add(0, &[(90, 90)]).unwrap_err().contains("at the most"));
     two.register(0, 90, 90, 0);
     assert_eq!(two.codes(0), [Some(Code::GroupFull)]);
+}
+
+#[test]
+fn accounts_that_are_removed_and_added_at_once_come_together() {
+    let mut two = Two::new(false);
+    for _ in 0..3 {
+        // One server after the other, sooner than a server says the same again.
+        for side in 0..2 {
+            two.now += Duration::from_millis(50);
+            two.at(side, |book, _, out| _ = book.remove((GROUP, UserId(1)), out));
+            two.add(side, &[(1, 1)]).unwrap();
+            two.now += Duration::from_millis(50);
+            two.settle();
+        }
+        assert_eq!([0, 1].map(|side| two.serves(side, 1)), [Some(key(1)); 2]);
+    }
+}
+
+#[test]
+fn a_rotation_to_a_named_epoch_brings_two_servers_together() {
+    let mut two = Two::new(false);
+    let who = (GROUP, UserId(1));
+    (0..2).for_each(|side| _ = two.add(side, &[(1, 1)]).unwrap());
+    two.settle();
+    // One operator gave up a key that the other never heard of.
+    for (side, numbers) in [(0, &[2][..]), (1, &[3, 2])] {
+        for number in numbers {
+            two.at(side, |book, now, out| _ = book.rotate(who, key(*number), None, now, out).unwrap());
+        }
+        two.settle();
+    }
+    assert_eq!([0, 1].map(|side| two.serves(side, 1)), [None; 2]);
+    two.at(0, |book, now, out| {
+        let mut rotate = |number, epoch| book.rotate(who, key(number), Some(Epoch(epoch)), now, out);
+        assert!(rotate(2, 1).unwrap_err().contains("from epoch 1 on"));
+        assert!(rotate(2, u32::MAX).unwrap_err().contains("beyond"));
+        assert_eq!(rotate(2, 2), Ok(Epoch(2)));
+    });
+    two.settle();
+    let unequal = |effect: &Effect| matches!(effect, Effect::EpochsUnequal(_, [Epoch(1), Epoch(2)]));
+    assert!(two.others[0].iter().any(unequal), "the log names both epochs");
+    assert_eq!([0, 1].map(|side| two.serves(side, 1)), [Some(key(2)); 2]);
+}
+
+#[test]
+fn an_epoch_that_there_cannot_be_is_refused() {
+    let mut two = Two::new(true);
+    two.register(0, 1, 1, u32::MAX);
+    assert_eq!(two.codes(0), [Some(Code::RegistrationWrong)]);
+    two.at(0, |book, now, out| {
+        let refused = book.add(GROUP, Epoch(u32::MAX), &[(UserId(1), key(1))], now, out).unwrap_err();
+        assert!(refused.contains("beyond"), "{refused}");
+    });
+}
+
+#[test]
+fn whoever_waits_is_told_when_all_is_void() {
+    let mut two = Two::new(true);
+    two.register(0, 1, 1, 0);
+    two.register(0, 2, 2, 0);
+    two.at(0, |book, _, out| book.fail_all(Code::RegistrationHalf, out));
+    assert_eq!(two.codes(0), [Some(Code::RegistrationHalf); 2]);
+    assert_eq!(two.books[0].pending(), 0);
 }

@@ -29,7 +29,7 @@ pub enum Command {
         /// The user.
         user: u32,
     },
-    /// Gives a user a new key, from the next epoch of its account on.
+    /// Gives a user a new key, from the next epoch of its account on or from a later one.
     Rotate {
         /// The group.
         group: u32,
@@ -37,6 +37,9 @@ pub enum Command {
         user: u32,
         /// The key, in hexadecimal digits.
         key: String,
+        /// From which epoch on; none: from the next one of the account on.
+        #[serde(default)]
+        epoch: Option<u32>,
     },
     /// Lists accounts, ascending.
     List {
@@ -93,9 +96,9 @@ impl Command {
             Command::Remove { group, user } => {
                 book.remove((GroupId(*group), UserId(*user)), out).map(|()| Done::Removed)
             }
-            Command::Rotate { group, user, key } => {
+            Command::Rotate { group, user, key, epoch } => {
                 let key = read_key(*user, key)?;
-                let epoch = book.rotate((GroupId(*group), UserId(*user)), key, now, out)?;
+                let epoch = book.rotate((GroupId(*group), UserId(*user)), key, epoch.map(Epoch), now, out)?;
                 Ok(Done::Rotated(epoch.0))
             }
             Command::List { group } => {

@@ -128,6 +128,8 @@ impl Registrar {
         if let Err(error) = kept {
             tracing::error!(%error, "accounts could not be kept: registrations and admin commands of this moment are void");
             self.metrics.registry_failures.fetch_add(1, Relaxed);
+            // The book that is read anew knows of nobody who waits.
+            self.book.fail_all(Code::RegistrationHalf, effects);
             let reopened = self.store.as_ref().map(|store| (self.reopen)(store));
             match reopened {
                 Some(Ok(book)) => self.book = book,
@@ -198,6 +200,14 @@ impl Registrar {
                     "the other server's signature of a user's key is wrong"
                 );
             }
+            Effect::EpochsUnequal((group, user), [here, there]) => tracing::warn!(
+                group = group.0,
+                user = user.0,
+                here = here.0,
+                there = there.0,
+                "the two servers have a user's key from different epochs on: `admin rotate --epoch` with the same key, where it \
+                 is lower"
+            ),
             Effect::Unequal((group, user)) => {
                 self.metrics.keys_unequal.fetch_add(1, Relaxed);
                 tracing::warn!(

@@ -76,9 +76,13 @@ enum Action {
         /// The user's number.
         #[arg(long)]
         user: u32,
-        /// The new verifying key, 64 hexadecimal digits.
+        /// The new verifying key, 64 hexadecimal digits. With --epoch it may be the one that the account has.
         #[arg(long, value_name = "HEX")]
         key: String,
+        /// From which epoch on it is the key: later than the account's, and the same at both servers. Left out: the next one.
+        /// Where the two servers have a key from different epochs on, name the higher one where it is lower.
+        #[arg(long)]
+        epoch: Option<u32>,
     },
 }
 
@@ -160,8 +164,8 @@ impl Action {
                 Command::Add { group: *group, epoch: *epoch, accounts }
             }
             Action::Remove { group, user } => Command::Remove { group: *group, user: *user },
-            Action::Rotate { group, user, key } => {
-                Command::Rotate { group: *group, user: *user, key: key.clone() }
+            Action::Rotate { group, user, key, epoch } => {
+                Command::Rotate { group: *group, user: *user, key: key.clone(), epoch: *epoch }
             }
             Action::List { group } | Action::Export { group } => Command::List { group: *group },
         })

@@ -2,6 +2,7 @@
 
 use super::{Config, ConfigError, Delivery, GroupConfig, IdentitiesName, SchemeName, bounds};
 use crate::limits::HEADER_ROUNDS_MAX;
+use twincast_protocol::accountable::turn::rounds_kept;
 use twincast_protocol::format::Profile;
 use twincast_protocol::ids::ServerSide;
 
@@ -53,6 +54,14 @@ impl GroupConfig {
             if !good {
                 return Err(bounds(&key(name), says, format!("{wanted}, {REASON}")));
             }
+        }
+        // Of an epoch that is over, a server shows one: what may be asked for has to lie in that one and the one that runs.
+        let least = rounds_kept(self.header_rounds);
+        if self.epoch_rounds != 0 && (self.epoch_rounds as usize) < least {
+            let allowed = format!(
+                "0, or at least {least}, which is 2 header_rounds + 2, {REASON}: rounds are shown for so long, of two epochs at most; else lower header_rounds"
+            );
+            return Err(bounds(&key("epoch_rounds"), self.epoch_rounds, allowed));
         }
         Ok(())
     }
@@ -111,6 +120,7 @@ mod tests {
             (refused(|config| config.confirm = false), "confirm"),
             (refused(|config| config.header_rounds = 0), "header_rounds"),
             (refused(|config| config.header_rounds = HEADER_ROUNDS_MAX + 1), "header_rounds"),
+            (refused(|config| config.epoch_rounds = 2 * config.header_rounds + 1), "epoch_rounds"),
             (
                 refused(|config| {
                     config.delivery = Delivery::Answer;
@@ -121,6 +131,8 @@ mod tests {
         ] {
             assert!(error.starts_with(&format!("groups[id = 3].{key} = ")), "{error}");
         }
+        let least = GroupConfig { epoch_rounds: 2 * accountable().header_rounds + 2, ..accountable() };
+        least.check().unwrap();
     }
 
     #[test]

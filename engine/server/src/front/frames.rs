@@ -10,6 +10,7 @@ use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::{
     Code, Dial, Fetch, FetchHeaders, HEADER_BYTES, Header, Kind, Leave, PartsHead, Register,
 };
+use zeroize::Zeroize;
 
 /// Bytes of the head of PARTS_SEED and PARTS.
 pub(super) const PARTS_HEAD_BYTES: usize = size_of::<PartsHead>();
@@ -150,7 +151,7 @@ impl Buffer {
     }
 
     /// Consumes the first frame of a connection, or a further registration, if it is there: its kind, and the range of its
-    /// body. The buffer grows to take a HELLO.
+    /// body. The buffer grows with what came of a HELLO.
     pub(super) fn first(&mut self, hello_bytes_max: usize) -> Result<Option<(Kind, Range<usize>)>, Code> {
         let Some(header) = self.rest().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let header = Header::parse(header)?;
@@ -162,14 +163,23 @@ impl Buffer {
             _ => return Err(Code::HelloExpected),
         }
         if self.rest().len() < HEADER_BYTES + body_bytes {
-            if self.bytes.len() < HEADER_BYTES + body_bytes {
-                *self = Buffer::new(HEADER_BYTES + body_bytes, self.rest());
+            // Whoever has only said how much is to come gets no memory for it.
+            if self.rest().len() == self.bytes.len() {
+                let capacity = (HEADER_BYTES + body_bytes).min(2 * self.bytes.len());
+                *self = Buffer::new(capacity, self.rest());
             }
             return Ok(None);
         }
         let body = self.start + HEADER_BYTES..self.start + HEADER_BYTES + body_bytes;
         self.start = body.end;
         Ok(Some((header.kind, body)))
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // What dials brought were session keys.
+        self.bytes.zeroize();
     }
 }
 
@@ -184,6 +194,24 @@ mod tests {
         let mut frame = Header { kind, body_bytes: body_bytes as u32 }.to_bytes().to_vec();
         frame.resize(HEADER_BYTES + body_bytes, kind as u8);
         frame
+    }
+
+    #[test]
+    fn memory_follows_what_came_of_a_hello_and_not_what_was_announced() {
+        let hello = frame(Kind::Hello, 100_000);
+        let mut buffer = Buffer::new(4096, &[]);
+        let mut came = 0;
+        while came < hello.len() {
+            assert!(buffer.bytes.len() <= (2 * came).max(4096), "{came} bytes came");
+            let room = buffer.room();
+            let bytes = room.len().min(1000).min(hello.len() - came);
+            room[..bytes].copy_from_slice(&hello[came..came + bytes]);
+            buffer.filled(bytes);
+            came += bytes;
+            let first = buffer.first(100_000).unwrap();
+            assert_eq!(first.is_some(), came == hello.len());
+        }
+        assert_eq!(buffer.bytes.len(), hello.len());
     }
 
     #[test]

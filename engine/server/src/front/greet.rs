@@ -117,7 +117,10 @@ async fn hear_first(shared: &Shared, guest: &mut Guest) -> Result<(Kind, Range<u
         counter.fetch_add(1, Relaxed);
         shaken?;
     }
-    let users_max = shared.config.limits.users_per_connection_max as usize;
+    // No connection plays more users than its group has members.
+    let config = &shared.config;
+    let members = config.groups.iter().map(|group| group.members_most()).max().unwrap_or_default();
+    let users_max = config.limits.users_per_connection_max.min(members) as usize;
     let hello_bytes_max = HELLO_HEAD_BYTES + HELLO_USER_BYTES * users_max;
     loop {
         // The first byte of a frame is its version, which this is none of.

@@ -5,9 +5,10 @@
 
 use super::net::Ear;
 use super::strangers::Stranger;
-use crate::limits::STRANGER_BYTES;
+use crate::limits::{DROPPED_BYTES_MAX, STRANGER_BYTES};
 use std::fmt;
 use twincast_protocol::channel::{ReceiveKeys, Unsealer};
+use zeroize::Zeroize;
 
 /// Why a connection is not read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +101,16 @@ impl Inlet {
         }
     }
 
-    /// Drops what comes, until nothing does.
+    /// Drops what comes, until nothing does, or it is more than a frame, or more than a stranger's address may send.
     pub(super) async fn drop_all(&mut self) {
-        let mut dropped = [0; 4096];
-        while matches!(self.ear.read(&mut dropped).await, Ok(1..)) {}
+        let Inlet { ear, stranger, received, .. } = self;
+        let mut room = [0; STRANGER_BYTES];
+        let mut dropped = 0;
+        while dropped < DROPPED_BYTES_MAX
+            && let Ok(bytes @ 1..) = hear(ear, &mut room, stranger.as_ref(), received).await
+        {
+            dropped += bytes;
+        }
     }
 
     /// Whether a handshake begins with these bytes. Waits no longer than it takes to know.
@@ -202,6 +209,13 @@ impl Incoming {
             self.taken = 0;
         }
         bytes
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // A dial's plaintext has a session key.
+        self.plain.zeroize();
     }
 }
 

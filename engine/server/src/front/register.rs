@@ -7,7 +7,7 @@ use super::net::{self, give_way, within};
 use super::queue::Outcome;
 use crate::accounts::{Proved, Registration, Ticket, check_proofs};
 use crate::config::IdentitiesName;
-use crate::limits::{PROOFS_PER_TURN, REGISTRATIONS_IN_WORK_MAX, TICK_MS};
+use crate::limits::{FLUSH_TIMEOUT_MS, PROOFS_PER_TURN, REGISTRATIONS_IN_WORK_MAX, TICK_MS};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -197,7 +197,7 @@ async fn work(
     let mut answers = Vec::new();
     for (index, registration) in registrations.iter().enumerate().take(given) {
         if !waiting.is_there(index) && !answers.is_empty() {
-            guest.outlet.say(&std::mem::take(&mut answers)).await.map_err(|_| None)?;
+            answer(guest, &std::mem::take(&mut answers)).await?;
         }
         // The registry's own time limit is what ends this; it answers all that it was given.
         match waiting.outcome(index).await {
@@ -206,16 +206,25 @@ async fn work(
                     .put(0, &mut answers);
             }
             Err(code) => {
-                guest.outlet.say(&answers).await.map_err(|_| None)?;
+                answer(guest, &answers).await?;
                 return Err(Refused { code: Some(code), user: registration.user.0 });
             }
         }
     }
-    guest.outlet.say(&answers).await.map_err(|_| None)?;
+    answer(guest, &answers).await?;
     if given < registrations.len() {
         return Err(Code::StrangersFull.into());
     }
     wrong.map_or(Ok(()), Err)
+}
+
+/// Sends answers. Who does not take them in time is as good as gone, and keeps no task busy.
+async fn answer(guest: &mut Guest, answers: &[u8]) -> Result<(), Refused> {
+    let said = within(Duration::from_millis(FLUSH_TIMEOUT_MS), guest.outlet.say(answers)).await;
+    match said {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) | None => Err(Refused::from(None)),
+    }
 }
 
 /// The registrations up to the first whose key is none, or did not sign it for this channel.

@@ -7,7 +7,7 @@
 use super::epoch::Stage;
 use super::{Group, Output, Shape};
 use crate::config::Delivery;
-use crate::limits::{EPOCH_MAX, MEMBERS_MIN, ROUNDS_APART_MAX};
+use crate::limits::{EPOCH_MAX, EPOCHS_AHEAD_MAX, MEMBERS_MIN, ROUNDS_APART_MAX};
 use std::time::Duration;
 use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
 use twincast_protocol::wire::Code;
@@ -80,8 +80,12 @@ impl Group {
             return Ok(());
         }
         let mine = self.told.take().unwrap_or_else(|| self.standing());
+        // Of an accountable group no epoch may come again, and after a start they begin with the clock.
+        let clock = (self.shape.unix_at_zero + now).as_secs().min(EPOCH_MAX.into()) as u32;
+        let newest = clock.max(self.shape.first_epoch().0).saturating_add(EPOCHS_AHEAD_MAX);
+        let epoch_max = if self.shape.accountable { newest.min(EPOCH_MAX) } else { EPOCH_MAX };
         let counted = |theirs: &LinkGroup| {
-            theirs.epoch.get() <= EPOCH_MAX
+            theirs.epoch.get() <= epoch_max
                 && theirs.round.get() <= ROUND_MAX
                 // One that is to be given up has one after it.
                 && (theirs.epoch == mine.epoch || epoch_after(Epoch(theirs.epoch.get())).is_some())

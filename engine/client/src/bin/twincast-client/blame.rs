@@ -17,6 +17,11 @@ use twincast_protocol::identity::VerifyingKey;
 /// Without them those in the file are believed, and that is said. Several files are also put together: two receipts of one
 /// server, or two uploads of one sender, that contradict each other.
 ///
+/// Publishing a file shows what is in it to the servers, too. Where a server is at fault, or two uploads convict a sender,
+/// that is the half which the recipient was given of that sender at the server that the file names: from it the other
+/// server learns whether that sender had dialled that recipient. Where a sender is convicted by what both servers gave, it
+/// shows both halves. A file that blames nobody shows who was present, and no more.
+///
 /// Exit status: 0 the evidence is sound, whether or not somebody is at fault; 1 it is not, or cannot be read; 2 wrong usage.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -25,12 +25,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use twincast_client::{Account, ChannelSettings};
+use twincast_protocol::channel::StaticKey;
 use twincast_protocol::identity::{KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, GroupId, UserId};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The longest file that is read.
 const FILE_BYTES_MAX: u64 = 16 << 10;
+/// Why a channel key is none.
+pub(crate) const SMALL_ORDER: &str = "no server has this key, for it is a point of small order, with which everybody agrees \
+     on the same secret: compare it with what the operator publishes";
 
 /// One user of one group, and the two servers. `Debug` shows no secret.
 #[derive(Debug, Deserialize)]
@@ -96,6 +100,8 @@ impl ClientFile {
             if let Some(key) = server.verifying_key {
                 VerifyingKey::from_bytes(&key.0).with_context(|| format!("{name}.verifying_key"))?;
             }
+            let agrees = server.channel_key.is_none_or(|key| StaticKey::agrees_with(&key.0));
+            ensure!(agrees, "{name}.channel_key: {SMALL_ORDER}");
         }
         ensure!(
             file.s1.channel_key.is_some() == file.s2.channel_key.is_some(),

@@ -1,9 +1,10 @@
 //! `twincast-client init`: makes a key, and writes the client file.
 
-use crate::file::{ClientFile, Digits, Seed, Server};
+use crate::file::{ClientFile, Digits, SMALL_ORDER, Seed, Server};
 use anyhow::ensure;
 use rand::Rng;
 use std::path::PathBuf;
+use twincast_protocol::channel::StaticKey;
 use twincast_protocol::identity::{KEY_BYTES, VerifyingKey};
 use zeroize::Zeroizing;
 
@@ -20,7 +21,8 @@ pub(crate) struct Arguments {
     /// Your number in the group.
     #[arg(long, value_name = "NUMBER")]
     user: u32,
-    /// The epoch from which on the key is yours: 0 for your first key, else what the operators named when they rotated it.
+    /// The epoch from which on the key is yours. 0 will do: where the operators rotated your key to this one, `register`
+    /// takes the later epoch from both servers' signatures and writes it into the file.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     epoch: u32,
     /// Where S1 is reached.
@@ -30,10 +32,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     s2: String,
     /// The key that S1's private channels are known by.
-    #[arg(long, value_name = "HEX", required_unless_present = "plain", conflicts_with = "plain")]
+    #[arg(
+        long, value_name = "HEX", required_unless_present = "plain", conflicts_with = "plain",
+        value_parser = channel_key
+    )]
     s1_key: Option<Digits<KEY_BYTES>>,
     /// The key that S2's private channels are known by.
-    #[arg(long, value_name = "HEX", required_unless_present = "plain", conflicts_with = "plain")]
+    #[arg(
+        long, value_name = "HEX", required_unless_present = "plain", conflicts_with = "plain",
+        value_parser = channel_key
+    )]
     s2_key: Option<Digits<KEY_BYTES>>,
     /// What S1's signatures are verified with.
     #[arg(long, value_name = "HEX", required_unless_present = "plain", value_parser = verifying_key)]
@@ -52,8 +60,16 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { group, user, epoch, out, .. } = arguments;
     let twice = |one: Option<Digits<KEY_BYTES>>, two| one.is_some() && one == two;
+    // The highest bit of a channel key says nothing.
+    let point = |key: Option<Digits<KEY_BYTES>>| {
+        key.map(|Digits(mut bytes)| {
+            bytes[KEY_BYTES - 1] &= 0x7f;
+            Digits(bytes)
+        })
+    };
     ensure!(
-        !twice(arguments.s1_key, arguments.s2_key) && !twice(arguments.s1_verifying, arguments.s2_verifying),
+        !twice(point(arguments.s1_key), point(arguments.s2_key))
+            && !twice(arguments.s1_verifying, arguments.s2_verifying),
         "S1 and S2 have the same key: one of them was given twice, or they are not two servers"
     );
     let server = |address: &String, channel_key, verifying_key| Server {
@@ -82,6 +98,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
          {key}`, and then register"
     );
     Ok(())
+}
+
+fn channel_key(text: &str) -> Result<Digits<KEY_BYTES>, String> {
+    let key: Digits<KEY_BYTES> = text.parse()?;
+    match StaticKey::agrees_with(&key.0) {
+        true => Ok(key),
+        false => Err(SMALL_ORDER.to_owned()),
+    }
 }
 
 fn verifying_key(text: &str) -> Result<Digits<KEY_BYTES>, String> {

@@ -17,7 +17,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// Get an account at both servers for the key in a client file.
 ///
 /// Each server signs the key once the other one was given the same; both signatures are verified and kept in the file. It
-/// does no harm to register again. Where the group takes no registrations over the network, both operators add the account
+/// does no harm to register again: after the operators rotated your key, this takes the epoch that they gave the new one
+/// into the file. Where the group takes no registrations over the network, both operators add the account
 /// first (`twincast-server admin`), and this fetches their signatures.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -30,9 +31,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut file = ClientFile::read(&arguments.file)?;
     let certificate = register(&file).with_context(|| format!("user {} is not registered", file.user))?;
     let [one, two] = certificate.signatures;
+    let from = std::mem::replace(&mut file.epoch, certificate.epoch.0);
     (file.s1.signature, file.s2.signature) = (Some(Digits(one)), Some(Digits(two)));
     file.replace(&arguments.file)?;
     println!("user {} is registered in group {} at both servers", file.user, file.group);
+    if file.epoch != from {
+        eprintln!(
+            "both servers have this key as the user's from epoch {} on: {shown} says so now, where it said {from}",
+            file.epoch
+        );
+    }
     eprintln!("their signatures are in {shown}; next: `twincast-client talk {shown} --to USER`");
     Ok(())
 }
@@ -94,7 +102,11 @@ fn next(news: &Receiver<News>, end: Instant) -> Option<(ServerSide, Vec<u8>)> {
 
 /// The refusal, and what to do about it.
 fn explained(error: RegistrationError, file: &ClientFile) -> anyhow::Error {
-    let RegistrationError::Refused { code, server } = error else { return error.into() };
+    let (RegistrationError::Refused { code, server } | RegistrationError::RefusedInTheClear { code, server }) =
+        error
+    else {
+        return error.into();
+    };
     let ClientFile { group, user, epoch, .. } = file;
     let key = hex::encode(file.signing_key().verifying_key().to_bytes());
     let remedy = match code {

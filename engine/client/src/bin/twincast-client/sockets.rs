@@ -5,7 +5,7 @@
 
 use crate::file::ClientFile;
 use anyhow::Context;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -14,7 +14,9 @@ use twincast_protocol::ids::ServerSide;
 
 /// Bytes of a socket that are read at a time.
 const READ_BYTES: usize = 64 << 10;
-/// How long a server has to take a connection.
+/// How long a server may take for a connection before that is said.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may then take.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 /// What the threads that read have to say.
@@ -96,7 +98,14 @@ fn connect(server: ServerSide, address: &str) -> anyhow::Result<TcpStream> {
         || format!("{server} cannot be reached at {address}: is it running there, and the address right?");
     let mut failed = None;
     for address in address.to_socket_addrs().with_context(unreachable)? {
-        match TcpStream::connect_timeout(&address, CONNECT_WAIT) {
+        let connected = TcpStream::connect_timeout(&address, CONNECT_PATIENCE).or_else(|error| {
+            if error.kind() != ErrorKind::TimedOut {
+                return Err(error);
+            }
+            eprintln!("{server} does not answer at {address}: trying for {} s more", CONNECT_WAIT.as_secs());
+            TcpStream::connect_timeout(&address, CONNECT_WAIT)
+        });
+        match connected {
             Ok(socket) => {
                 socket.set_nodelay(true).with_context(unreachable)?;
                 return Ok(socket);

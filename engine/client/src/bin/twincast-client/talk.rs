@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use twincast_client::{Client, ClientSettings, Delivery, Event, Messages, Observer, Outbox, Tile, User};
 use twincast_protocol::accountable::evidence::Evidence;
+use twincast_protocol::channel::SECOND_BYTES;
 use twincast_protocol::identity::SigningKey;
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::receive::Verdicts;
@@ -23,6 +24,10 @@ use twincast_protocol::wire::Code;
 
 /// How often a client looks at the clock when nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
+/// How long a server may be silent at the beginning before that is said.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may be silent in all.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// Files of evidence that a run writes, at most: one is enough to show who is at fault.
 const EVIDENCE_MAX: u32 = 16;
 /// How far one server may be ahead of the other, in bytes.
@@ -179,6 +184,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
     let (start, mut rng) = (Instant::now(), rand::rng());
     let mut said_all = false;
+    let mut silence = Silence::default();
     loop {
         for server in ServerSide::BOTH {
             loop {
@@ -195,13 +201,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 take(&mut client, &mut talk, &mut sockets, start)?;
                 return Err(closed(server, &talk, arguments));
             }
-            Ok(News::Bytes(server, bytes)) => sockets.came(server, bytes),
+            Ok(News::Bytes(server, bytes)) => {
+                silence.came[server.index()] += bytes.len();
+                sockets.came(server, bytes);
+            }
             Ok(News::Line(Some(line))) => talk.lines.push_back(line),
             Ok(News::Line(None)) => said_all = true,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => bail!("nothing is left to read from"),
         }
         take(&mut client, &mut talk, &mut sockets, start)?;
+        silence.look(start.elapsed(), &file)?;
         if talk.answered {
             bail!(
                 "the group's delivery is `answer`, where members ask for records: this program is for `broadcast`"
@@ -215,6 +225,46 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 talk.due = client.round().is_some();
             }
         }
+    }
+}
+
+/// Whether the two servers say anything at all. Once they have described the group, waiting is part of it: an epoch may
+/// be long in coming.
+#[derive(Default)]
+struct Silence {
+    /// Bytes that came of each.
+    came: [usize; 2],
+    /// Whether it was said that one is silent.
+    told: [bool; 2],
+}
+
+impl Silence {
+    /// Says once which servers are silent after a while. An error after a longer one.
+    fn look(&mut self, waited: Duration, file: &ClientFile) -> anyhow::Result<()> {
+        if waited < ANSWER_PATIENCE {
+            return Ok(());
+        }
+        for (server, of_file) in [(ServerSide::One, &file.s1), (ServerSide::Two, &file.s2)] {
+            // The handshake's message alone says nothing about the group.
+            if self.came[server.index()] > SECOND_BYTES {
+                continue;
+            }
+            let address = &of_file.address;
+            if waited >= ANSWER_WAIT {
+                bail!(
+                    "{server} took the connection at {address} and did not answer within {} s: is it {server} that runs \
+                     there, and not stopped?",
+                    ANSWER_WAIT.as_secs()
+                );
+            }
+            if !std::mem::replace(&mut self.told[server.index()], true) {
+                eprintln!(
+                    "{server} does not answer at {address}: waiting until {} s are over",
+                    ANSWER_WAIT.as_secs()
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -274,4 +324,31 @@ fn read_lines(tell: &Sender<News>) {
         }
     }
     let _ = tell.send(News::Line(None));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::{Seed, Server};
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn a_server_that_says_nothing_is_named_and_ends_the_program_after_a_while() {
+        let server = |address: &str| Server {
+            address: address.to_owned(),
+            channel_key: None,
+            verifying_key: None,
+            signature: None,
+        };
+        let (s1, s2) = (server("one:1"), server("two:2"));
+        let file =
+            ClientFile { group: 1, user: 2, epoch: 0, signing_key: Seed(Zeroizing::new([1; 32])), s1, s2 };
+        let mut silence = Silence { came: [1000, SECOND_BYTES], ..Silence::default() };
+        assert!(silence.look(Duration::from_secs(1), &file).is_ok() && silence.told == [false; 2]);
+        assert!(silence.look(ANSWER_PATIENCE, &file).is_ok() && silence.told == [false, true]);
+        let error = silence.look(ANSWER_WAIT, &file).unwrap_err().to_string();
+        assert!(error.starts_with("S2 took the connection at two:2 and did not answer"), "{error}");
+        silence.came[1] += 100;
+        assert!(silence.look(ANSWER_WAIT * 10, &file).is_ok(), "an epoch may be long in coming");
+    }
 }

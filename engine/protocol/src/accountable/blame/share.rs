@@ -3,9 +3,7 @@
 use super::{Doubt, Verdict, Why};
 use crate::accountable::delivery::tiles_of;
 use crate::accountable::evidence::{About, Given, Share, Shown, ShownOpening};
-use crate::accountable::headers::{
-    Fixed, FrontSigned, Signed, delivery_root, entry_digest, fixed_bytes, headers_digest,
-};
+use crate::accountable::headers::{Fixed, FrontSigned, Signed, delivery_root, fixed_bytes};
 use crate::accountable::upload::{UploadOf, share_hash};
 use crate::confirm::{CONFIRMATION_BYTES, open_confirmations};
 use crate::context::{Context, Purpose};
@@ -164,16 +162,12 @@ impl<'a> Judge<'a> {
     /// The head of headers that the server signed, about this share.
     fn signed_head(&self, server: ServerSide, shown: &Shown) -> Option<HeadersHead> {
         let about = &self.share.about;
-        let head = shown.head()?;
-        let fixed = Fixed::read(&shown.front);
+        let key = &self.servers[server.index()];
+        let head = shown.signed_head(about.group, server, about.recipient, key)?;
         let right = head.round.get() == about.round.0
             && head.epoch.get() == about.epoch.0
-            && head.slot.get() == about.slot.0
-            && fixed.position < head.senders.get()
-            && shown.digests[fixed.position as usize] == entry_digest(&shown.front, &shown.opening.hash());
-        let digest = headers_digest(&head, &shown.path, &shown.blinded, &shown.digests);
-        let statement = statements::headers(about.group, server, about.recipient, &digest);
-        (right && self.servers[server.index()].verify(&statement, &shown.signature)).then_some(head)
+            && head.slot.get() == about.slot.0;
+        right.then_some(head)
     }
 
     /// Whether both servers signed the sender's key. The other server's signature is this server's business only where
@@ -225,6 +219,11 @@ impl<'a> Judge<'a> {
             [_, Said::Absent] => return Ok(Why::Absent(ServerSide::Two)),
         };
         let both = [&*one, &*two];
+        // Both servers' word that this was the sender's key in this round: a key that it gave up convicts nobody, neither
+        // by its uploads nor by its dials.
+        if one.signed.certificate.key != two.signed.certificate.key {
+            return Ok(Why::TwoKeys);
+        }
         if both.iter().any(|own| own.halves[0] == own.halves[1]) {
             return Err(Why::EqualHalves);
         }
@@ -233,9 +232,6 @@ impl<'a> Judge<'a> {
         }
         let [sender, _] = self.members.expect("a receipt is looked at where these are members");
         let [dial1, dial2] = both.map(|own| &own.signed.dial);
-        if one.signed.certificate.key != two.signed.certificate.key {
-            return Ok(Why::TwoKeys);
-        }
         let decoded = self.decode(sender, both, doubts);
         if decoded == Some(None) {
             return Err(Why::DoesNotDecode);

@@ -64,6 +64,12 @@ pub enum Why {
     /// Nobody: what would show something is not signed.
     #[error("what would show it is not signed by whom it should be")]
     NotSigned,
+    /// Nobody: no server says that the key of the two uploads was the sender's in that round.
+    #[error(
+        "no headers that {0} signed for this round show the sender's key with one of the two uploads: it may be a key \
+         that the sender gave up, with which others can sign"
+    )]
+    KeyUnattested(ServerSide),
     /// Nobody: the two are the same.
     #[error("the two do not contradict each other")]
     NoContradiction,

@@ -1,14 +1,15 @@
 //! Leaving out what a verdict does not need, and putting together what several files say.
 
 use super::{
-    About, Case, Evidence, Receipts, RosterReceipt, Share, Shown, ShownOpening, SignedUpload, Uploads,
+    About, Attested, Case, Evidence, Receipts, RosterReceipt, Share, Shown, ShownOpening, SignedUpload,
+    Uploads,
 };
 use crate::accountable::blame::{Verdict, Why, blame};
 use crate::accountable::certificate::Certificate;
 use crate::accountable::headers::Signed;
-use crate::identity::VerifyingKey;
+use crate::identity::{KEY_BYTES, VerifyingKey};
 use crate::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
-use crate::wire::roster_hash;
+use crate::wire::{HeadersHead, roster_hash};
 use std::collections::HashMap;
 
 /// Leaves out, one after the other, whatever the verdict stays the same without.
@@ -41,7 +42,7 @@ pub(super) fn reduce(evidence: &mut Evidence, verdict: &Verdict) {
 }
 
 type ReceiptKey = (GroupId, Epoch, RoundNumber, ServerSide);
-type UploadKey = (GroupId, Epoch, RoundNumber, ServerSide, UserId);
+type UploadKey = (GroupId, Epoch, RoundNumber, ServerSide, UserId, [u8; KEY_BYTES]);
 
 /// Every receipt and every upload that contradicts the first of its kind. Only what verifies is compared, so that nothing
 /// made up stands before what is real.
@@ -63,7 +64,7 @@ pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> V
     let is_signed = |case: Case| judged(case).1 == Verdict::Nobody(Why::NoContradiction);
     for evidence in all {
         let Case::Share(share) = &evidence.case else { continue };
-        let About { group, epoch, round, sender, .. } = share.about;
+        let About { group, epoch, round, sender, recipient, .. } = share.about;
         let roster_hash = roster_hash(group, epoch, &share.roster);
         for (server, given) in ServerSide::BOTH.into_iter().zip(&share.given) {
             if let Some(receipt) = &given.receipt {
@@ -75,13 +76,23 @@ pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> V
                     keep(pair([first.clone(), own]));
                 }
             }
-            if let Some((certificate, own)) = given.headers.as_ref().and_then(upload) {
+            let key = &servers[server.index()];
+            let headers = given.headers.as_ref();
+            if let Some(headers) = headers
+                && let Some((certificate, own)) =
+                    upload(headers, headers.signed_head(group, server, recipient, key))
+            {
+                let opening = ShownOpening::Hidden(headers.opening.hash());
+                let attested = Attested { recipient, headers: Shown { opening, ..headers.clone() } };
                 let pair = |uploads| {
-                    let uploads = Uploads { group, epoch, round, server, sender, certificate, uploads };
+                    let attested = Some(attested.clone());
+                    let uploads =
+                        Uploads { group, epoch, round, server, sender, certificate, uploads, attested };
                     Case::Uploads(uploads.into())
                 };
                 if is_signed(pair([own.clone(), own.clone()])) {
-                    let first = uploads.entry((group, epoch, round, server, sender));
+                    let key = certificate.key.to_bytes();
+                    let first = uploads.entry((group, epoch, round, server, sender, key));
                     let first = first.or_insert_with(|| own.clone());
                     keep(pair([first.clone(), own]));
                 }
@@ -91,7 +102,8 @@ pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> V
     found
 }
 
-fn upload(headers: &Shown) -> Option<(Certificate, SignedUpload)> {
-    let signed = Signed::read(&headers.head()?, &headers.front, None)?;
+/// The upload in headers that a server signed.
+fn upload(headers: &Shown, head: Option<HeadersHead>) -> Option<(Certificate, SignedUpload)> {
+    let signed = Signed::read(&head?, &headers.front, None)?;
     Some((signed.certificate, SignedUpload { halves: signed.halves, signature: signed.upload }))
 }

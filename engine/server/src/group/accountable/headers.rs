@@ -9,6 +9,7 @@ use super::super::store::{Kept, PartsStore, Whose};
 use super::super::{ConnectionId, Group, Output, Refusal, Shape};
 use super::{Commitments, Ledger};
 use crate::accountable::SignedRound;
+use crate::limits::HEADERS_WAITING_MAX;
 use crate::roster::Roster;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use twincast_protocol::accountable::delivery::leaf_index;
 use twincast_protocol::accountable::headers::{Entry, Signed, headers_frame};
 use twincast_protocol::accountable::tree::path;
-use twincast_protocol::accountable::turn::{fetchable, rounds_kept};
+use twincast_protocol::accountable::turn::{fetchable, is_turn, rounds_kept};
 use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, SlotIndex, UserId};
 use twincast_protocol::parts::PartKind;
 use twincast_protocol::wire::{Code, FetchHeaders, HeadersHead, headers_frame_bytes};
@@ -60,6 +61,14 @@ struct Epochs<'a> {
     ledger: &'a Ledger,
 }
 
+#[cfg(test)]
+impl HeaderFetches {
+    /// How many are not answered.
+    pub(in super::super) fn turns_len(&self) -> usize {
+        self.turns.len()
+    }
+}
+
 impl Past {
     pub(in super::super) fn new(
         dials: Dials,
@@ -77,8 +86,10 @@ impl Past {
 }
 
 impl Group {
-    /// A FETCH_HEADERS: what was signed of one tile of one round, for one member of this connection whose turn it is. It is
-    /// answered as [`Group::fetch`] answers.
+    /// A FETCH_HEADERS: what was signed of one tile of one round, for one member of this connection whose turn it is, or was
+    /// a while ago: each turn serves once. It is answered as [`Group::fetch`] answers; but who still waits for headers of
+    /// an earlier turn is given those at once, so that a group whose rounds are faster than its headers does not fall
+    /// behind with them, but slows down.
     ///
     /// # Errors
     /// [`Code::NotAttached`], or [`Code::HeadersRange`].
@@ -101,14 +112,12 @@ impl Group {
             return Err(refuse(Code::NotAttached));
         }
         let asked = RoundNumber(fetch.round.get());
-        let turn = self.turn_of(user).ok_or(refuse(Code::HeadersRange))?;
-        let used = self.header_fetches.used.get(&user).is_some_and(|used| *used >= turn);
         let in_tile =
             (fetch.tile.get() as usize) < book.tiles() && (fetch.slot.get() as usize) < self.shape.slots;
-        let fetchable = fetchable(turn, self.shape.header_rounds as u32).contains(&asked);
-        let round = epochs.ledger.round(asked).filter(|_| !used && in_tile && fetchable);
-        let round = round.ok_or(refuse(Code::HeadersRange))?.clone();
+        let round = epochs.ledger.round(asked).filter(|_| in_tile).ok_or(refuse(Code::HeadersRange))?.clone();
+        let turn = self.turn_for(user, asked).ok_or(refuse(Code::HeadersRange))?;
         self.header_fetches.used.insert(user, turn);
+        self.answer_earlier(user, out);
         self.header_fetches.turns.push_back(Asked { connection, user, fetch: *fetch, round });
         self.make_headers(out);
         Ok(())
@@ -124,32 +133,47 @@ impl Group {
         let mut waiting = 0;
         while self.fetches.budget() > 0 && waiting < self.header_fetches.turns.len() {
             let Some(asked) = self.header_fetches.turns.pop_front() else { return };
-            if self.seats.connection_of(asked.user) != Some(asked.connection) {
-                continue;
+            match self.answer_headers(asked, out) {
+                Ok(()) => waiting = 0,
+                Err(asked) => {
+                    waiting += 1;
+                    self.header_fetches.turns.push_back(asked);
+                }
             }
-            let head = head_of(&self.shape, &asked);
-            let bytes = headers_frame_bytes(&head);
-            let Some(unsent) = self.room_for(asked.connection, bytes) else {
-                waiting += 1;
-                self.header_fetches.turns.push_back(asked);
-                continue;
-            };
-            waiting = 0;
-            // A sender's entry takes the parts of 64 recipients, and a recipient's root a hash a cell.
-            let cost = bytes + 64 * 64 * head.senders.get() as usize + 32 * asked.round.cells();
-            self.fetches.spend(cost);
-            let frame = self.headers(&asked, &head);
-            out.push(Output::To(
-                asked.connection,
-                match frame {
-                    Some(frame) => Bytes::from_owner(Answer::of(frame, unsent)),
-                    None => {
-                        let (user, slot) = (asked.fetch.user.get(), asked.fetch.slot.get());
-                        Code::HeadersRange.frame(user, slot, asked.round.round().0)
-                    }
-                },
-            ));
         }
+    }
+
+    /// Answers the oldest that a user waits for, whatever the budget; where it does not take its answers and waits for too
+    /// many, by saying that it gets none.
+    fn answer_earlier(&mut self, user: UserId, out: &mut Vec<Output>) {
+        let of_user = |asked: &Asked| asked.user == user;
+        let Some(place) = self.header_fetches.turns.iter().position(of_user) else { return };
+        let Some(asked) = self.header_fetches.turns.remove(place) else { return };
+        let Err(asked) = self.answer_headers(asked, out) else { return };
+        if 1 + self.header_fetches.turns.iter().filter(|asked| of_user(asked)).count() < HEADERS_WAITING_MAX {
+            self.header_fetches.turns.insert(place, asked);
+        } else {
+            out.push(Output::To(asked.connection, asked.refusal()));
+        }
+    }
+
+    /// Answers one that asked, if there is still somebody to answer. Given back: too much is on its way to it.
+    fn answer_headers(&mut self, asked: Asked, out: &mut Vec<Output>) -> Result<(), Asked> {
+        if self.seats.connection_of(asked.user) != Some(asked.connection) {
+            return Ok(());
+        }
+        let head = head_of(&self.shape, &asked);
+        let bytes = headers_frame_bytes(&head);
+        let Some(unsent) = self.room_for(asked.connection, bytes) else { return Err(asked) };
+        // A sender's entry takes the parts of 64 recipients, and a recipient's root a hash a cell.
+        let cost = bytes + 64 * 64 * head.senders.get() as usize + 32 * asked.round.cells();
+        self.fetches.spend(cost);
+        let frame = match self.headers(&asked, &head) {
+            Some(frame) => Bytes::from_owner(Answer::of(frame, unsent)),
+            None => asked.refusal(),
+        };
+        out.push(Output::To(asked.connection, frame));
+        Ok(())
     }
 
     /// Where an answer of so many bytes counts as unsent; none where too much is on its way.
@@ -174,18 +198,23 @@ impl Group {
         frame
     }
 
-    /// The last turn of a user, among the rounds that have ended.
-    fn turn_of(&self, user: UserId) -> Option<RoundNumber> {
-        let running = self.running.as_ref()?;
-        let every = self.shape.header_rounds;
-        let last_turn = |ended: u64, roster: &Roster| {
-            let index = u64::from(roster.index_of(user)?.0);
-            ended.checked_sub((ended % every + index) % every).map(RoundNumber)
-        };
-        let ended = running.rounds.open().0.checked_sub(1)?;
-        let Some(past) = &self.past else { return last_turn(ended, &running.roster) };
-        let own = last_turn(ended, &running.roster).filter(|turn| *turn >= past.end);
-        own.or_else(|| last_turn(past.end.0.checked_sub(1)?, past.ledger.book().roster()))
+    /// The turn at which a user asks for this round: the first that it has not used, of those that have come and at which
+    /// the round may be asked for. A client may be behind by some turns, and may have let some pass; whichever it means, it
+    /// has no more of them.
+    fn turn_for(&self, user: UserId, asked: RoundNumber) -> Option<RoundNumber> {
+        let every = self.shape.header_rounds as u32;
+        let member = |roster: &Roster| roster.index_of(user);
+        let before = self.past.as_ref().map_or(RoundNumber::DIAL, |past| past.end);
+        let old = self.past.as_ref().and_then(|past| member(past.ledger.book().roster()));
+        let new = self.running.as_ref().and_then(|running| member(&running.roster));
+        let open = self.running.as_ref().map_or(before, |running| running.rounds.open());
+        let unused = self.header_fetches.used.get(&user).map_or(asked, |used| asked.max(used.next()));
+        (unused.0..open.0).map(RoundNumber).take_while(|turn| fetchable(*turn, every).contains(&asked)).find(
+            |turn| {
+                let member = if *turn < before { old } else { new };
+                member.is_some_and(|member| is_turn(*turn, member, every))
+            },
+        )
     }
 
     fn epochs(&self, epoch: Epoch) -> Option<Epochs<'_>> {
@@ -208,6 +237,14 @@ impl Group {
         self.forget_parts(past.epoch());
         let ends = past.end;
         self.header_fetches.used.retain(|_, used| *used >= ends);
+    }
+}
+
+impl Asked {
+    /// That this server has none for it.
+    fn refusal(&self) -> Bytes {
+        let (user, slot) = (self.fetch.user.get(), self.fetch.slot.get());
+        Code::HeadersRange.frame(user, slot, self.round.round().0)
     }
 }
 

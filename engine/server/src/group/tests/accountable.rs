@@ -4,6 +4,7 @@ use super::pair::Pair;
 use super::parts::confirmation;
 use super::*;
 use crate::accountable::{Certificates, RoundEndMaker, SignedRound};
+use crate::limits::{EPOCHS_AHEAD_MAX, HEADERS_WAITING_MAX};
 use signer::{Signers, beside, entry, root, sha256};
 use std::rc::Rc;
 use twincast_protocol::accountable::Certificate;
@@ -305,16 +306,19 @@ fn headers_are_shown_once_a_turn_of_rounds_that_are_kept_and_to_their_recipient(
     }
     let user = Scene::in_turn(last);
     let oldest = last + 1 - u64::from(2 * HEADER_ROUNDS);
-    assert_eq!(scene.fetch(0, oldest - 1, user, 0, 0), Err(Code::HeadersRange), "too old");
+    assert_eq!(scene.fetch(0, 1, user, 0, 0), Err(Code::HeadersRange), "too old");
     assert_eq!(scene.fetch(0, last + 1, user, 0, 0), Err(Code::HeadersRange), "not over");
     assert_eq!(scene.fetch(0, last, user, 0, 2), Err(Code::HeadersRange), "no such tile");
     assert_eq!(scene.fetch(0, last, user, SLOTS, 0), Err(Code::HeadersRange), "no such slot");
     assert_eq!(scene.fetch(0, last, LONER, 0, 0), Err(Code::NotAttached), "another connection's");
     assert_eq!(scene.fetch(0, last, MEMBERS, 0, 0), Err(Code::NotAttached));
     assert!(scene.headers(0).is_empty());
+    // The turn before the last one has not served, and comes late.
     scene.fetch(0, oldest, user, 1, 1).unwrap();
+    scene.fetch(0, last, user, 0, 0).unwrap();
     assert_eq!(scene.fetch(0, last, user, 0, 0), Err(Code::HeadersRange), "once a turn");
-    let headers = scene.headers(0).pop().unwrap();
+    assert_eq!(scene.fetch(0, oldest, user, 0, 0), Err(Code::HeadersRange), "each once");
+    let headers = scene.headers(0).remove(0);
     assert_eq!((headers.head.round.get(), headers.head.tile.get(), headers.head.slot.get()), (oldest, 1, 1));
     // One whose turn was a round ago may be late.
     let late = Scene::in_turn(last - 1);
@@ -348,6 +352,65 @@ fn who_does_not_read_its_headers_waits_and_nobody_else_does() {
     let made = one.frames_to(A).iter().filter(|frame| kind(frame) == Kind::Headers).count();
     assert_eq!(made, turn.len().min(most));
     assert_eq!(one.group.has_fetches(), made < turn.len());
+}
+
+#[test]
+fn who_asks_again_is_answered_what_it_waits_for_whatever_the_budget() {
+    let (mut scene, mut made) = (Scene::running(13), 0);
+    let one = &mut scene.pair.sides[0];
+    one.group.answer_fetches(0, &mut one.out);
+    for round in 1..=u64::from(3 * HEADER_ROUNDS) {
+        scene.play_but(round, &[]);
+        if Scene::in_turn(round) == Scene::in_turn(HEADER_ROUNDS.into()) {
+            scene.fetch(0, round, Scene::in_turn(round), 0, 0).unwrap();
+        }
+        let bench = &mut scene.pair.sides[0];
+        let frames = bench.frames_to(A);
+        made += frames.iter().filter(|frame| kind(frame) == Kind::Headers).count();
+        bench.out.clear();
+        scene.pair.sides.iter_mut().for_each(Bench::read_all);
+    }
+    assert_eq!(scene.pair.sides[0].group.header_fetches.turns_len(), 1, "only the last one waits");
+    assert_eq!(made, 2);
+}
+
+#[test]
+fn who_takes_no_headers_is_told_that_it_gets_the_oldest_not() {
+    let mut scene = Scene::running(14);
+    let (mut unsent, mut refused) = (Vec::new(), Vec::new());
+    let turns = HEADERS_WAITING_MAX as u64 + 2;
+    for round in 1..=turns * u64::from(HEADER_ROUNDS) {
+        scene.play_but(round, &[]);
+        let bench = &mut scene.pair.sides[0];
+        if (round + u64::from(LONER)).is_multiple_of(HEADER_ROUNDS.into()) {
+            let (round, epoch, user) = (RoundNumber(round), scene.signers.epoch, MemberIndex(LONER));
+            let fetch = FetchHeaders::new(round, epoch, user, SlotIndex(0), 0);
+            bench.group.fetch_headers(B, &fetch, &mut bench.out).unwrap();
+        }
+        refused.extend(bench.codes_to(B));
+        let to_b = |output: &mut Output| matches!(output, Output::To(B, _));
+        unsent.extend(bench.out.extract_if(.., to_b));
+        scene.pair.sides.iter_mut().for_each(Bench::read_all);
+    }
+    assert_eq!(refused, [Code::HeadersRange]);
+    assert_eq!(scene.pair.sides[0].group.header_fetches.turns_len(), HEADERS_WAITING_MAX);
+    drop(unsent);
+}
+
+#[test]
+fn an_epoch_far_beyond_the_clock_is_not_taken_from_the_other_server() {
+    let mut scene = Scene::new(&accountable(), 15);
+    let now = scene.pair.now;
+    let one = &mut scene.pair.sides[0];
+    let (epoch, clock) = (one.group.epoch(), now.as_secs() as u32);
+    one.group.link_down(now, &mut one.out);
+    let mut theirs = one.group.standing();
+    theirs.epoch = (clock + EPOCHS_AHEAD_MAX + 1).into();
+    assert_eq!(one.group.link_up(Some(&theirs), now, &mut one.out), Err(Code::EpochMismatch));
+    assert_eq!(one.group.epoch(), epoch, "nothing has changed");
+    theirs.epoch = (clock + EPOCHS_AHEAD_MAX).into();
+    one.group.link_up(Some(&theirs), now, &mut one.out).unwrap();
+    assert_eq!(one.group.epoch(), Epoch(clock + EPOCHS_AHEAD_MAX + 1), "the one after it");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::cli::PlanArgs;
 use crate::fault::FaultKind;
 use crate::plan::{ChannelName, IdentitiesName};
+use twincast_protocol::accountable::turn::rounds_kept;
 
 impl PlanArgs {
     /// What does not go with the channel, with accounts, or with groups that are accountable.
@@ -77,9 +78,18 @@ impl PlanArgs {
         if self.no_link {
             return leave("--no-link", "the servers agree over their link on whose uploads a round has");
         }
+        let header_rounds = self.header_rounds.unwrap_or(crate::limits::HEADER_ROUNDS_DEFAULT);
+        let least = rounds_kept(header_rounds);
+        if let Some(rounds) = self.epoch_rounds.filter(|rounds| (*rounds as usize) < least) {
+            return Err(format!(
+                "--accountable and --epoch-rounds {rounds} do not go together: headers of a round are asked for within {least} \
+                 rounds, twice --header-rounds {header_rounds} and two, and only in its own epoch; give at least \
+                 --epoch-rounds {least}, or fewer --header-rounds"
+            ));
+        }
         match self.fault {
             Some(fault) if fault.kind == FaultKind::SwapHalf => {
-                let rounds = self.header_rounds.unwrap_or(crate::limits::HEADER_ROUNDS_DEFAULT);
+                let rounds = header_rounds;
                 let least = fault.round + u64::from(rounds);
                 if u64::from(self.rounds) < least {
                     return Err(format!(
