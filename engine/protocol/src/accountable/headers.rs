@@ -188,7 +188,7 @@ pub struct Headers {
 
 impl Headers {
     /// Reads the body of HEADERS. No signature is verified, and what is inside the entries is not looked at: nonsense
-    /// there is for [`blame`](super::blame) to find.
+    /// there is for [`blame`](super::blame()) to find.
     ///
     /// # Errors
     /// What [`HeadersHead::check`] says, or [`Code::LengthWrong`].
