@@ -307,7 +307,7 @@ fn a_fault_that_was_not_done_fails_the_run() {
 fn costs_are_told_for_a_message_and_for_a_delivery() {
     let result = sample();
     assert!(result.bytes.iter().all(Bytes::is_exact), "{:?}", result.bytes);
-    assert_eq!(result.bytes.len(), 8);
+    assert_eq!(result.bytes.len(), 9);
     // One recipient each, so that both are the same.
     assert_eq!(result.cost.message_bytes_in, result.cost.delivered_bytes_in);
     assert_eq!(result.cost.message_bytes_in, Some(2.0 * (8.0 + 16.0 + 2.0 * 336.0)));

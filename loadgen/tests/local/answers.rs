@@ -23,7 +23,7 @@ fn adds_up(result: &Value, name: &str) {
         assert_eq!(number(result, &format!("/totals/{count}")), 0, "{count} of {name}");
     }
     let parts = result["bytes"].as_array().unwrap();
-    assert_eq!(parts.len(), 8, "{name}");
+    assert_eq!(parts.len(), 9, "{name}");
     for row in parts {
         assert_eq!(row["model"], row["measured"], "{name}: {row}");
     }

@@ -44,7 +44,7 @@ fn exact(result: &Value, name: &str) {
         }
         parts += 1;
     }
-    assert_eq!(parts, 8);
+    assert_eq!(parts, 9);
 }
 
 #[test]
