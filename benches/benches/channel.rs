@@ -10,14 +10,13 @@
 //! cargo bench -p twincast-benches --bench channel -- --gigabytes 4 --repeats 9 --slab-kib 256 --cipher aes
 //! ```
 
+mod loopback;
+
+use loopback::{CONNECTIONS, Cells, kernel, pin, reader, spread, thread_cpu_s, tile};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rustix::thread::{CpuSet, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
-use std::ops::Range;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,54 +31,10 @@ use twincast_protocol::statements;
 use twincast_ring::{Close, Doorbell, Egress, EgressConfig, Event, KernelRing, Source};
 use twincast_server::fanout::{SEALED_SLAB_BYTES_MIN, Sealed};
 
-const CONNECTIONS: usize = 5;
-const CELL_BYTES: usize = 336;
-const SENDERS: usize = 64;
-const USER_BYTES: usize = SENDERS * CELL_BYTES;
 const SIDE: ServerSide = ServerSide::One;
 /// Uploads that a front verifies together: a tile's senders.
 const BATCH: usize = 64;
 const SEED: u64 = 7;
-
-/// The cells of one user after another, picked from a tile by a select word per user.
-struct Cells {
-    tile: Arc<Vec<u8>>,
-    send_at: u64,
-    fill_at: u64,
-    end: u64,
-}
-
-impl Source for Cells {
-    fn fill(&mut self, buf: &mut [u8]) -> usize {
-        let bytes = (self.end - self.fill_at).min(buf.len() as u64) as usize;
-        let mut filled = 0;
-        while filled < bytes {
-            let user = self.fill_at / USER_BYTES as u64;
-            let inside = (self.fill_at % USER_BYTES as u64) as usize;
-            let (sender, offset) = (inside / CELL_BYTES, inside % CELL_BYTES);
-            let select = user.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let half = 2 * sender + (select >> sender & 1) as usize;
-            let len = (CELL_BYTES - offset).min(bytes - filled);
-            let from = half * CELL_BYTES + offset;
-            buf[filled..filled + len].copy_from_slice(&self.tile[from..from + len]);
-            filled += len;
-            self.fill_at += len as u64;
-        }
-        bytes
-    }
-
-    fn sent(&mut self, bytes: usize) {
-        self.send_at += bytes as u64;
-    }
-
-    fn rewind(&mut self) {
-        self.fill_at = self.send_at;
-    }
-
-    fn pending(&self) -> bool {
-        self.send_at < self.end
-    }
-}
 
 struct Options {
     bytes_per_connection: u64,
@@ -220,7 +175,7 @@ fn send(options: &Options, cores: usize) {
 
 /// CPU seconds of the sending thread, until the kernel has taken everything; then waits for the readers.
 fn egress(sockets: &[TcpStream], options: &Options, sealed: bool, received: &AtomicU64) -> f64 {
-    let tile: Arc<Vec<u8>> = Arc::new((0..2 * SENDERS * CELL_BYTES).map(|index| index as u8).collect());
+    let tile = tile();
     let ring = KernelRing::new(&options.config).expect("io_uring is there");
     let doorbell = Doorbell::new().expect("an eventfd");
     let mut egress = Egress::new(options.config.clone(), ring, doorbell).expect("the configuration is good");
@@ -228,8 +183,7 @@ fn egress(sockets: &[TcpStream], options: &Options, sealed: bool, received: &Ato
     let (start, before) = (Instant::now(), received.load(Ordering::Acquire));
     let cpu_s = measured(|| {
         for (socket, keys) in sockets.iter().zip(keys) {
-            let cells =
-                Cells { tile: Arc::clone(&tile), send_at: 0, fill_at: 0, end: options.bytes_per_connection };
+            let cells = Cells::new(Arc::clone(&tile), options.bytes_per_connection);
             let socket = OwnedFd::from(socket.try_clone().expect("a descriptor"));
             let stream = Sealed::new(cells, keys);
             let key = egress.add(socket, stream, start.elapsed()).map_err(|(error, ..)| error).expect("room");
@@ -262,21 +216,6 @@ fn channel(cipher: Cipher) -> (Channel, Channel) {
     (responder.third(&third).expect("nobody changed it"), client)
 }
 
-/// A connection whose far end is read and discarded by a thread of its own.
-fn reader(received: Arc<AtomicU64>, cores: usize) -> TcpStream {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
-    let (mut far, _) = listener.accept().expect("connected");
-    std::thread::spawn(move || {
-        pin(1.min(cores - 1)..cores);
-        let mut buffer = vec![0u8; 256 << 10];
-        while let Ok(bytes @ 1..) = far.read(&mut buffer) {
-            received.fetch_add(bytes as u64, Ordering::AcqRel);
-        }
-    });
-    near
-}
-
 /// CPU seconds of each of so many runs, behind one that warms up.
 fn repeated(repeats: usize, mut work: impl FnMut()) -> impl Iterator<Item = f64> {
     work();
@@ -285,35 +224,15 @@ fn repeated(repeats: usize, mut work: impl FnMut()) -> impl Iterator<Item = f64>
 
 /// CPU time of this thread for the work, in seconds.
 fn measured(work: impl FnOnce()) -> f64 {
-    let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-    };
-    let before = now();
+    let before = thread_cpu_s();
     work();
-    now() - before
+    thread_cpu_s() - before
 }
 
 fn print(name: &str, values: impl Iterator<Item = f64>, unit: &str) {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let (median, least, greatest) = (values[values.len() / 2], values[0], values[values.len() - 1]);
+    let (median, least, greatest) = spread(values);
     let decimals = if greatest < 1000.0 { 3 } else { 0 };
     println!("{name:<34} {median:>9.decimals$} ({least:.decimals$} to {greatest:.decimals$}) {unit}");
-}
-
-/// Has this thread run on these cores alone: the sender on the first and the readers on the others, or it is chance
-/// who of them pays for the softirqs.
-fn pin(cores: Range<usize>) {
-    let mut set = CpuSet::new();
-    cores.for_each(|core| set.set(core));
-    // Where the container forbids it the figures are only noisier.
-    let _ = sched_setaffinity(None, &set);
-}
-
-fn kernel() -> String {
-    let uname = rustix::system::uname();
-    format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy())
 }
 
 fn options() -> Options {

@@ -9,73 +9,19 @@
 //! cargo bench -p twincast-benches --bench egress -- --gigabytes 4 --repeats 5 --slab-kib 256 --zero-copy off
 //! ```
 
-use rustix::thread::{CpuSet, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
+mod loopback;
+
+use loopback::{CONNECTIONS, Cells, kernel, pin, reader, spread, thread_cpu_s, tile};
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::ops::Range;
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use twincast_ring::{Close, Doorbell, Egress, EgressConfig, Event, KernelRing, Source, ZeroCopy};
 
-const CONNECTIONS: usize = 5;
-const CELL_BYTES: usize = 336;
-const SENDERS: usize = 64;
-const USER_BYTES: usize = SENDERS * CELL_BYTES;
 const PLAIN_BYTES: usize = 256 << 10;
-
-/// The cells of one user after another, picked from a tile by a select word per user.
-struct Cells {
-    tile: Arc<Vec<u8>>,
-    send_at: u64,
-    fill_at: u64,
-    end: u64,
-}
-
-fn tile() -> Arc<Vec<u8>> {
-    Arc::new((0..2 * SENDERS * CELL_BYTES).map(|index| index as u8).collect())
-}
-
-impl Cells {
-    fn new(tile: Arc<Vec<u8>>, end: u64) -> Self {
-        Self { tile, send_at: 0, fill_at: 0, end }
-    }
-}
-
-impl Source for Cells {
-    fn fill(&mut self, buf: &mut [u8]) -> usize {
-        let bytes = (self.end - self.fill_at).min(buf.len() as u64) as usize;
-        let mut filled = 0;
-        while filled < bytes {
-            let user = self.fill_at / USER_BYTES as u64;
-            let inside = (self.fill_at % USER_BYTES as u64) as usize;
-            let (sender, offset) = (inside / CELL_BYTES, inside % CELL_BYTES);
-            let select = user.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let half = 2 * sender + (select >> sender & 1) as usize;
-            let len = (CELL_BYTES - offset).min(bytes - filled);
-            let from = half * CELL_BYTES + offset;
-            buf[filled..filled + len].copy_from_slice(&self.tile[from..from + len]);
-            filled += len;
-            self.fill_at += len as u64;
-        }
-        bytes
-    }
-
-    fn sent(&mut self, bytes: usize) {
-        self.send_at += bytes as u64;
-    }
-
-    fn rewind(&mut self) {
-        self.fill_at = self.send_at;
-    }
-
-    fn pending(&self) -> bool {
-        self.send_at < self.end
-    }
-}
 
 /// CPU and wall-clock time of one run.
 #[derive(Clone, Copy)]
@@ -200,21 +146,6 @@ fn egress(sockets: &[TcpStream], options: &Options, notes: &mut String) -> Run {
     run
 }
 
-/// A connection whose far end is read and discarded by a thread of its own.
-fn reader(received: Arc<AtomicU64>, cores: usize) -> TcpStream {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
-    let (mut far, _) = listener.accept().expect("connected");
-    std::thread::spawn(move || {
-        pin(1.min(cores - 1)..cores);
-        let mut buffer = vec![0u8; 256 << 10];
-        while let Ok(bytes @ 1..) = far.read(&mut buffer) {
-            received.fetch_add(bytes as u64, Ordering::AcqRel);
-        }
-    });
-    near
-}
-
 /// Prints a sender's figures; returns its median CPU seconds per GB.
 fn report(name: &str, runs: &[Run], gb: f64) -> f64 {
     let (cpu, cpu_low, cpu_high) = spread(runs.iter().map(|run| run.cpu_s / gb));
@@ -223,33 +154,6 @@ fn report(name: &str, runs: &[Run], gb: f64) -> f64 {
         "{name:<12} {cpu:.3} CPU s/GB ({cpu_low:.3} to {cpu_high:.3})   {rate:.2} GB/s ({rate_low:.2} to {rate_high:.2})"
     );
     cpu
-}
-
-/// Has this thread run on these cores alone: the sender on the first and the readers on the others, or it is chance
-/// who of them pays for the softirqs.
-fn pin(cores: Range<usize>) {
-    let mut set = CpuSet::new();
-    cores.for_each(|core| set.set(core));
-    // Where the container forbids it the figures are only noisier.
-    let _ = sched_setaffinity(None, &set);
-}
-
-/// Median, least, greatest.
-fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2], values[0], values[values.len() - 1])
-}
-
-/// CPU time of this thread, as RUSAGE_THREAD has it, in seconds.
-fn thread_cpu_s() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn kernel() -> String {
-    let uname = rustix::system::uname();
-    format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy())
 }
 
 fn options() -> Options {
