@@ -8,7 +8,7 @@ mod peers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use channel::read_channel_key;
+pub(crate) use channel::{check_channel_key, read_channel_key};
 pub use channel::{ChannelName, Insecure};
 pub use group::{Delivery, GroupConfig, IdentitiesName, RegistrationName, RoundMode, SchemeName};
 #[cfg(feature = "fault-swap-half")]
@@ -188,6 +188,8 @@ pub struct Limits {
     pub group_memory_bytes_max: u64,
     /// Connections of one address that have not said who they are, at a time.
     pub strangers_per_address_max: u32,
+    /// Connections of one address that may begin in a second before they have said who they are.
+    pub stranger_connections_per_second_max: u32,
     /// Bytes that one address may send in a second over connections that have not said who they are.
     pub stranger_bytes_per_second_max: u64,
     /// How long a user's registration waits for the other server's signature.
@@ -231,6 +233,7 @@ impl Default for Limits {
             reader_timeout_ms: READER_TIMEOUT_MS_DEFAULT,
             group_memory_bytes_max: GROUP_MEMORY_BYTES_DEFAULT,
             strangers_per_address_max: STRANGERS_PER_ADDRESS_DEFAULT,
+            stranger_connections_per_second_max: STRANGER_CONNECTIONS_PER_SECOND_DEFAULT,
             stranger_bytes_per_second_max: STRANGER_BYTES_PER_SECOND_DEFAULT,
             registration_timeout_ms: REGISTRATION_TIMEOUT_MS_DEFAULT,
         }
@@ -314,6 +317,16 @@ pub enum ConfigError {
          signed, so configure [link]"
     )]
     AccountableAlone {
+        /// The group.
+        group: u32,
+    },
+    /// Something is signed by a group's epochs, and how far they have come is kept nowhere.
+    #[error(
+        "groups[id = {group}]: no epoch's number may come again, since members and servers sign by it, and how far epochs \
+         have come is kept nowhere: configure [registry] with a folder for that; where keys are drawn for one run alone, \
+         first_epoch = 0 does as well"
+    )]
+    EpochsUnkept {
         /// The group.
         group: u32,
     },
@@ -445,6 +458,7 @@ impl Config {
                 return Err(ConfigError::AnswerAlone { group: group.id });
             }
             self.check_accountable(group)?;
+            self.check_epochs(group)?;
             let profile: Profile = group.profile.parse().expect("the group was checked");
             if profile != Profile::Compact && !self.insecure_baseline {
                 return Err(ConfigError::Baseline { group: group.id, profile: group.profile.clone() });

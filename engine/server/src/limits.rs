@@ -58,6 +58,9 @@ pub const EPOCH_MAX: u32 = u32::MAX - 4;
 /// Epochs of an accountable group that a server may be ahead of the Unix time in seconds, with which epochs begin after a
 /// start: some days of an epoch a second.
 pub const EPOCHS_AHEAD_MAX: u32 = 1 << 20;
+/// Epochs that are kept on the disk as begun before they are: so many begin without a write, and a start leaves out as many at
+/// the most.
+pub const EPOCHS_KEPT_AHEAD: u32 = 15;
 /// Tiles that a connection has asked for with FETCH and that are not answered, or on their way to it.
 pub const FETCHED_TILES_MAX: usize = 48;
 /// Bytes of parts that a front executor makes for FETCH before everything else has its turn.
@@ -78,8 +81,10 @@ pub const CONFIRM_TILE_BYTES: usize = 16 << 20;
 /// Confirmation tiles that are granted, filled or on their way at a time.
 pub const CONFIRM_TILES_BUFFERED: usize = 6;
 
-/// Cells whose hashes a fan-out core signs for the users of one connection before the others have their turn.
-pub const SIGNED_CELLS_PER_FILL: usize = 1 << 16;
+/// Cells whose hashes a fan-out core signs in one turn, for all its connections, before whoever else has bytes to send and
+/// what has come to the core's queue; the user at whom they end gets its signature in this turn. A hash takes a tenth of a
+/// microsecond or so: these take a millisecond or two, and a turn's entry into the kernel costs a hundredth of that.
+pub const SIGNED_CELLS_PER_TURN: usize = 1 << 14;
 
 /// Bytes of kept parts that go into tiles before the others of an executor have their turn.
 pub const PARTS_FILL_BYTES_MAX: usize = 16 << 20;
@@ -192,6 +197,10 @@ const _: () = assert!(
 
 /// Connections of one address that have not said who they are, at a time, unless configured.
 pub const STRANGERS_PER_ADDRESS_DEFAULT: u32 = 256;
+/// Connections of one address that may begin in a second before they have said who they are, unless configured. A handshake
+/// takes an eighth of a millisecond of a core or so: one address has an eighth of a core for its handshakes, and a thousand
+/// people behind it may come at once.
+pub const STRANGER_CONNECTIONS_PER_SECOND_DEFAULT: u32 = 1_000;
 /// Bytes that one address may send in a second over connections that have not said who they are, unless configured.
 pub const STRANGER_BYTES_PER_SECOND_DEFAULT: u64 = 64 << 20;
 /// Every so many rounds each member of an accountable group asks for the headers of one tile, unless configured.

@@ -159,6 +159,14 @@ impl Server {
         let registry =
             identities.as_ref().map(|identities| Registry::open(&config, identities)).transpose()?;
         let directory = registry.as_ref().map(|registry| registry.directory().clone()).unwrap_or_default();
+        // A clock before 1970 is set wrong, and timed rounds go by it all the same.
+        let unix_at_zero = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let clock = Instant::now();
+        let epochs = registry.as_ref().map(|registry| {
+            let signing = config.groups.iter().filter(|group| group.signs_epochs());
+            let first = |group| config.shape(group).with_unix_at_zero(unix_at_zero).first_epoch();
+            registry.epochs(signing.map(|group| (GroupId(group.id), first(group))), &metrics)
+        });
         let shared = Arc::new(Shared {
             side: config.server_side(),
             channel: channel.filter(|_| config.channel == ChannelName::Noise).map(Arc::new),
@@ -168,15 +176,15 @@ impl Server {
             accountings: accountings(&config, identities.as_ref(), &directory),
             directory,
             accounts: registry.as_ref().map(|registry| registry.handle().clone()),
+            epochs: epochs.transpose()?.flatten(),
             boxes: boxes(&config)?,
             link: config.link.is_some().then(LinkHandle::new).transpose()?.map(Arc::new),
             config,
             cores: core_handles,
             fronts,
             metrics: metrics.clone(),
-            clock: Instant::now(),
-            // A clock before 1970 is set wrong, and timed rounds go by it all the same.
-            unix_at_zero: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            clock,
+            unix_at_zero,
         });
         let [front_cores, fan_out_cores, answer_cores] = placements(&shared.config);
         let mut starting = Starting {

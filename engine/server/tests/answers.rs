@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::accounts::Folders;
 use common::model::{dial_frame, skipped_frame, submit_frame};
 use common::pair::{Servers, s1_end, s2_end};
 use common::readers::answering;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 use twincast_protocol::ids::ServerSide;
 use twincast_protocol::wire::{Code, EPOCH_ANY};
-use twincast_server::config::{Config, GroupConfig};
+use twincast_server::config::{ChannelName, Config, GroupConfig};
 use twincast_server::group::Fault;
 use twincast_server::limits::WRONG_SIGNATURES_MAX;
 
@@ -124,21 +125,33 @@ fn a_bad_signature_is_refused_and_only_its_sender_is_absent() {
     assert_eq!(servers.counts(|metrics| &metrics.signatures_verified), [all, all]);
 }
 
-/// Nothing that was signed for a server that ran before is worth anything to one that starts.
+/// Nothing that was signed for a server that ran before is worth anything to one that starts, whatever its clock says then.
 #[test]
-fn a_group_begins_with_the_epoch_of_the_clock() {
+fn a_group_begins_with_the_epoch_of_the_clock_and_goes_on_behind_those_that_it_had() {
     let unix = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let folders = Folders::new();
+    let epochs = |first_epoch| {
+        let group = GroupConfig { first_epoch, ..answering(4, 3, 1) };
+        let servers = folders.servers(ChannelName::Plain, group, patient);
+        let epochs = ServerSide::BOTH.map(|side| {
+            let mut client = Client::connect(servers.get(side).address());
+            client.send(&common::client::hello_frame_for(side, 4, EPOCH_ANY, false, &[0]));
+            u64::from(client.welcome().epoch.get())
+        });
+        epochs
+    };
     let before = unix();
-    let servers = servers(&GroupConfig { first_epoch: None, ..answering(4, 3, 1) }, 1);
-    let epochs = ServerSide::BOTH.map(|side| {
-        let mut client = Client::connect(servers.get(side).address());
-        client.send(&common::client::hello_frame_for(side, 4, EPOCH_ANY, false, &[0]));
-        u64::from(client.welcome().epoch.get())
-    });
+    let mut had = epochs(None);
     // Both have their own, or meet at the number after the higher one.
     let after = unix();
     let by_clock = |epoch: &u64| (before..=after + 1).contains(epoch);
-    assert!(epochs.iter().all(by_clock), "{before}, {epochs:?}, {after}");
+    assert!(had.iter().all(by_clock), "{before}, {had:?}, {after}");
+    // Started again at once, and with clocks that are set back.
+    for first_epoch in [None, Some(5)] {
+        let begun = epochs(first_epoch);
+        assert!(begun.iter().min() > had.iter().max(), "{had:?}, {begun:?}");
+        had = begun;
+    }
 }
 
 /// One connection, again and again: what it plays is absent from then on, and the others play on.

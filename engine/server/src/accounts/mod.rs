@@ -8,6 +8,7 @@
 mod book;
 mod command;
 mod directory;
+mod epochs;
 mod handle;
 mod proofs;
 mod socket;
@@ -17,6 +18,7 @@ mod thread;
 pub(crate) use book::{Registration, Ticket};
 pub use command::{Command, Done, Reply, Row};
 pub use directory::Directory;
+pub use epochs::Epochs;
 pub use handle::AccountsHandle;
 pub use proofs::{Proved, check_proofs};
 pub use store::RegistryError;
@@ -45,7 +47,7 @@ pub use socket::ask;
 /// The registry of a server: its file is open, and nobody is served yet.
 pub(crate) struct Registry {
     book: Book,
-    store: Option<Store>,
+    store: Option<Arc<Store>>,
     directory: Arc<Directory>,
     handle: Arc<AccountsHandle>,
     told: crossbeam::channel::Receiver<Told>,
@@ -83,6 +85,7 @@ impl Registry {
         let store =
             config.registry.as_ref().map(|registry| open_store(&registry.folder, &keys)).transpose()?;
         let book = keys.book(store.as_ref())?;
+        let store = store.map(Arc::new);
         let known = config.groups.iter().filter(|group| group.identities == IdentitiesName::Registered);
         let bound = known.map(|group| {
             let id = GroupId(group.id);
@@ -111,6 +114,18 @@ impl Registry {
     /// What others tell it by.
     pub(crate) fn handle(&self) -> &Arc<AccountsHandle> {
         &self.handle
+    }
+
+    /// The epochs that groups begin with, where these are wanted, and what keeps the later ones; none where nothing is kept.
+    ///
+    /// # Errors
+    /// [`RegistryError`], with the remedy.
+    pub(crate) fn epochs(
+        &self,
+        wanted: impl IntoIterator<Item = (GroupId, Epoch)>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Epochs>, RegistryError> {
+        self.store.as_ref().map(|store| Epochs::begin(store, metrics.clone(), wanted)).transpose()
     }
 
     /// Starts its threads.

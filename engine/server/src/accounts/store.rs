@@ -5,25 +5,32 @@
 //! table "accounts"  (group u32, user u32) -> 176 bytes: version 1 | which signatures there are (bit 0: S1's, bit 1: S2's)
 //!                   | 0 x 2 | epoch u32 | added u64 (Unix time, seconds) | key 32 | signature of S1 64 | of S2 64
 //! table "servers"   "side" -> 1 byte: 1 or 2 | "keys" -> 64 bytes: this server's verifying key | the other one's, or zeros
+//! table "epochs"    group u32 -> u32: the last epoch that the group may have begun, if it signs by epochs
 //! ```
 //!
 //! Integers are little-endian. Signatures belong to the two servers' keys: where those have changed, they are dropped when
-//! the file is opened, and made anew.
+//! the file is opened, in the commit that keeps the new keys, and made anew.
+//!
+//! After an error redb answers every further question with that error, also once the disk is well again. So the file is
+//! closed then, and opened anew when it is wanted next.
 
 use crate::accounts::book::Who;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use twincast_protocol::identity::{KEY_BYTES, SIGNATURE_BYTES, VerifyingKey};
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
 
 const ACCOUNTS: TableDefinition<'_, (u32, u32), &[u8]> = TableDefinition::new("accounts");
 const SERVERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("servers");
+const EPOCHS: TableDefinition<'_, u32, u32> = TableDefinition::new("epochs");
 
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 16;
@@ -104,6 +111,16 @@ pub enum RegistryError {
         /// What redb says.
         error: redb::Error,
     },
+    /// No number is left for an epoch of the group.
+    #[error(
+        "registry.folder: {file}: group {group} has used up its epochs: give the group another id, at both servers"
+    )]
+    EpochsUsedUp {
+        /// Which file says so.
+        file: PathBuf,
+        /// Which group.
+        group: u32,
+    },
     /// The socket for admin commands cannot be made.
     #[error("registry.folder: cannot listen on {path} ({error}){remedy}")]
     Socket {
@@ -157,11 +174,17 @@ impl Account {
     }
 }
 
+/// Makes a database of a file.
+type Opener = Box<dyn Fn(File) -> Result<Database, DatabaseError> + Send + Sync>;
+
 /// The file, which nobody else has open.
-#[derive(Debug)]
 pub(crate) struct Store {
-    database: Database,
+    /// None: it failed when it was used last, and is opened anew before it is used again.
+    database: Mutex<Option<Database>>,
+    opener: Opener,
     file: PathBuf,
+    side: ServerSide,
+    keys: [Option<VerifyingKey>; 2],
 }
 
 impl Store {
@@ -174,6 +197,17 @@ impl Store {
         side: ServerSide,
         keys: [Option<VerifyingKey>; 2],
     ) -> Result<Store, RegistryError> {
+        let opener =
+            |file| FileBackend::new(file).and_then(|backend| redb::Builder::new().create_with_backend(backend));
+        Store::open_with(folder, side, keys, Box::new(opener))
+    }
+
+    fn open_with(
+        folder: &Path,
+        side: ServerSide,
+        keys: [Option<VerifyingKey>; 2],
+        opener: Opener,
+    ) -> Result<Store, RegistryError> {
         let refused = |error| RegistryError::Folder { folder: folder.into(), error };
         check_mode(folder, 0o700).map_err(refused)??;
         let file = folder.join(FILE);
@@ -181,59 +215,84 @@ impl Store {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
         let opened = opened.map_err(refused)?;
         check_mode(&file, 0o600).map_err(refused)??;
-        let database =
-            FileBackend::new(opened).and_then(|backend| redb::Builder::new().create_with_backend(backend));
-        let database = database.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => RegistryError::Busy { file: file.clone() },
-            error => RegistryError::Storage { file: file.clone(), error: error.into() },
-        })?;
-        let store = Store { database, file };
-        store.settle(side, keys)?;
+        let store = Store { database: Mutex::new(None), opener, file, side, keys };
+        let database = store.settled(opened, true)?;
+        *store.database.lock().expect("nobody else has it") = Some(database);
         Ok(store)
     }
 
-    /// Makes the tables where there are none, and drops signatures that are of other keys than the servers have now.
-    fn settle(&self, side: ServerSide, keys: [Option<VerifyingKey>; 2]) -> Result<(), RegistryError> {
-        let own = [side.index() as u8 + 1];
+    /// The file once more, which is there: it is never made anew while a server runs, since its accounts are not in it then.
+    fn open_again(&self) -> Result<Database, RegistryError> {
+        let opened = OpenOptions::new().read(true).write(true).open(&self.file);
+        let database = self.settled(opened.map_err(|error| self.failed(error.into()))?, false)?;
+        tracing::warn!(file = %self.file.display(), "accounts and epochs are kept again: the file could be opened anew");
+        Ok(database)
+    }
+
+    /// The database of the file, once it has what this server expects of it.
+    fn settled(&self, opened: File, is_first: bool) -> Result<Database, RegistryError> {
+        let database = (self.opener)(opened).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => RegistryError::Busy { file: self.file.clone() },
+            error => self.failed(error.into()),
+        })?;
+        self.settle(&database, is_first)?;
+        Ok(database)
+    }
+
+    /// Makes the tables where there are none, and drops signatures that are of other keys than the servers have now: all at
+    /// once, so that no kill leaves new keys with signatures of old ones. A disk that is full is no reason not to read what
+    /// is there: without a change nothing is written.
+    fn settle(&self, database: &Database, is_first: bool) -> Result<(), RegistryError> {
+        let own = [self.side.index() as u8 + 1];
         let mut names = [0; 2 * KEY_BYTES];
-        for (name, key) in names.as_chunks_mut::<KEY_BYTES>().0.iter_mut().zip(keys) {
+        for (name, key) in names.as_chunks_mut::<KEY_BYTES>().0.iter_mut().zip(self.keys) {
             *name = key.map_or([0; KEY_BYTES], VerifyingKey::to_bytes);
         }
-        let before = self.attempt(|| {
-            let write = self.begin()?;
-            let before = {
-                write.open_table(ACCOUNTS)?;
+        let settle = || {
+            let write = begin(database)?;
+            let (before, changed) = {
+                let mut accounts = write.open_table(ACCOUNTS)?;
+                write.open_table(EPOCHS)?;
                 let mut servers = write.open_table(SERVERS)?;
                 let said =
                     |value: Option<redb::AccessGuard<'_, &[u8]>>| value.map(|value| value.value().to_vec());
-                let before = (said(servers.get("side")?), said(servers.get("keys")?));
+                let (side, before) = (said(servers.get("side")?), said(servers.get("keys")?));
                 servers.insert("side", &own[..])?;
                 servers.insert("keys", &names[..])?;
-                before
+                let changed = before.as_deref().is_some_and(|before| *before != names);
+                if changed {
+                    let mut rows = Vec::new();
+                    for row in accounts.iter()? {
+                        let (who, account) = row?;
+                        rows.push((who.value(), account.value().to_vec()));
+                    }
+                    for (who, mut account) in rows {
+                        unsign(&mut account);
+                        accounts.insert(who, &account[..])?;
+                    }
+                }
+                (side, changed)
             };
-            match &before.0 {
+            match &before {
                 Some(other) if *other != own => write.abort()?,
+                Some(_) if !is_first && !changed => write.abort()?,
                 _ => write.commit()?,
             }
-            Ok(before)
-        })?;
-        match before {
+            Ok((before, changed))
+        };
+        match settle().map_err(|error| self.failed(error))? {
             (Some(other), _) if other != own => {
                 let side = other.first().copied().unwrap_or_default();
                 return Err(RegistryError::Side { file: self.file.clone(), side });
             }
-            (_, Some(before)) if before != names => {}
-            _ => return Ok(()),
+            (_, true) => tracing::warn!(
+                file = %self.file.display(),
+                "a server has another verifying key than when accounts were signed: all accounts are signed anew, and serve \
+                 once both servers have done so"
+            ),
+            (_, false) => {}
         }
-        tracing::warn!(
-            file = %self.file.display(),
-            "a server has another verifying key than when accounts were signed: all accounts are signed anew, and serve once \
-             both servers have done so"
-        );
-        let accounts = self.load()?;
-        let unsigned =
-            |(who, account): (Who, Account)| (who, Some(Account { signatures: [None; 2], ..account }));
-        self.commit(accounts.into_iter().map(unsigned))
+        Ok(())
     }
 
     /// Every account.
@@ -241,8 +300,8 @@ impl Store {
     /// # Errors
     /// [`RegistryError`] where the file is none, or damaged.
     pub(crate) fn load(&self) -> Result<BTreeMap<Who, Account>, RegistryError> {
-        let rows = self.attempt(|| {
-            let table = self.database.begin_read()?.open_table(ACCOUNTS)?;
+        let rows = self.attempt(|database| {
+            let table = database.begin_read()?.open_table(ACCOUNTS)?;
             let mut rows = Vec::new();
             for row in table.iter()? {
                 let (who, account) = row?;
@@ -268,8 +327,8 @@ impl Store {
         &self,
         changes: impl IntoIterator<Item = (Who, Option<Account>)>,
     ) -> Result<(), RegistryError> {
-        self.attempt(|| {
-            let write = self.begin()?;
+        self.attempt(|database| {
+            let write = begin(database)?;
             {
                 let mut table = write.open_table(ACCOUNTS)?;
                 for ((group, user), account) in changes {
@@ -284,15 +343,83 @@ impl Store {
         })
     }
 
-    fn begin(&self) -> Result<redb::WriteTransaction, redb::Error> {
-        let mut write = self.database.begin_write()?;
-        // What is written comes from strangers: a commit is two steps, neither of which trusts a checksum.
-        write.set_two_phase_commit(true);
-        Ok(write)
+    /// The last epoch that a group may have begun.
+    ///
+    /// # Errors
+    /// [`RegistryError`] where the file is damaged.
+    pub(super) fn epoch(&self, group: GroupId) -> Result<Option<Epoch>, RegistryError> {
+        self.attempt(|database| {
+            let table = database.begin_read()?.open_table(EPOCHS)?;
+            Ok(table.get(group.0)?.map(|epoch| Epoch(epoch.value())))
+        })
     }
 
-    fn attempt<T>(&self, action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, RegistryError> {
-        action().map_err(|error| RegistryError::Storage { file: self.file.clone(), error })
+    /// Keeps the last epoch that each of these groups may have begun: it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; then nothing has changed.
+    pub(super) fn keep_epochs(
+        &self,
+        epochs: impl IntoIterator<Item = (GroupId, Epoch)>,
+    ) -> Result<(), RegistryError> {
+        self.attempt(|database| {
+            let write = begin(database)?;
+            {
+                let mut table = write.open_table(EPOCHS)?;
+                for (group, epoch) in epochs {
+                    table.insert(group.0, epoch.0)?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        })
+    }
+
+    /// That a group has no number left.
+    pub(super) fn epochs_used_up(&self, group: GroupId) -> RegistryError {
+        RegistryError::EpochsUsedUp { file: self.file.clone(), group: group.0 }
+    }
+
+    /// Does something with the file, which is opened before where it failed last. Where it fails it is closed: what comes
+    /// next finds it as it is on the disk.
+    fn attempt<T>(
+        &self,
+        action: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, RegistryError> {
+        // Whoever panicked with it had taken it out.
+        let mut place = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = match place.take() {
+            Some(database) => database,
+            None => self.open_again()?,
+        };
+        let done = action(&database).map_err(|error| self.failed(error))?;
+        *place = Some(database);
+        Ok(done)
+    }
+
+    fn failed(&self, error: redb::Error) -> RegistryError {
+        RegistryError::Storage { file: self.file.clone(), error }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+fn begin(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
+    let mut write = database.begin_write()?;
+    // What is written comes from strangers: a commit is two steps, neither of which trusts a checksum.
+    write.set_two_phase_commit(true);
+    Ok(write)
+}
+
+/// Takes the signatures out of an account as it is kept. What is none is left for whoever reads it to find.
+fn unsign(account: &mut [u8]) {
+    if account.len() == ACCOUNT_BYTES {
+        account[1] = 0;
+        account[HEAD_BYTES + KEY_BYTES..].fill(0);
     }
 }
 
@@ -306,89 +433,5 @@ pub(super) fn check_mode(path: &Path, wanted: u32) -> io::Result<Result<(), Regi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::{Permissions, set_permissions};
-    use tempfile::TempDir;
-    use twincast_protocol::identity::SigningKey;
-
-    fn key(seed: u8) -> VerifyingKey {
-        SigningKey::from_seed(&[seed; 32]).verifying_key()
-    }
-
-    fn folder() -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
-        folder
-    }
-
-    fn open(
-        folder: &TempDir,
-        side: ServerSide,
-        keys: [Option<VerifyingKey>; 2],
-    ) -> Result<Store, RegistryError> {
-        Store::open(folder.path(), side, keys)
-    }
-
-    const KEYS: fn() -> [Option<VerifyingKey>; 2] = || [Some(key(1)), Some(key(2))];
-
-    #[test]
-    fn accounts_are_there_again_and_only_for_who_they_are_for() {
-        let folder = folder();
-        let who = |user| (GroupId(7), UserId(user));
-        let account = Account { signatures: [Some([3; 64]), None], ..Account::new(key(9), Epoch(4)) };
-        {
-            let store = open(&folder, ServerSide::One, KEYS()).unwrap();
-            store.commit([(who(1), Some(account)), (who(2), Some(Account::new(key(8), Epoch(0))))]).unwrap();
-            store.commit([(who(2), None)]).unwrap();
-            let busy = open(&folder, ServerSide::One, KEYS()).unwrap_err().to_string();
-            assert!(busy.contains("in use"), "{busy}");
-        }
-        let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let store = open(&folder, ServerSide::One, KEYS()).unwrap();
-        assert_eq!(store.load().unwrap(), BTreeMap::from([(who(1), account)]));
-        drop(store);
-        let other = open(&folder, ServerSide::Two, KEYS()).unwrap_err().to_string();
-        assert!(other.contains("belongs to S1"), "{other}");
-        // A new key of the other server makes the old signatures worthless, and keeps the accounts.
-        let store = open(&folder, ServerSide::One, [Some(key(1)), Some(key(3))]).unwrap();
-        let unsigned = Account { signatures: [None; 2], ..account };
-        assert_eq!(store.load().unwrap(), BTreeMap::from([(who(1), unsigned)]));
-    }
-
-    #[test]
-    fn what_others_could_read_or_is_no_registry_is_refused() {
-        let folder = folder();
-        set_permissions(folder.path(), Permissions::from_mode(0o750)).unwrap();
-        let error = open(&folder, ServerSide::One, KEYS()).unwrap_err().to_string();
-        assert!(error.contains("mode 0750") && error.contains("chmod 700"), "{error}");
-        set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
-        let file = folder.path().join(FILE);
-        std::fs::write(&file, b"something else, which is long enough to be a head").unwrap();
-        let error = open(&folder, ServerSide::One, KEYS()).unwrap_err().to_string();
-        assert!(error.contains("mode 0") && error.contains("chmod 600"), "{error}");
-        set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(open(&folder, ServerSide::One, KEYS()), Err(RegistryError::Storage { .. })));
-        let missing =
-            Store::open(&folder.path().join("none"), ServerSide::One, KEYS()).unwrap_err().to_string();
-        assert!(missing.contains("mkdir -m 700"), "{missing}");
-    }
-
-    #[test]
-    fn a_damaged_account_is_no_account() {
-        let bytes =
-            Account { signatures: [None, Some([7; 64])], ..Account::new(key(1), Epoch(3)) }.to_bytes();
-        assert_eq!(bytes.len(), 176);
-        let read = Account::from_bytes(&bytes).unwrap();
-        assert_eq!((read.epoch, read.signatures), (Epoch(3), [None, Some([7; 64])]));
-        assert!(Account::from_bytes(&bytes[1..]).is_none());
-        for (at, value) in [(0, 2), (1, 4), (2, 1), (16, bytes[16] ^ 1)] {
-            let mut damaged = bytes;
-            damaged[at] = value;
-            if at < HEAD_BYTES {
-                assert!(Account::from_bytes(&damaged).is_none(), "byte {at}");
-            }
-        }
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

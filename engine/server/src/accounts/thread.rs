@@ -34,7 +34,7 @@ pub(super) type Reopen = Box<dyn Fn(&Store) -> Result<Book, RegistryError> + Sen
 pub(super) struct Registrar {
     pub(super) book: Book,
     /// None: all groups have lists, and nothing is kept.
-    pub(super) store: Option<Store>,
+    pub(super) store: Option<Arc<Store>>,
     pub(super) directory: Arc<Directory>,
     pub(super) handle: Arc<AccountsHandle>,
     pub(super) told: Receiver<Told>,

@@ -98,7 +98,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BoxConfig, EXAMPLE, Insecure, LinkConfig};
+    use crate::config::{BoxConfig, EXAMPLE, Insecure, LinkConfig, RegistryConfig};
 
     fn accountable() -> GroupConfig {
         GroupConfig { accountable: true, ..GroupConfig::new(3, 10) }
@@ -139,6 +139,7 @@ mod tests {
     fn a_server_that_could_not_show_what_it_delivered_does_not_start() {
         let mut config = Config::from_toml_with(EXAMPLE, Insecure::ALL).unwrap();
         config.groups = vec![accountable()];
+        config.registry = Some(RegistryConfig { folder: "registry".into() });
         let [one, two] = ["127.0.0.1:0", "127.0.0.1:7001"].map(|address| Some(address.parse().unwrap()));
         let link = LinkConfig {
             listen: None,
@@ -152,6 +153,9 @@ mod tests {
         assert!(config.check().unwrap_err().to_string().contains("configure [link]"));
         config.link = Some(link.clone());
         config.check().unwrap();
+        let registry = config.registry.take();
+        assert!(config.check().unwrap_err().to_string().contains("configure [registry]"));
+        config.registry = registry;
         config.side = 2;
         config.link =
             Some(LinkConfig { listen: one, peer: Some("127.0.0.1".parse().unwrap()), connect: None, ..link });

@@ -64,9 +64,10 @@ pub struct GroupConfig {
     /// Accountable: every so many rounds each member asks for the headers of one tile.
     #[serde(default = "header_rounds_default")]
     pub header_rounds: u32,
-    /// The number of the first epoch, where the delivery is `answer` or the group accountable; none: the Unix time in seconds when the server
-    /// starts. Members' keys outlive servers, and an epoch must never come again under the same keys. Each server may have
-    /// its own: the two meet at the number after the higher one.
+    /// The number of the first epoch, where the delivery is `answer` or the group accountable; none: the Unix time in
+    /// seconds when the server starts. Members' keys outlive servers, and an epoch must never come again under the same
+    /// keys: where there is a registry, epochs go on behind those that it has kept; where there is none, whoever gives a
+    /// number sees to that. Each server may have its own: the two meet at the number after the higher one.
     pub first_epoch: Option<u32>,
     /// When a round is sealed.
     #[serde(default)]
@@ -307,6 +308,12 @@ impl GroupConfig {
         members.map_err(|error| bounds(&key("members"), self.members, error.to_string()))
     }
 
+    /// Whether something is sealed or signed by an epoch's number, with keys that outlive the epoch.
+    #[must_use]
+    pub fn signs_epochs(&self) -> bool {
+        self.delivery == Delivery::Answer || self.accountable
+    }
+
     /// Checks that keys are named and registered only where users are known.
     fn check_identities(&self) -> Result<(), ConfigError> {
         let key = |name: &str| format!("groups[id = {}].{name}", self.id);
@@ -336,7 +343,7 @@ impl GroupConfig {
         if self.delivery == Delivery::Broadcast {
             let why = "only where delivery = \"answer\" or accountable = true; others begin with epoch 0: leave it out".into();
             let first = self.first_epoch.unwrap_or_default();
-            return only("first_epoch", &first, self.first_epoch.is_none() || self.accountable, why);
+            return only("first_epoch", &first, self.first_epoch.is_none() || self.signs_epochs(), why);
         }
         let compact = Profile::Compact.to_string();
         let why = |name: &str| format!("{name} where delivery = \"answer\": a record is one sealed frame");
@@ -357,6 +364,14 @@ impl GroupConfig {
 }
 
 impl Config {
+    /// Checks that it is kept somewhere how far epochs have come, where something is signed by them.
+    pub(super) fn check_epochs(&self, group: &GroupConfig) -> Result<(), ConfigError> {
+        if group.signs_epochs() && group.first_epoch.is_none() && self.registry.is_none() {
+            return Err(ConfigError::EpochsUnkept { group: group.id });
+        }
+        Ok(())
+    }
+
     /// Checks that what users register has somewhere to be kept.
     pub(super) fn check_accounts(&self, group: &GroupConfig) -> Result<(), ConfigError> {
         if group.registration == RegistrationName::Open && self.registry.is_none() {

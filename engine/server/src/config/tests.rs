@@ -107,8 +107,8 @@ fn the_link_has_the_end_of_its_side_and_leads_elsewhere() {
 
 /// A group whose delivery is `answer`, at a linked S1; `change` is `from|to`.
 fn answering(change: &str) -> Result<Config, ConfigError> {
-    let text = "side = 1\nlisten = \"127.0.0.1:0\"\n[link]\nconnect = \"127.0.0.1:7712\"\n[[groups]]\nid = 3\nmembers = 10\n\
-                delivery = \"answer\"\n";
+    let text = "side = 1\nlisten = \"127.0.0.1:0\"\n[link]\nconnect = \"127.0.0.1:7712\"\n[registry]\nfolder = \"registry\"\n\
+                [[groups]]\nid = 3\nmembers = 10\ndelivery = \"answer\"\n";
     let (from, to) = change.split_once('|').unwrap();
     assert!(text.contains(from), "{change}");
     Config::from_toml(&text.replacen(from, to, 1))
@@ -137,10 +137,13 @@ fn a_group_that_answers_is_refused_by_name() {
         (format!("{line}identities = \"open\"\nregistration = \"open\""), "groups[id = 3].registration"),
         (format!("{line}verifying_keys = \"keys\"\nregistration = \"open\""), "groups[id = 3].registration"),
         // There is nowhere to keep what is registered.
-        (format!("{line}registration = \"open\""), "groups[id = 3].registration"),
+        (
+            "[registry]\nfolder = \"registry\"\n[[groups]]|[[groups]]\nregistration = \"open\"".into(),
+            "groups[id = 3].registration",
+        ),
         ("\"answer\"|\"broadcast\"\nfirst_epoch = 0".into(), "groups[id = 3].first_epoch"),
         (format!("{line}first_epoch = {}", u32::MAX - 4), "groups[id = 3].first_epoch"),
-        ("[[groups]]|peer_verifying_key = \"00\"\n[[groups]]".into(), "link.peer_verifying_key"),
+        ("[registry]|peer_verifying_key = \"00\"\n[registry]".into(), "link.peer_verifying_key"),
         ("[[groups]]|[answer]\nthreads = 0\n[[groups]]".into(), "answer.threads"),
         ("[[groups]]|[answer]\nthreads = 2\ncores = [1]\n[[groups]]".into(), "answer.cores"),
     ] {
@@ -148,6 +151,18 @@ fn a_group_that_answers_is_refused_by_name() {
         assert!(matches!(error, ConfigError::Bounds { .. }), "{error}");
         assert!(error.to_string().starts_with(&format!("{key} = ")), "{key}: {error}");
     }
+}
+
+/// What is signed by an epoch needs a place where it is kept how far epochs have come.
+#[test]
+fn a_group_that_signs_by_epochs_keeps_them_or_is_refused_by_name() {
+    let unkept = "[registry]\nfolder = \"registry\"\n[[groups]]|[[groups]]";
+    let error = answering(unkept).unwrap_err();
+    assert!(matches!(error, ConfigError::EpochsUnkept { group: 3 }), "{error}");
+    assert!(error.to_string().contains("configure [registry]"), "{error}");
+    answering(&format!("{unkept}\nfirst_epoch = 0")).unwrap();
+    let broadcast = answering(&format!("{unkept}\nidentities = \"open\"")).unwrap_err();
+    assert!(matches!(broadcast, ConfigError::EpochsUnkept { .. }), "{broadcast}");
 }
 
 #[test]
@@ -287,6 +302,49 @@ fn an_unknown_key_is_named() {
     }
 }
 
+/// Keys of the other server that nobody can have are refused by name, with what is wrong and where the right ones are.
+#[test]
+fn a_key_of_the_other_server_that_nobody_has_is_refused_with_its_remedy() {
+    let with = |keys: &str| {
+        let link = format!("[link]\nconnect = \"127.0.0.1:9\"\n{keys}\n[[groups]]");
+        Config::from_toml(&minimal().replace("[[groups]]", &link))
+    };
+    // u = 9, the base point; and the point of Ed25519 that goes with it.
+    let channel = format!("09{}", "00".repeat(31));
+    let verifying = format!("58{}", "66".repeat(31));
+    let pinned = |key: &str, digits: &str| format!("{key} = \"{digits}\"");
+    let good = [pinned("peer_channel_key", &channel), pinned("peer_verifying_key", &verifying)].join("\n");
+    assert!(with(&good).is_ok());
+    let of_order_8 = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
+    let small = "everybody agrees on the same secret";
+    let twice = [pinned("peer_channel_key", &verifying), pinned("peer_verifying_key", &verifying)].join("\n");
+    for (keys, key, what) in [
+        (pinned("peer_channel_key", &"0".repeat(64)), "peer_channel_key", small),
+        (pinned("peer_channel_key", &format!("01{}", "00".repeat(31))), "peer_channel_key", small),
+        (pinned("peer_channel_key", of_order_8), "peer_channel_key", small),
+        (
+            pinned("peer_channel_key", &format!("09{}80", "00".repeat(30))),
+            "peer_channel_key",
+            "its highest bit",
+        ),
+        (pinned("peer_channel_key", &channel[1..]), "peer_channel_key", "64 hexadecimal digits"),
+        // The identity, and a point of order 4.
+        (
+            pinned("peer_verifying_key", &format!("01{}", "00".repeat(31))),
+            "peer_verifying_key",
+            "anybody can sign",
+        ),
+        (pinned("peer_verifying_key", &"0".repeat(64)), "peer_verifying_key", "anybody can sign"),
+        (twice, "peer_channel_key", "peer_verifying_key has the same digits"),
+    ] {
+        let error = with(&keys).expect_err(&keys);
+        assert!(matches!(error, ConfigError::Bounds { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.starts_with(&format!("link.{key} = ")), "{error}");
+        assert!(error.contains(what) && error.contains("at the other server"), "{what}: {error}");
+    }
+}
+
 #[test]
 fn a_value_out_of_bounds_is_named_with_its_bounds() {
     for (change, key) in [
@@ -307,6 +365,10 @@ fn a_value_out_of_bounds_is_named_with_its_bounds() {
         (
             "[[groups]]|[limits]\nstrangers_per_address_max = 0\n[[groups]]",
             "limits.strangers_per_address_max",
+        ),
+        (
+            "[[groups]]|[limits]\nstranger_connections_per_second_max = 0\n[[groups]]",
+            "limits.stranger_connections_per_second_max",
         ),
         (
             "[[groups]]|[limits]\nstranger_bytes_per_second_max = 9\n[[groups]]",

@@ -6,7 +6,7 @@ use super::register::Waiting;
 use super::strangers::Strangers;
 use super::{greet, reader};
 use crate::accountable::Accounting;
-use crate::accounts::{AccountsHandle, Directory};
+use crate::accounts::{AccountsHandle, Directory, Epochs};
 use crate::answer::{AnswerPool, Done, Setup, Work};
 use crate::config::{Config, Delivery};
 use crate::fanout::{CoreHandle, CoreMessage, Newcomer};
@@ -59,6 +59,8 @@ pub struct Shared {
     pub directory: Arc<Directory>,
     /// Who registers users' keys, where some group's users are known.
     pub accounts: Option<Arc<AccountsHandle>>,
+    /// The epochs of groups that sign by them, where they are kept.
+    pub epochs: Option<Epochs>,
     /// The link to the other server, if there is one.
     pub link: Option<Arc<LinkHandle>>,
     /// Where S2 keeps parts.
@@ -157,11 +159,17 @@ impl Executor {
                     .boxes
                     .as_ref()
                     .map(|folder| Box::new(folder.group(id, shared.metrics.clone())) as Box<dyn PartsBox>);
-                let group = Group::new(shape, parts_box, setup);
-                match shared.accountings.get(&id) {
-                    Some(accounting) => (id, group.with_accounting(accounting.clone())),
-                    None => (id, group),
+                let kept = shared.epochs.as_ref().and_then(|epochs| epochs.of(id));
+                let (first_epoch, epoch_keeper) = kept.unzip();
+                shape.first_epoch = first_epoch.or(shape.first_epoch);
+                let mut group = Group::new(shape, parts_box, setup);
+                if let Some(keeper) = epoch_keeper {
+                    group = group.with_epoch_keeper(keeper);
                 }
+                if let Some(accounting) = shared.accountings.get(&id) {
+                    group = group.with_accounting(accounting.clone());
+                }
+                (id, group)
             })
             .collect();
         let backlog = shared.cores.iter().map(|_| VecDeque::new()).collect();

@@ -13,6 +13,14 @@ use std::time::Duration;
 use twincast_protocol::ids::{Epoch, RoundNumber};
 use twincast_protocol::wire::link::Change;
 
+/// Keeps how far a group's epochs have come, so that what was signed by an epoch's number is signed once, even where the
+/// server starts again.
+pub trait EpochKeeper: std::fmt::Debug {
+    /// No later start of the group begins with this epoch or one before it, once this has returned true. False: that cannot
+    /// be kept, and the epoch must not begin.
+    fn keep(&mut self, epoch: Epoch) -> bool;
+}
+
 /// How far an epoch that comes has got.
 #[derive(Debug)]
 pub(super) enum Stage {

@@ -105,6 +105,14 @@ impl Group {
             return false;
         }
         let Some(epoch) = epoch_after(running.epoch()) else { return false };
+        if !self.keeps(epoch) {
+            let running = self.running.as_mut().expect("it runs");
+            running.planned = Some(later);
+            out.push(Output::Count(Counted::EpochsGivenUp, 1));
+            out.push(all(Code::EpochGivenUp));
+            return true;
+        }
+        let Some(running) = &self.running else { return false };
         // The open round and the next one may have submissions.
         let first_round = RoundNumber(planned.0.max(open.0 + 2));
         let roster = running.roster.clone();
@@ -157,7 +165,18 @@ impl Group {
         Coming { announced: now, commitments, ..Coming::new(&self.shape, self.serial, roster, change) }
     }
 
+    /// Whether an epoch may begin, as far as its number has to be kept.
+    pub(super) fn keeps(&mut self, epoch: Epoch) -> bool {
+        self.epoch_keeper.as_mut().is_none_or(|keeper| keeper.keep(epoch))
+    }
+
     fn begin_dialling(&mut self, roster: Arc<Roster>, change: Change, now: Duration, out: &mut Vec<Output>) {
+        if !self.keeps(roster.epoch()) {
+            // There is no way back to the epoch before. What comes stands for what would have, and is never dialled.
+            self.stop();
+            self.halted = true;
+            self.refuse_everybody(Code::ShuttingDown, out);
+        }
         let mut coming = self.new_coming(roster, change, now);
         for (_, seat) in self.seats.iter() {
             for index in coming.roster.indices(&seat.users) {
@@ -360,7 +379,7 @@ impl Group {
     }
 
     fn open_epoch(&mut self, now: Duration, out: &mut Vec<Output>) {
-        let Coming { roster, first, mut dials, store, commitments, attached, .. } =
+        let Coming { roster, first, mut dials, store, mut commitments, attached, .. } =
             self.coming.take().expect("it is to be opened");
         if self.shape.chooses_per_round() {
             // Who came after it was settled may submit as well.
@@ -373,8 +392,8 @@ impl Group {
         out.push(Output::All(RoundNumber::DIAL, open.frame()));
         let mut waited_for = attached;
         waited_for.intersect_with(dials.members_dialled());
-        if let Some(commitments) = &commitments {
-            waited_for.intersect_with(commitments.members_whole());
+        if let Some(commitments) = &mut commitments {
+            waited_for.intersect_with(&commitments.members_uploading(&roster));
         }
         let buffers = self.buffers.take().unwrap_or_else(|| Buffers::none(&self.shape));
         let ledger = commitments.as_ref().map(|commitments| self.new_ledger(&roster, &dials, commitments));

@@ -41,6 +41,7 @@ mod timing;
 mod upload;
 mod words;
 
+pub use epoch::EpochKeeper;
 pub use output::{Blame, ConnectionId, Counted, Fault, Output, Refusal, SealedRound};
 pub use parts::Upload;
 pub use shape::Shape;
@@ -75,6 +76,7 @@ pub struct Group {
     setup: Option<Arc<Setup>>,
     accounting: Option<Arc<Accounting>>,
     kept: Kept,
+    epoch_keeper: Option<Box<dyn EpochKeeper>>,
     seats: Seats,
     fetches: Fetches,
     header_fetches: HeaderFetches,
@@ -98,6 +100,8 @@ pub struct Group {
     lagging_users: u32,
     alarms: u64,
     stopping: bool,
+    /// An epoch could not be kept: nobody is served until the server starts again.
+    halted: bool,
 }
 
 impl Group {
@@ -121,6 +125,7 @@ impl Group {
             accounting: None,
             // Seeds are small: S1 keeps them all.
             kept: parts_box.filter(|_| shape.side == ServerSide::Two),
+            epoch_keeper: None,
             seats: Seats::default(),
             fetches: Fetches::default(),
             header_fetches: HeaderFetches::default(),
@@ -137,7 +142,15 @@ impl Group {
             lagging_users: 0,
             alarms: 0,
             stopping: false,
+            halted: false,
         }
+    }
+
+    /// The same group, with what keeps the epochs after its first one, which is kept already.
+    #[must_use]
+    pub fn with_epoch_keeper(mut self, keeper: Box<dyn EpochKeeper>) -> Group {
+        self.epoch_keeper = Some(keeper);
+        self
     }
 
     /// The same group, with what an accountable one signs and verifies with; such a group has it and no other has.

@@ -76,7 +76,7 @@ impl Group {
         now: Duration,
         out: &mut Vec<Output>,
     ) -> Result<(), Code> {
-        if !self.shape.linked {
+        if !self.shape.linked || self.halted {
             return Ok(());
         }
         let mine = self.told.take().unwrap_or_else(|| self.standing());
@@ -98,7 +98,7 @@ impl Group {
             let same_members = theirs.roster_hash == mine.roster_hash;
             theirs.settings_hash == self.shape.settings_hash && (!same_epoch || same_members)
         }) else {
-            self.refuse_everybody(out);
+            self.refuse_everybody(Code::SettingsDiffer, out);
             return Ok(());
         };
         let epoch = Epoch(mine.epoch.get().max(theirs.epoch.get()));
@@ -108,6 +108,9 @@ impl Group {
             let next = epoch_after(epoch).ok_or(Code::EpochMismatch)?;
             self.link = Link::Up;
             self.reset(next, round.next(), now, out);
+            if self.halted {
+                return Ok(());
+            }
         } else if mine.open == 0 && theirs.open == 1 && dialling {
             // It opened the epoch with a server that has lost its state since.
             let next = epoch_after(epoch).ok_or(Code::EpochMismatch)?;
@@ -174,13 +177,13 @@ impl Group {
         Ok(())
     }
 
-    /// Settings differ: whoever is there goes, and nobody comes.
-    fn refuse_everybody(&mut self, out: &mut Vec<Output>) {
+    /// Whoever is there goes, and nobody comes.
+    pub(super) fn refuse_everybody(&mut self, code: Code, out: &mut Vec<Output>) {
         self.link = Link::Refused;
         let connections: Vec<_> = self.seats.iter().map(|(connection, _)| connection).collect();
         for connection in connections {
             self.stand_up(connection);
-            out.push(Output::Close(connection, Code::SettingsDiffer));
+            out.push(Output::Close(connection, code));
         }
     }
 
@@ -188,6 +191,9 @@ impl Group {
     /// server makes it close the link: the next one shows both that they are apart.
     fn fall_apart(&mut self, next: Epoch, round: RoundNumber, now: Duration, out: &mut Vec<Output>) {
         self.reset(next, round.next(), now, out);
+        if self.halted {
+            return;
+        }
         out.push(Output::Peer(LinkFrame::Close(self.shape.group, next)));
     }
 
@@ -256,15 +262,19 @@ impl Group {
         out: &mut Vec<Output>,
     ) -> Result<(), Code> {
         let running = self.running.as_ref().ok_or(Code::EpochMismatch)?;
-        let roster = running.roster.clone();
+        let (roster, soon) = (running.roster.clone(), running.rounds.soon_open());
         let is_member = |user| roster.index_of(user).is_some();
         let known = change.leaves.iter().all(|user| is_member(*user));
         let new = !change.joins.iter().any(|user| is_member(*user));
         if !known || !new || Some(change.epoch) != epoch_after(roster.epoch()) {
             return Err(Code::EpochMismatch);
         }
-        if change.first_round > first_round_max(&self.shape, running.rounds.soon_open()) {
+        if change.first_round > first_round_max(&self.shape, soon) {
             return Err(Code::EpochMismatch);
+        }
+        if !self.keeps(change.epoch) {
+            // S1 goes on with the epoch that runs when no answer comes.
+            return Ok(());
         }
         if let Some(coming) = &mut self.coming {
             if coming.asked.as_ref() == Some(&change) || coming.change == change {

@@ -50,6 +50,8 @@ pub struct Shape {
     pub round_mode: RoundMode,
     /// Timed rounds: from one seal to the next.
     pub interval: Duration,
+    /// Whether something is sealed or signed by the epoch's number, with keys that outlive the epoch.
+    pub signs_epochs: bool,
     /// The number of the first epoch, where it is given.
     pub first_epoch: Option<Epoch>,
     /// The Unix clock when the clock of all `now` began.
@@ -96,6 +98,7 @@ impl Shape {
             header_rounds: config.header_rounds.into(),
             round_mode: config.round_mode,
             interval: Duration::from_millis(config.interval_ms),
+            signs_epochs: config.signs_epochs(),
             first_epoch: config.first_epoch.map(Epoch),
             unix_at_zero: Duration::ZERO,
             epoch_rounds: config.epoch_rounds.into(),
@@ -127,14 +130,14 @@ impl Shape {
         Shape { unix_at_zero, ..self }
     }
 
-    /// The epoch that a group begins with. Records are sealed and signed by their epoch, as is everything in an accountable
-    /// group, and with the same keys for as long as members and servers keep them: where none is given it is the Unix time in seconds, so that a server that starts again
-    /// comes to no number that it had, as long as its epochs lasted a second in the mean.
+    /// The epoch that a group begins with, unless it may have begun that one before. Records are sealed and signed by their
+    /// epoch, as is everything in an accountable group, and with the same keys for as long as members and servers keep them:
+    /// where none is given it is the Unix time in seconds, so that two servers that start again begin with about the same
+    /// number, whatever each of them has kept.
     #[must_use]
     pub fn first_epoch(&self) -> Epoch {
         let by_clock = || {
-            let signs = self.delivery == Delivery::Answer || self.accountable;
-            if signs { self.unix_at_zero.as_secs().min((EPOCH_MAX - 1).into()) as u32 } else { 0 }
+            if self.signs_epochs { self.unix_at_zero.as_secs().min((EPOCH_MAX - 1).into()) as u32 } else { 0 }
         };
         self.first_epoch.unwrap_or_else(|| Epoch(by_clock()))
     }

@@ -52,8 +52,10 @@ pub(crate) fn identities(config: &Config) -> Option<Identities> {
         (0..group.members_most() + 10).map(|user| (UserId(user), user_key(user).verifying_key())).collect()
     };
     let side = config.server_side();
-    // Where there is a registry, it has everybody.
-    let listed = known.into_iter().filter(|_| config.registry.is_none());
+    // Where there is a registry, it has everybody who registers.
+    let listed = known
+        .into_iter()
+        .filter(|group| config.registry.is_none() || group.identities == IdentitiesName::Open);
     let all = listed.map(|group| (GroupId(group.id), members(group))).collect();
     Some(Identities::new(&server_seed(side), server_key(side.other()), all))
 }

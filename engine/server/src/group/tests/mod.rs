@@ -7,6 +7,7 @@ mod answer_rounds;
 mod answer_simulation;
 mod epochs;
 mod fetch;
+mod kept_epochs;
 mod linked;
 mod linked_epochs;
 mod pair;
