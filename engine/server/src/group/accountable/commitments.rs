@@ -156,23 +156,28 @@ impl Commitments {
         right
     }
 
-    /// Members all of whose slots can be shown: nobody else's shares are taken.
-    pub(in super::super) fn members_whole(&self) -> &FixedBitSet {
-        &self.whole
+    /// Members whose shares are taken now.
+    pub(in super::super) fn members_uploading(&mut self, roster: &Roster) -> FixedBitSet {
+        let mut members = self.whole.clone();
+        for sender in self.whole.clone().ones() {
+            members.set(sender, self.may_upload(roster, sender));
+        }
+        members
     }
 
-    /// Whether the shares of a member are taken: all that it committed to can be shown.
+    /// Whether the shares of a member are taken: all that it committed to can be shown, under a key that both servers have
+    /// signed. Headers of a whole tile would fail for want of one sender's.
     pub(in super::super) fn may_upload(&mut self, roster: &Roster, sender: usize) -> bool {
         let Some(Member { key, certificate }) = &mut self.identities[sender] else { return false };
         if certificate.is_none() {
-            // The other server's signature may have come since the dial.
+            // The users of a list are signed soon after the link stands: the other server's signature may have come since
+            // the dial.
             let user = roster.user(MemberIndex(sender as u32));
             let signed =
                 user.and_then(|user| self.accounting.accounts.certificate(self.accounting.group, user));
             *certificate = signed.filter(|signed| signed.key == *key).map(Box::new);
         }
-        // The users of a list are the same at both servers, and signed soon after the link stands.
-        self.whole.contains(sender)
+        certificate.is_some() && self.whole.contains(sender)
     }
 
     /// With what a member's uploads are verified, if any are taken.

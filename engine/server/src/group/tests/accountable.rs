@@ -7,6 +7,7 @@ use crate::accountable::{Certificates, RoundEndMaker, SignedRound};
 use crate::limits::{EPOCHS_AHEAD_MAX, HEADERS_WAITING_MAX};
 use signer::{Signers, beside, entry, root, sha256};
 use std::rc::Rc;
+use std::sync::Mutex;
 use twincast_protocol::accountable::Certificate;
 use twincast_protocol::accountable::headers::Headers;
 #[cfg(feature = "fault-swap-half")]
@@ -19,6 +20,7 @@ use twincast_protocol::statements;
 use twincast_protocol::wire::{FetchHeaders, SignedRoot, SignedRoundEnd, Welcome};
 
 mod refusals;
+mod rotation;
 #[path = "../../../tests/common/signer.rs"]
 mod signer;
 
@@ -36,17 +38,17 @@ fn accountable() -> GroupConfig {
     GroupConfig { accountable: true, header_rounds: HEADER_ROUNDS, members: MEMBERS, ..config(true, SLOTS) }
 }
 
-/// Accounts that both servers know.
+/// Accounts that both servers know, and that operators may change.
 #[derive(Debug)]
-struct Accounts(HashMap<UserId, Certificate>);
+struct Accounts(Mutex<HashMap<UserId, Certificate>>);
 
 impl Certificates for Accounts {
     fn key(&self, _: GroupId, user: UserId) -> Option<VerifyingKey> {
-        self.0.get(&user).map(|certificate| certificate.key)
+        self.0.lock().unwrap().get(&user).map(|certificate| certificate.key)
     }
 
     fn certificate(&self, _: GroupId, user: UserId) -> Option<Certificate> {
-        self.0.get(&user).copied()
+        self.0.lock().unwrap().get(&user).copied()
     }
 }
 
@@ -54,6 +56,7 @@ impl Certificates for Accounts {
 struct Scene {
     pair: Pair,
     signers: Signers,
+    accounts: Arc<Accounts>,
     /// What was given to each server, by round and sender.
     given: [HashMap<(u64, u32), Vec<u8>>; 2],
 }
@@ -68,7 +71,7 @@ impl Scene {
         let signers = Signers::new(config.id, 0, config.members, config.slots, config.frame_bytes, seed);
         let mut pair = Pair::new(config);
         let accounts = (0..config.members).map(|user| (UserId(user), signers.certificate(user))).collect();
-        let accounts = Arc::new(Accounts(accounts));
+        let accounts = Arc::new(Accounts(Mutex::new(accounts)));
         // The same keys as the signers': drawn first of the same seed.
         let mut again = Signers::new(config.id, 0, config.members, config.slots, config.frame_bytes, seed);
         for (index, side) in pair.sides.iter_mut().enumerate() {
@@ -88,7 +91,7 @@ impl Scene {
         pair.connect();
         pair.attach(A, users(0..LONER));
         pair.attach(B, users(LONER..config.members));
-        Scene { pair, signers, given: [HashMap::new(), HashMap::new()] }
+        Scene { pair, signers, accounts, given: [HashMap::new(), HashMap::new()] }
     }
 
     fn running(seed: u64) -> Scene {

@@ -1,6 +1,8 @@
 //! What is not signed, or not as it was committed to, is refused, and harms nobody else.
 
 use super::*;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn what_a_sender_did_not_sign_is_taken_out_and_nobody_else_is_harmed() {
@@ -137,4 +139,51 @@ fn a_user_whose_submissions_are_refused_again_and_again_is_closed_with_or_withou
     bench.play(1..=1);
     assert_eq!(bench.submit(A, 5, 9), Err(Code::RoundTooFar), "and a new one each round");
     assert_eq!(bench.submit(B, 5, 9), Err(Code::NotAttached), "a connection that is none counts for nobody");
+}
+
+/// Accounts of which one is not signed by the other server, until it is.
+#[derive(Debug)]
+struct HalfSigned {
+    accounts: Arc<dyn Certificates>,
+    user: UserId,
+    signed: Arc<AtomicBool>,
+}
+
+impl Certificates for HalfSigned {
+    fn key(&self, group: GroupId, user: UserId) -> Option<VerifyingKey> {
+        self.accounts.key(group, user)
+    }
+
+    fn certificate(&self, group: GroupId, user: UserId) -> Option<Certificate> {
+        let withheld = user == self.user && !self.signed.load(Relaxed);
+        if withheld { None } else { self.accounts.certificate(group, user) }
+    }
+}
+
+/// A list names a user whose key the servers have not signed for each other: shares that could not be shown later are not taken,
+/// and everybody else's in the tile are shown.
+#[test]
+fn who_is_not_signed_by_both_servers_is_absent_and_headers_of_others_are_shown() {
+    let signed = Arc::new(AtomicBool::new(false));
+    let mut scene = Scene::running_with(21, |accounting| {
+        let (accounts, user) = (accounting.accounts.clone(), UserId(5));
+        accounting.accounts = Arc::new(HalfSigned { accounts, user, signed: signed.clone() });
+    });
+    let upload = |scene: &mut Scene, round| scene.signers.uploads(round, 5)[0].clone();
+    let first = upload(&mut scene, 1);
+    assert_eq!(scene.submit(0, 1, 5, &first), Err(Code::PartsUnsigned));
+    for round in 1..=u64::from(HEADER_ROUNDS) {
+        scene.play_but(round, &[5]);
+        assert_eq!(scene.pair.rounds()[0], round + 1, "nobody waits for it");
+        scene.pair.sides.iter_mut().for_each(Bench::read_all);
+    }
+    let last = u64::from(HEADER_ROUNDS);
+    assert_eq!(scene.ended(0).present(), [!(1 << 5), 0b11_1111]);
+    scene.fetch(0, last, Scene::in_turn(last), 0, 0).unwrap();
+    assert_eq!(scene.headers(0).len(), 1);
+    // The signature comes after all.
+    signed.store(true, Relaxed);
+    let next = last + 1;
+    let uploaded = upload(&mut scene, next);
+    scene.submit(0, next, 5, &uploaded).unwrap();
 }
