@@ -95,9 +95,9 @@ codes! {
     /// A handshake, or a record, that is not the peer's: changed on the way, or made for another server.
     ChannelBroken = 22, "channel_broken", true,
         "the private channel is broken: bytes were changed on the way, or are for another server's key";
-    /// The address has too many connections that have not said who they are.
+    /// The address has too many connections that have not said who they are, or too many that came within a second.
     StrangersFull = 23, "strangers_full", true,
-        "too many connections of this address have not said who they are: wait, or let them finish";
+        "too many connections of this address have not said who they are, or came at once: wait, and come again";
     /// HELLO has no proofs, and the group's users are registered.
     ProofWanted = 24, "proof_wanted", true,
         "the group's users are registered, and HELLO does not prove who they are";
