@@ -127,12 +127,16 @@ pub fn config_text(plan: &Plan, ends: &Ends<'_>) -> String {
     text
 }
 
-/// All hosts of a run may have one address, and their connections come at once.
+/// All hosts of a run may have one address, and their connections come at once, and again as often as a fault cuts them.
 fn strangers_text(plan: &Plan, connections: u64) -> String {
     let strangers = connections.max(STRANGERS_PER_ADDRESS_DEFAULT.into());
     let users = u64::from(plan.group) * u64::from(plan.groups);
     let bytes = STRANGER_BYTES_PER_SECOND_DEFAULT.max(users.saturating_mul(HELLO_USER_BYTES_MAX));
-    format!("strangers_per_address_max = {strangers}\nstranger_bytes_per_second_max = {bytes}\n")
+    format!(
+        "strangers_per_address_max = {strangers}\nstranger_connections_per_second_max = {}\n\
+         stranger_bytes_per_second_max = {bytes}\n",
+        u32::MAX
+    )
 }
 
 /// A section of threads: what the plan sets, and these cores unless it sets them.
@@ -373,6 +377,7 @@ mod tests {
             assert!(group.accountable && group.header_rounds == 4 && group.first_epoch == Some(0));
             let strangers = config.limits.strangers_per_address_max as usize;
             assert!(strangers >= config.limits.connections_max);
+            assert_eq!(config.limits.stranger_connections_per_second_max, u32::MAX);
         }
         let plain = config_text(&plan(), &Ends::loopback(1));
         assert!(plain.contains("channel = \"plain\"\ninsecure_plain = true\n"), "{plain}");

@@ -55,7 +55,8 @@ counters! {
     accept_errors: "counter";
     /// Connections dropped without a word: no descriptor was left, or the executor had too much to do.
     connections_dropped: "counter";
-    /// Connections turned away because their address had too many that had not said who they are, or had sent too much.
+    /// Connections turned away because their address had too many that had not said who they are, or they came too often or
+    /// had sent too much.
     strangers_refused: "counter";
     /// Handshakes of private channels with clients that were done.
     handshakes: "counter";

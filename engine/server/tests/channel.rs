@@ -263,6 +263,35 @@ fn an_address_has_so_many_strangers_and_members_are_none() {
     party.play(2);
 }
 
+/// An address comes so often, whatever becomes of its connections: members go on, and who was refused may come again.
+#[test]
+fn an_address_whose_strangers_come_too_often_is_refused_and_members_are_not() {
+    let group = group(1, 3);
+    let mut config = private(vec![group.clone()]);
+    config.limits.stranger_connections_per_second_max = 2;
+    let server = TestServer::start(config);
+    // All members come over one connection.
+    let mut party = open(&server, &group, vec![vec![0, 1, 2]], 1);
+    let begins = || {
+        let mut client = Client::connect(server.address());
+        // A handshake's answer begins with its length, an ERROR with its version.
+        client.send_if_open(&first(s1_key(), Purpose::Client, S1));
+        client.first_byte()
+    };
+    let refused = || begins() == Some(3);
+    wait_until("a refusal", refused);
+    assert!(count(&server.metrics().strangers_refused) >= 1);
+    assert_eq!(
+        server.metrics().refusals(Code::StrangersFull),
+        count(&server.metrics().strangers_refused),
+        "each is told why"
+    );
+    party.play(1);
+    wait_until("the next second", || begins() == Some(0));
+    wait_until("a refusal", refused);
+    party.play(2);
+}
+
 #[test]
 fn an_address_whose_strangers_send_too_much_is_refused_and_members_are_not() {
     let group = group(1, 3);

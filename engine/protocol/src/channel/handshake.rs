@@ -1,6 +1,6 @@
 //! The three messages of a handshake, and the channel that comes of them.
 
-use super::primitives::Primitives;
+use super::primitives::{Primitives, Secret};
 use super::{
     ChannelError, Cipher, FIRST_BYTES, KEY_BYTES, LENGTH_BYTES, MAGIC, PREAMBLE_BYTES, ReceiveKeys,
     SECOND_BYTES, SendKeys, StaticKey, THIRD_BYTES, VERSION,
@@ -11,6 +11,7 @@ use rand::CryptoRng;
 use snow::params::NoiseParams;
 use snow::{Builder, HandshakeState};
 use std::fmt;
+use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -165,7 +166,7 @@ pub struct Responder {
     own: StaticKey,
     purpose: Purpose,
     side: ServerSide,
-    ephemeral: Zeroizing<[u8; KEY_BYTES]>,
+    ephemeral: Secret,
     /// Once the first message came.
     begun: Option<(Cipher, HandshakeState)>,
 }
@@ -243,9 +244,9 @@ impl fmt::Debug for Responder {
     }
 }
 
-fn draw(rng: &mut impl CryptoRng) -> Zeroizing<[u8; KEY_BYTES]> {
-    let mut drawn = Zeroizing::new([0; KEY_BYTES]);
-    rng.fill_bytes(&mut drawn[..]);
+fn draw(rng: &mut impl CryptoRng) -> Secret {
+    let mut drawn = Secret::default();
+    rng.fill_bytes(&mut Arc::get_mut(&mut drawn).expect("nobody shares it yet")[..]);
     drawn
 }
 
@@ -259,16 +260,17 @@ fn state(
     peer: Option<&[u8; KEY_BYTES]>,
     cipher: Cipher,
     prologue: &[u8],
-    ephemeral: &[u8; KEY_BYTES],
+    ephemeral: &Secret,
 ) -> HandshakeState {
     let name = match cipher {
         Cipher::AesGcm => "Noise_XK_25519_AESGCM_SHA256",
         Cipher::ChaChaPoly => "Noise_XK_25519_ChaChaPoly_SHA256",
     };
     let params: NoiseParams = name.parse().expect("a name of Noise");
-    let private = own.to_bytes();
+    // That there is a key of its own. Which, the primitives know, and it is copied nowhere.
+    let private = [0; KEY_BYTES];
     let builder = Builder::with_resolver(params, Box::new(Primitives::new(own, ephemeral)));
-    let builder = builder.prologue(prologue).and_then(|builder| builder.local_private_key(&private[..]));
+    let builder = builder.prologue(prologue).and_then(|builder| builder.local_private_key(&private));
     let built = match peer {
         Some(peer) => builder
             .and_then(|builder| builder.remote_public_key(peer))

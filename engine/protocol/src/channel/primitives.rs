@@ -11,19 +11,23 @@ use snow::Error;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types;
+use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// A secret at one place on the heap: moving it about copies its address, and leaves nothing of it behind.
+pub(super) type Secret = Arc<Zeroizing<[u8; KEY_BYTES]>>;
 
 /// The primitives of one handshake.
 pub(super) struct Primitives {
     /// Whose public half is known already, which saves a multiplication.
     own: StaticKey,
     /// The ephemeral key's private half, for the one draw that there is.
-    ephemeral: Zeroizing<[u8; KEY_BYTES]>,
+    ephemeral: Secret,
 }
 
 impl Primitives {
-    pub(super) fn new(own: &StaticKey, ephemeral: &[u8; KEY_BYTES]) -> Primitives {
-        Primitives { own: own.clone(), ephemeral: Zeroizing::new(*ephemeral) }
+    pub(super) fn new(own: &StaticKey, ephemeral: &Secret) -> Primitives {
+        Primitives { own: own.clone(), ephemeral: ephemeral.clone() }
     }
 }
 
@@ -52,7 +56,7 @@ impl CryptoResolver for Primitives {
 }
 
 /// Randomness that was drawn for one key, and gives nothing more.
-struct Drawn(Option<Zeroizing<[u8; KEY_BYTES]>>);
+struct Drawn(Option<Secret>);
 
 impl types::Random for Drawn {
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Error> {
@@ -86,7 +90,7 @@ impl types::Dh for X25519 {
         KEY_BYTES
     }
 
-    /// The state machine sets the static key by its private half, and that is `own`'s always.
+    /// The state machine sets the static key by its private half, which it is not told: it is `own`'s always.
     fn set(&mut self, _private: &[u8]) {
         self.key = Some((self.own.clone(), self.own.public()));
     }

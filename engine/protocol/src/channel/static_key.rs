@@ -3,14 +3,16 @@
 use super::KEY_BYTES;
 use rand::CryptoRng;
 use std::fmt;
+use std::sync::Arc;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 /// An X25519 key pair that outlives a handshake: a server's, which clients pin, or a client's, which may be fresh for
-/// each connection. The private half is wiped on drop; `Debug` shows nothing of it.
+/// each connection. The private half lies at one place, which clones share and where it is wiped when the last of them is
+/// dropped; `Debug` shows nothing of it.
 #[derive(Clone)]
 pub struct StaticKey {
-    secret: StaticSecret,
+    secret: Arc<StaticSecret>,
     public: [u8; KEY_BYTES],
 }
 
@@ -28,7 +30,8 @@ impl StaticKey {
     }
 
     fn of(secret: StaticSecret) -> StaticKey {
-        let public = PublicKey::from(&secret).to_bytes();
+        let secret = Arc::new(secret);
+        let public = PublicKey::from(&*secret).to_bytes();
         StaticKey { secret, public }
     }
 

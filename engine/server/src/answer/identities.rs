@@ -13,7 +13,7 @@
 use super::work::{Members, Setup};
 use crate::accounts::Directory;
 use crate::config::{Config, Delivery, GroupConfig, IdentitiesName};
-use crate::keys::{FileError, read_secret};
+use crate::keys::{FileError, Secret, read_secret};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twincast_protocol::identity::{KEY_BYTES, SigningKey, VerifyingKey};
 use twincast_protocol::ids::{GroupId, ServerSide, UserId};
-use zeroize::Zeroizing;
 
 /// What the settings of a group whose delivery is `answer` are hashed with further.
 const SETTINGS_PREFIX: &[u8] = b"twincast/settings/identities/v1";
@@ -34,7 +33,7 @@ const LIST_PREFIX: &[u8] = b"twincast/settings/members/v1";
 
 /// Everything that the groups of a server whose users are known sign and verify with. `Debug` shows no key.
 pub struct Identities {
-    signing_seed: Zeroizing<[u8; KEY_BYTES]>,
+    signing_seed: Secret,
     /// The other server's, where there is one.
     peer: Option<VerifyingKey>,
     /// By group: the users of those that have a list.
@@ -126,7 +125,9 @@ impl Identities {
         peer: VerifyingKey,
         members: HashMap<GroupId, HashMap<UserId, VerifyingKey>>,
     ) -> Identities {
-        Identities { signing_seed: Zeroizing::new(*signing_seed), peer: Some(peer), members }
+        let mut kept = Secret::default();
+        kept.copy_from_slice(signing_seed);
+        Identities { signing_seed: kept, peer: Some(peer), members }
     }
 
     /// Reads the files that the configuration names; none where no group's users are known.
@@ -182,7 +183,7 @@ impl Identities {
     /// # Errors
     /// [`IdentityError`] where the file is not as it has to be.
     pub fn verifying_key_of(file: &Path) -> Result<VerifyingKey, IdentityError> {
-        Ok(SigningKey::from_seed(&*read_seed(file)?).verifying_key())
+        Ok(SigningKey::from_seed(&**read_seed(file)?).verifying_key())
     }
 
     /// What the other server verifies this one's signatures with.
@@ -354,7 +355,7 @@ fn hash_members(mut hash: Sha256, members: &HashMap<UserId, VerifyingKey>) -> Sh
 }
 
 /// The seed in a file that is this user's alone.
-fn read_seed(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, IdentityError> {
+fn read_seed(file: &Path) -> Result<Secret, IdentityError> {
     read_secret(file).map_err(|error| match error {
         FileError::Unreadable(error) => {
             IdentityError::Unreadable { key: "signing_key".into(), file: file.into(), error }

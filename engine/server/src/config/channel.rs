@@ -4,7 +4,7 @@ use super::{Config, ConfigError, bounds};
 use crate::limits::STRANGER_BYTES;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
-use twincast_protocol::channel::RECORD_BYTES_MAX;
+use twincast_protocol::channel::{RECORD_BYTES_MAX, StaticKey};
 use twincast_protocol::identity::KEY_BYTES;
 
 /// How a peer is talked to.
@@ -36,16 +36,35 @@ impl Insecure {
 pub(crate) fn read_channel_key(digits: &str) -> Result<[u8; KEY_BYTES], &'static str> {
     let mut key = [0; KEY_BYTES];
     hex::decode_to_slice(digits, &mut key).map_err(|_| "a channel key is 64 hexadecimal digits")?;
+    check_channel_key(&key)?;
     Ok(key)
+}
+
+/// Whether some server may have this public key.
+pub(crate) fn check_channel_key(key: &[u8; KEY_BYTES]) -> Result<(), &'static str> {
+    // It says nothing in X25519, and so is never set: who has such a key pinned meets nobody.
+    if key[KEY_BYTES - 1] & 0x80 != 0 {
+        return Err("no channel key has its highest bit set, so that this may be a verifying key");
+    }
+    match StaticKey::agrees_with(key) {
+        true => Ok(()),
+        false => Err(
+            "it is a point of small order, with which everybody agrees on the same secret, and no server's key",
+        ),
+    }
 }
 
 impl Config {
     /// Checks that plain channels stay on this machine, that slabs hold whole records, and what strangers may do.
     pub(super) fn check_channel(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        let strangers = limits.strangers_per_address_max;
-        if strangers == 0 {
-            return Err(bounds("limits.strangers_per_address_max", strangers, "1 or more".into()));
+        for (key, most) in [
+            ("limits.strangers_per_address_max", limits.strangers_per_address_max),
+            ("limits.stranger_connections_per_second_max", limits.stranger_connections_per_second_max),
+        ] {
+            if most == 0 {
+                return Err(bounds(key, most, "1 or more".into()));
+            }
         }
         let (bytes, least) = (limits.stranger_bytes_per_second_max, STRANGER_BYTES as u64);
         if bytes < least {

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use twincast_protocol::identity::{KEY_BYTES, VerifyingKey};
 use twincast_protocol::ids::ServerSide;
 
+/// What to do about a key of the other server that is none.
+const PEER_KEYS: &str =
+    "write in the line that `twincast-server keygen`, or --check, prints at the other server";
+
 /// The connection to the other server: S1 makes it, S2 takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,11 +179,17 @@ impl Config {
         if let Some(peer) = link.peer.filter(IpAddr::is_unspecified) {
             return Err(bounds("link.peer", peer, "the one address that S1 connects from".into()));
         }
+        let wrong = |key: &str, digits: &str, what: &str| bounds(key, digits, format!("{what}; {PEER_KEYS}"));
         if let Some(digits) = &link.peer_verifying_key {
-            read_key(digits).map_err(|what| bounds("link.peer_verifying_key", digits, what.into()))?;
+            read_key(digits).map_err(|what| wrong("link.peer_verifying_key", digits, what))?;
         }
         if let Some(digits) = &link.peer_channel_key {
-            read_channel_key(digits).map_err(|what| bounds("link.peer_channel_key", digits, what.into()))?;
+            let key =
+                read_channel_key(digits).map_err(|what| wrong("link.peer_channel_key", digits, what))?;
+            if link.peer_key().is_some_and(|other| other.to_bytes() == key) {
+                let what = "link.peer_verifying_key has the same digits";
+                return Err(wrong("link.peer_channel_key", digits, what));
+            }
         }
         let timeout = link.peer_timeout_ms;
         if !(1..=TIMEOUT_MS_MAX).contains(&timeout) {

@@ -147,9 +147,13 @@ impl Halls {
         if metrics.connections.load(Relaxed) >= taking.connections_max as u64 {
             return self.refuse(socket, Code::ConnectionsFull);
         }
-        let Some(stranger) = self.strangers.enter(address.ip()) else {
-            metrics.strangers_refused.fetch_add(1, Relaxed);
-            return self.refuse(socket, Code::StrangersFull);
+        let stranger = match self.strangers.enter(address.ip()) {
+            Ok(stranger) => stranger,
+            Err(limit) => {
+                metrics.strangers_refused.fetch_add(1, Relaxed);
+                tracing::debug!(address = %address.ip(), limit, "a stranger was refused");
+                return self.refuse(socket, Code::StrangersFull);
+            }
         };
         // One that came in before the listening socket had its send buffer has not inherited it.
         let ready = socket

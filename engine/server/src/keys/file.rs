@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 /// The longest file that is read: its digits, and what an editor puts behind them.
 const FILE_BYTES_MAX: usize = 2 * KEY_BYTES + 8;
 
+/// A secret at one place on the heap: moving it about copies its address, and leaves nothing of it behind.
+pub(crate) type Secret = Box<Zeroizing<[u8; KEY_BYTES]>>;
+
 /// Why a file's secret is not taken.
 #[derive(Debug)]
 pub(crate) enum FileError {
@@ -25,7 +28,7 @@ pub(crate) enum FileError {
 ///
 /// # Errors
 /// [`FileError`], which says nothing of what is in the file.
-pub(crate) fn read_secret(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, FileError> {
+pub(crate) fn read_secret(file: &Path) -> Result<Secret, FileError> {
     let mut opened = File::open(file).map_err(FileError::Unreadable)?;
     let mode = opened.metadata().map_err(FileError::Unreadable)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -41,7 +44,7 @@ pub(crate) fn read_secret(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, Fil
             Err(error) => return Err(FileError::Unreadable(error)),
         }
     }
-    let mut secret = Zeroizing::new([0; KEY_BYTES]);
+    let mut secret = Secret::default();
     hex::decode_to_slice(text[..length].trim_ascii(), &mut secret[..]).map_err(|_| FileError::Form)?;
     Ok(secret)
 }

@@ -1,5 +1,6 @@
 //! Makes a server's keys: two files, and the public halves to give away.
 
+use super::Secret;
 use rand::CryptoRng;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -65,7 +66,7 @@ pub fn generate(folder: &Path, rng: &mut impl CryptoRng) -> Result<Generated, Ge
         return Err(GenerateError::Exists { file: file.clone() });
     }
     let [channel, signing] = [0; 2].map(|_: u8| {
-        let mut secret = Zeroizing::new([0; KEY_BYTES]);
+        let mut secret = Secret::default();
         rng.fill_bytes(&mut secret[..]);
         secret
     });

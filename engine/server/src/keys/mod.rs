@@ -14,11 +14,11 @@ mod generate;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use file::{FileError, read_secret};
+pub(crate) use file::{FileError, Secret, read_secret};
 pub use generate::{GenerateError, Generated, generate};
 
 use crate::answer::{Identities, IdentityError};
-use crate::config::{ChannelName, Config, LinkConfig};
+use crate::config::{ChannelName, Config, LinkConfig, check_channel_key};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,9 +90,18 @@ pub enum KeyError {
          channel_key"
     )]
     OwnPeer,
+    /// The other server's key is nobody's, of keys that a caller has: from a configuration it is refused with that.
+    #[error(
+        "link.peer_channel_key: {what}: it has to be the public key that belongs to the other server's channel_key"
+    )]
+    PeerNobody {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// One secret serves for two things.
     #[error(
-        "channel_key and signing_key hold the same secret: each needs one of its own, as `twincast-server keygen` makes them"
+        "channel_key and signing_key hold the same secret, in one file or in a copy of it: each needs one of its own, as \
+         `twincast-server keygen` makes them"
     )]
     Same,
     /// It is not known who signs with what.
@@ -148,12 +157,7 @@ impl ChannelKeys {
             return Ok(None);
         }
         let file = config.channel_key.as_ref().ok_or_else(no_channel_key)?;
-        let secret = read_secret(file).map_err(|error| KeyError::from_file("channel_key", file, error))?;
-        // One that cannot be read is told of by who signs with it.
-        let signing = config.signing_key.as_ref().and_then(|file| read_secret(file).ok());
-        if signing.is_some_and(|signing| bool::from(signing.as_slice().ct_eq(secret.as_slice()))) {
-            return Err(KeyError::Same);
-        }
+        let secret = own_secret(config, file)?;
         let peer = config.link.as_ref().and_then(LinkConfig::peer_channel);
         let keys = ChannelKeys::new(StaticKey::from_bytes(&secret), peer);
         keys.check(config)?;
@@ -169,8 +173,7 @@ impl ChannelKeys {
         let Some(file) = config.channel_key.as_ref().filter(|_| config.channel == ChannelName::Noise) else {
             return Ok(None);
         };
-        let secret = read_secret(file).map_err(|error| KeyError::from_file("channel_key", file, error))?;
-        Ok(Some(StaticKey::from_bytes(&secret).public()))
+        Ok(Some(StaticKey::from_bytes(&**own_secret(config, file)?).public()))
     }
 
     /// What clients and the other server know this one by.
@@ -199,7 +202,10 @@ impl ChannelKeys {
             remedy: "the other server's public key for channels, 64 hexadecimal digits, which its operator sees with \
                      `--check`",
         })?;
-        if bool::from(peer.ct_eq(&self.public())) { Err(KeyError::OwnPeer) } else { Ok(()) }
+        if bool::from(peer.ct_eq(&self.public())) {
+            return Err(KeyError::OwnPeer);
+        }
+        check_channel_key(&peer).map_err(|what| KeyError::PeerNobody { what })
     }
 }
 
@@ -218,6 +224,18 @@ impl KeyError {
             FileError::Form => KeyError::Form { key, file },
         }
     }
+}
+
+/// What this server's channels are made with, which is not what it signs with: whoever swapped the files, or copied one
+/// over the other, hears of it before anybody is given a key.
+fn own_secret(config: &Config, file: &Path) -> Result<Secret, KeyError> {
+    let secret = read_secret(file).map_err(|error| KeyError::from_file("channel_key", file, error))?;
+    // One that cannot be read is told of by who signs with it.
+    let signing = config.signing_key.as_ref().and_then(|file| read_secret(file).ok());
+    if signing.is_some_and(|signing| bool::from(signing.as_slice().ct_eq(secret.as_slice()))) {
+        return Err(KeyError::Same);
+    }
+    Ok(secret)
 }
 
 fn no_channel_key() -> KeyError {

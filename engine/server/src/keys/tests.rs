@@ -62,7 +62,18 @@ fn what_is_wrong_with_a_key_is_named() {
     says(&config(&made, None), "link.peer_channel_key");
     says(&config(&made, Some(made.channel)), "this server's own");
     says(&Config { channel_key: Some("/nowhere/key".into()), ..good.clone() }, "cannot read /nowhere/key");
-    says(&Config { signing_key: Some(made.channel_file.clone()), ..good.clone() }, "the same secret");
+    // One file for both, and a copy of it; also for who asks for its public half alone.
+    let copy = made.channel_file.with_file_name("copy.key");
+    std::fs::copy(&made.channel_file, &copy).unwrap();
+    for signing in [&made.channel_file, &copy] {
+        let config = Config { signing_key: Some(signing.clone()), ..good.clone() };
+        says(&config, "channel_key and signing_key hold the same secret");
+        says(&config, "keygen");
+        assert!(matches!(ChannelKeys::own_key(&config), Err(KeyError::Same)));
+    }
+    // Its own signing key is another one.
+    let whole = Config { signing_key: Some(made.signing_file.clone()), ..good.clone() };
+    assert_eq!(ChannelKeys::own_key(&whole).unwrap(), Some(made.channel));
     set_permissions(&made.channel_file, Permissions::from_mode(0o640)).unwrap();
     says(&good, "mode 0640");
     set_permissions(&made.channel_file, Permissions::from_mode(0o400)).unwrap();
@@ -89,5 +100,10 @@ fn keys_of_a_caller_have_to_be_what_the_configuration_needs() {
     assert!(matches!(unlinked, Err(KeyError::Unnamed { key: "link.peer_channel_key", .. })));
     let own = checked(Some(ChannelKeys::new(key(), Some(key().public()))));
     assert!(matches!(own, Err(KeyError::OwnPeer)));
+    for nobody in [[0; 32], [0xff; 32]] {
+        let error = checked(Some(ChannelKeys::new(key(), Some(nobody)))).unwrap_err();
+        assert!(matches!(error, KeyError::PeerNobody { .. }), "{error}");
+        assert!(error.to_string().starts_with("link.peer_channel_key: "), "{error}");
+    }
     assert!(checked(Some(ChannelKeys::new(key(), Some(made.channel)))).is_ok());
 }

@@ -211,3 +211,76 @@ fn take_first<const N: usize>(came: &mut Vec<u8>) -> Option<[u8; N]> {
     came.drain(..N);
     Some(first)
 }
+
+#[cfg(test)]
+#[path = "channel_tests.rs"]
+mod rekey_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ServerSide::{One, Two};
+    use twincast_protocol::channel::StaticKey;
+
+    fn key(side: ServerSide) -> StaticKey {
+        StaticKey::from_bytes(&[side.index() as u8 + 1; KEY_BYTES])
+    }
+
+    /// One server's end, which pins this key, and what it says first.
+    fn end(side: ServerSide, pinned: [u8; KEY_BYTES]) -> (LinkChannel, Vec<u8>) {
+        let mut said = Vec::new();
+        let keys = Arc::new(ChannelKeys::new(key(side), Some(pinned)));
+        let channel = LinkKeys::new(side, Some(keys)).end(&mut said).expect("the link is private");
+        (channel, said)
+    }
+
+    /// Shakes hands, until it is done or one of the two refuses.
+    fn shake(one: [u8; KEY_BYTES], two: [u8; KEY_BYTES]) -> [Result<bool, ChannelError>; 2] {
+        let ((mut s1, mut to_s2), (mut s2, mut to_s1)) = (end(One, one), end(Two, two));
+        let mut ends = [Ok(false), Ok(false)];
+        for _ in 0..2 {
+            let mut plain = Vec::new();
+            ends[1] = ends[1]
+                .and(s2.take(&std::mem::take(&mut to_s2), &mut plain, &mut to_s1))
+                .map(|()| s2.is_open());
+            ends[0] = ends[0]
+                .and(s1.take(&std::mem::take(&mut to_s1), &mut plain, &mut to_s2))
+                .map(|()| s1.is_open());
+            assert!(plain.is_empty());
+        }
+        for (channel, ended) in [(&mut s1, ends[0]), (&mut s2, ends[1])] {
+            if ended.is_err() {
+                assert!(!channel.is_open());
+                let (mut plain, mut out) = (Vec::new(), Vec::new());
+                assert_eq!(channel.take(&[0; 100], &mut plain, &mut out), Err(ChannelError::Broken));
+                assert!(plain.is_empty() && out.is_empty());
+            }
+        }
+        ends
+    }
+
+    /// A pinned key of small order, with which everybody agrees on the same secret, is no way in, and ends cleanly. No
+    /// configuration has one.
+    #[test]
+    fn a_pinned_key_of_small_order_makes_no_link() {
+        let known = |side| key(side).public();
+        assert_eq!(shake(known(Two), known(One)), [Ok(true), Ok(true)]);
+        let mut unit = [0; KEY_BYTES];
+        unit[0] = 1;
+        for small in [[0; KEY_BYTES], unit] {
+            // S1 has nothing to say to such a key, and what it sends is no handshake.
+            let [_, refused] = shake(small, known(One));
+            assert!(matches!(refused, Err(ChannelError::HandshakeLength { bytes: 0, .. })), "{refused:?}");
+            // Whatever is answered.
+            let (mut s1, _) = end(One, small);
+            let (mut plain, mut out) = (Vec::new(), Vec::new());
+            let (mut s2, mut second) = (end(Two, known(One)).0, Vec::new());
+            s2.take(&end(One, known(Two)).1, &mut plain, &mut second).expect("it is for S2");
+            assert_eq!(s1.take(&second, &mut plain, &mut out), Err(ChannelError::NotThePinnedKey));
+            assert!(!s1.is_open() && plain.is_empty() && out.is_empty());
+            // S2 takes nobody.
+            let [_, refused] = shake(known(Two), small);
+            assert_eq!(refused, Err(ChannelError::UnexpectedPeer));
+        }
+    }
+}

@@ -79,6 +79,12 @@ impl Wire {
         })
     }
 
+    /// How it is private, which it is.
+    #[cfg(test)]
+    pub(super) fn channel_mut(&mut self) -> &mut LinkChannel {
+        self.channel.as_mut().expect("it is private")
+    }
+
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }

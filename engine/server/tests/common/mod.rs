@@ -75,6 +75,8 @@ pub(crate) fn config(groups: Vec<GroupConfig>) -> Config {
             hello_timeout_ms: NEVER_MS,
             reader_timeout_ms: NEVER_MS,
             strangers_per_address_max: 512,
+            // All clients of a test have one address, and come as fast as they can.
+            stranger_connections_per_second_max: u32::MAX,
             ..Limits::default()
         },
         #[cfg(feature = "fault-swap-half")]

@@ -10,7 +10,7 @@ use snow::{Builder, HandshakeState, TransportState, types};
 const REKEY: u64 = 5;
 
 /// snow's primitives, and this machine's generator.
-struct Snows;
+pub(super) struct Snows;
 
 struct Generator;
 
@@ -45,18 +45,18 @@ fn builder(cipher: Cipher) -> Builder<'static> {
 }
 
 /// The prologue, spelled out as the protocol has it.
-fn prologue(cipher: Cipher, purpose: u8, side: u8) -> Vec<u8> {
+pub(super) fn prologue(cipher: Cipher, purpose: u8, side: u8) -> Vec<u8> {
     let code = if cipher == Cipher::AesGcm { 1 } else { 2 };
     [&b"twincast/channel/v1TWCAST"[..], &[1, code, purpose, side]].concat()
 }
 
-fn message(state: &mut HandshakeState) -> Vec<u8> {
+pub(super) fn message(state: &mut HandshakeState) -> Vec<u8> {
     let mut out = [0; 100];
     let bytes = state.write_message(&[], &mut out).unwrap();
     [&(bytes as u16).to_be_bytes()[..], &out[..bytes]].concat()
 }
 
-fn take(state: &mut HandshakeState, message: &[u8]) {
+pub(super) fn take(state: &mut HandshakeState, message: &[u8]) {
     assert_eq!(state.read_message(&message[2..], &mut [0; 100]), Ok(0));
 }
 
@@ -138,4 +138,29 @@ fn without_its_rekey_snow_does_not_open_the_next_generation() {
     let mut out = [0; 64];
     assert!(snows.read_message(&records[0][2..], &mut out).is_ok());
     assert!(snows.read_message(&records[1][2..], &mut out).is_err());
+}
+
+/// As many records as one key really seals: snow takes the last of them with that key, and the one after it with the next.
+#[test]
+fn the_key_changes_after_as_many_records_as_are_said() {
+    for cipher in Cipher::ALL {
+        let (mut channel, mut snows) = our_initiator(cipher);
+        let mut sealed = [0; 1 + RECORD_OVERHEAD_BYTES];
+        for number in 0..=REKEY_RECORDS {
+            sealed[LENGTH_BYTES] = number as u8;
+            channel.send.seal(number, &mut sealed, 1);
+            if number < REKEY_RECORDS - 1 {
+                continue;
+            }
+            snows.set_receiving_nonce(number);
+            if number == REKEY_RECORDS {
+                let early = snows.read_message(&sealed[LENGTH_BYTES..], &mut [0; 17]);
+                assert!(early.is_err(), "{cipher:?}: it is sealed with the next key");
+                snows.rekey_incoming();
+            }
+            let mut out = [0; 17];
+            assert_eq!(snows.read_message(&sealed[LENGTH_BYTES..], &mut out), Ok(1), "{cipher:?}, {number}");
+            assert_eq!(out[0], number as u8);
+        }
+    }
 }
