@@ -137,8 +137,7 @@ pub fn headers(plan: &Plan) -> Flow {
     let tiles = plan.group.div_ceil(TILE_SENDERS as u32);
     let (mut up, mut down) = (0, 0);
     for user in (0..plan.group).map(MemberIndex) {
-        let rounds = (1..=plan.all_rounds()).map(RoundNumber);
-        let turns = rounds.filter(|round| is_turn(*round, user, plan.header_rounds)).count() as u64;
+        let turns = turns(plan, user, plan.all_rounds());
         let places = (0..plan.slots).flat_map(|slot| (0..tiles).map(move |tile| (slot, tile)));
         let longest = places.map(|(slot, tile)| {
             let fetch = FetchHeaders::new(RoundNumber(1), Epoch(0), user, SlotIndex(slot), tile);
@@ -149,6 +148,19 @@ pub fn headers(plan: &Plan) -> Flow {
     }
     let groups = u64::from(plan.groups);
     Flow { up: [groups * up; 2], down: [groups * down; 2] }
+}
+
+/// What a member has asked each server for headers with before it begins a round, its frames included: in lockstep it asks at
+/// the end of each round of its turns, and submits for the next one after that. 0 in groups that are not accountable.
+#[must_use]
+pub fn asked_bytes_before(plan: &Plan, member: MemberIndex, round: u64) -> u64 {
+    turns(plan, member, round.saturating_sub(1)) * frame::<FetchHeaders>(0)
+}
+
+/// How many of the first `rounds` rounds are a member's turn to ask for headers.
+fn turns(plan: &Plan, member: MemberIndex, rounds: u64) -> u64 {
+    let rounds = (1..=rounds).map(RoundNumber);
+    rounds.filter(|round| is_turn(*round, member, plan.header_rounds)).count() as u64
 }
 
 /// What one member gives each server in a round, its frame included.
@@ -335,7 +347,14 @@ mod tests {
         let entry = entry_bytes(1, 7) as u64;
         let each = 8 + 64 + 32 + 64 * entry + 64;
         assert_eq!(headers(&turns), Flow { up: [128 * 32; 2], down: [128 * each; 2] });
-        assert_eq!(headers(&Plan { accountable: false, ..turns }), Flow::default());
+        // Member 2 asks at the ends of rounds 2 and 6.
+        let asked = [2, 3, 6, 7].map(|round| asked_bytes_before(&turns, MemberIndex(2), round));
+        assert_eq!(asked, [0, 32, 32, 64]);
+        let unsigned = Plan { accountable: false, header_rounds: 0, ..turns };
+        assert_eq!(
+            (headers(&unsigned), asked_bytes_before(&unsigned, MemberIndex(2), 7)),
+            (Flow::default(), 0)
+        );
         // Two connections, three tiles.
         assert_eq!(signed.round.down[0] - registered.round.down[0], 2 * (3 * 8 + 64) + 130 * 96);
     }

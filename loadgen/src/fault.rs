@@ -20,9 +20,10 @@
 //! | `net-reorder` | one such record arrives after the next | the same |
 //!
 //! The first eight change frames, and take plain channels; those that begin with `net` are what an adversary on the way
-//! can do to a Noise channel ([`sealed`]). A connection that breaks costs its own users the rest of the run, from the round
-//! of the fault on: everybody else reads them in that round, and finds them `Absent` in the ones after it. `swap-half` in an
-//! accountable group has to bring evidence against S1, and against nobody else.
+//! can do to a Noise channel ([`sealed`]), of an accountable group too. A connection that breaks costs its own users the rest
+//! of the run, from the round of the fault on: everybody else reads them in that round, and finds them `Absent` in the ones
+//! after it. In an accountable group `swap-half` has to bring evidence against S1, and against nobody else; what an adversary
+//! on the way does brings evidence against nobody.
 
 pub mod expected;
 pub mod proxy;

@@ -141,7 +141,7 @@ pub struct PlanArgs {
     /// it must have: flip (a bit of a cell), drop or replay (a tile of S1's), drop-frame or replay-frame (the same, so that
     /// the client must stop), delay or delay:MS (S2's cells come late), half-submit (a submission reaches S1 only),
     /// kill-host; these change frames, and take plain channels. On Noise channels: net-flip, net-drop, net-replay or
-    /// net-reorder (the first record of S1's to one connection, as it is sealed)
+    /// net-reorder (the first record of S1's to one connection, as it is sealed), --accountable or not
     #[arg(long, value_name = "KIND@ROUND", value_parser = fault)]
     fault: Option<Fault>,
 

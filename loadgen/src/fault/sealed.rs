@@ -3,14 +3,21 @@
 //!
 //! Only the host of user 0 goes through it, and of its connections the first, which is that user's: nothing in the records
 //! says so. Which round a record is of follows from sizes: the proxy counts what goes up, and in lockstep the bytes of so
-//! many submissions have passed when a round begins. S1's first record of the fault's round is kept back until both servers
-//! have all submissions of the connection, so that everybody else finds its users present in that round. Then the fault is
-//! done to that record, once.
+//! many submissions have passed when a round begins. In an accountable group each member has also asked for headers at the
+//! ends of the rounds that were its turns. That adds to the same sum: a client asks as soon as a round has ended at both
+//! servers, and begins the next round only when both have been sent all of it, so that the requests of a round lie between
+//! its submissions and the next ones, in every run.
+//!
+//! S1's first record of the fault's round is kept back until both servers have all submissions of the connection, so that
+//! everybody else finds its users present in that round. Then the fault is done to that record, once. It is the first that
+//! comes after the round's submissions have begun to pass: of the round's tiles, or of headers that were asked for before
+//! them and are not all there, whose length depends on what is asked for. It makes no difference: either comes before the
+//! last of the round's tiles, so that the channel breaks in a round for which its users have submitted.
 //!
 //! When the client gives its connections up, what it had sent still reaches the servers, before the end.
 
 use super::{Fault, FaultKind, USER};
-use crate::cost::submission_bytes;
+use crate::cost::{asked_bytes_before, submission_bytes};
 use crate::plan::Plan;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +25,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use twincast_protocol::channel::{
     FIRST_BYTES, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES, SECOND_BYTES, THIRD_BYTES,
 };
-use twincast_protocol::ids::ServerSide;
+use twincast_protocol::ids::{MemberIndex, ServerSide};
 
 /// What a thread of the proxy reads at a time.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -34,8 +41,8 @@ pub struct SealedProxy {
 
 struct Shared {
     kind: FaultKind,
-    /// Bytes inside the records of all submissions of the connection before the fault's round, and with that round's: to
-    /// S1 and to S2.
+    /// Bytes inside the records of all that the connection says of rounds before it begins the fault's round, and with that
+    /// round's submissions: to S1 and to S2.
     before: [u64; 2],
     with: [u64; 2],
     passed: Mutex<Passed>,
@@ -101,11 +108,14 @@ impl std::fmt::Debug for SealedProxy {
     }
 }
 
-/// What the connection of user 0 sends each server in the rounds before this one, and up to the end of it.
+/// What the connection of user 0 sends each server before it begins this round, and with its submissions of it.
 fn uploads(plan: &Plan, round: u64) -> Result<[[u64; 2]; 2], String> {
-    let users = (0..plan.group).filter(|user| super::shares_connection(plan, *user)).count() as u64;
+    let users = (0..plan.group).filter(|user| super::shares_connection(plan, *user));
+    let (count, asked) = users.fold((0, 0), |(count, asked), user| {
+        (count + 1, asked + asked_bytes_before(plan, MemberIndex(user), round))
+    });
     let each = submission_bytes(plan)?;
-    let of = |rounds: u64| each.map(|bytes| rounds * users * bytes);
+    let of = |rounds: u64| each.map(|bytes| rounds * count * bytes + asked);
     Ok([of(round - 1), of(round)])
 }
 

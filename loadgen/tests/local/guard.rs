@@ -82,6 +82,39 @@ fn what_is_done_to_sealed_records_breaks_their_connection_and_harms_nobody_else(
     assert_eq!(counts(&first)[..3], [0, 0, 44 * 86]);
 }
 
+#[test]
+fn an_adversary_on_the_line_of_an_accountable_group_harms_nobody_else_and_nobody_is_blamed() {
+    let folder = tempfile::tempdir().unwrap();
+    // The users of the connection are members 0, 3 .. 57. With three rounds between turns all of them ask for headers at the
+    // end of round 3, so that what is done in round 2 is done to tiles, and in round 4 maybe to headers.
+    for (kind, header_rounds, fault_round) in
+        [("net-flip", 3, 2), ("net-drop", 3, 4), ("net-replay", 2, 3), ("net-reorder", 1, 2)]
+    {
+        let kept = folder.path().join(kind);
+        // Everybody has a turn after the fault, at which whoever had doubts would ask.
+        let rounds = fault_round + header_rounds;
+        let flags = format!(
+            "--accountable --header-rounds {header_rounds} --rounds {rounds} --fault {kind}@{fault_round} \
+             --users-per-connection 20 --results {}",
+            kept.display()
+        );
+        let result = good_run(&format!("{RUN} {flags}"));
+        assert_eq!(result["fault"]["as_expected"], true, "{kind}");
+        assert_eq!(number(&result, "/fault/times"), 1, "{kind}");
+        // Twenty users are gone after the round of the fault, and absent for the other 110, who get all that the others
+        // send. What they had sent in the round of the fault came.
+        let absent = header_rounds * 20 * 110;
+        assert_eq!(counts(&result), [0, 0, absent, lost(&result)], "{kind}");
+        let broken = result["guard"]["broken"].as_array().unwrap();
+        assert_eq!(broken.len(), 1, "{kind}: {broken:?}");
+        let said = broken[0].as_str().unwrap();
+        assert!(said.contains("the private channel with S1 is broken"), "{kind}: {said}");
+        // What an adversary does to a channel is nobody's doing whose key signs anything.
+        assert_eq!(number(&result, "/guard/evidence"), 0, "{kind}: {}", result["guard"]["verdicts"]);
+        assert!(evidence_in(&kept).is_empty(), "{kind}");
+    }
+}
+
 /// What the plan's seed makes of it: messages of those who are gone.
 fn lost(result: &Value) -> u64 {
     number(result, "/fault/expected/lost")
@@ -140,6 +173,7 @@ fn guards_that_do_not_go_together_are_refused() {
         ("--fault net-flip@1 --channel plain", "nothing tells a client that a plain channel was changed"),
         ("--accountable --identities open", "--accountable and --identities open do not go together"),
         ("--accountable --delivery answer", "--accountable and --delivery answer do not go together"),
+        ("--accountable --fault flip@1", "--accountable and --fault flip do not go together"),
         ("--accountable --epoch-rounds 9 --header-rounds 4", "give at least --epoch-rounds 10"),
         ("--header-rounds 3", "--header-rounds belongs to --accountable"),
         ("--fault net-drop@1 --users-per-connection 1", "give a larger --group"),

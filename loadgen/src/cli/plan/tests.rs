@@ -76,6 +76,7 @@ fn runs_are_guarded_unless_a_fault_changes_frames() {
     assert_eq!(of("--fault net-drop@1").0, noise);
     let signed = (noise, IdentitiesName::Registered, true, 16);
     assert_eq!(of("--accountable"), signed);
+    assert_eq!(of("--accountable --fault net-drop@1"), signed);
     let plain = of("--accountable --channel plain --header-rounds 3");
     assert_eq!(plain, (ChannelName::Plain, IdentitiesName::Registered, true, 3));
     let boxed = plan("--accountable --group 1000 --slots 2").box_mib;

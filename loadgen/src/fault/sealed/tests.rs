@@ -2,6 +2,13 @@
 
 use super::*;
 use crate::plan::tests::plan as plain;
+use std::time::Duration;
+use twincast_protocol::accountable::turn::is_turn;
+use twincast_protocol::ids::RoundNumber;
+use twincast_protocol::wire::{FetchHeaders, HEADER_BYTES};
+
+/// A client that hears nothing for so long is stuck, and the test fails.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Ten members on one connection, whose submissions have so many bytes to each server.
 fn plan() -> Plan {
@@ -33,15 +40,16 @@ fn shake(listener: &TcpListener, address: SocketAddr) -> [TcpStream; 2] {
     [client, server]
 }
 
-/// What a client gets of three records in round 1 and three in round 2, where the fault is done.
-fn comes(kind: FaultKind) -> Vec<Vec<u8>> {
+/// What a client gets of three records in each round up to this one, where the fault is done. Where members ask for headers,
+/// S1 answers with a record that comes before the next round's.
+fn comes(plan: &Plan, kind: FaultKind, round: u64) -> Vec<Vec<u8>> {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let servers = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    let fault = Fault { kind, round: 2, hold_ms: 0 };
-    let proxy = SealedProxy::start(&plan(), fault, servers).unwrap();
+    let proxy = SealedProxy::start(plan, Fault { kind, round, hold_ms: 0 }, servers).unwrap();
     let [one, two] = [0, 1].map(|server| shake(&listeners[server], proxy.addresses[server]));
     let ([mut client1, mut server1], [mut client2, mut server2]) = (one, two);
-    let each = submission_bytes(&plan()).unwrap().map(|bytes| 10 * bytes as usize);
+    client1.set_read_timeout(Some(STUCK)).unwrap();
+    let each = submission_bytes(plan).unwrap().map(|bytes| 10 * bytes as usize);
     let say = |client: &mut TcpStream, server: &mut TcpStream, bytes: usize| {
         for part in [bytes / 2, bytes - bytes / 2] {
             client.write_all(&record(1, part)).unwrap();
@@ -53,17 +61,29 @@ fn comes(kind: FaultKind) -> Vec<Vec<u8>> {
     say(&mut client1, &mut server1, 4_000);
     say(&mut client2, &mut server2, 5_000);
     proxy.dialled();
-    let (mut all, mut one) = (Vec::new(), Vec::new());
-    for round in 0..2 {
+    let (mut all, mut sent, mut one) = (Vec::new(), 0, Vec::new());
+    for now in 1..=round {
         // In lockstep a client has all of a round before it begins the next.
-        while all.len() < 3 * usize::from(round) {
-            assert!(next(&mut client1, &mut one).unwrap());
+        while all.len() < sent {
+            assert!(next(&mut client1, &mut one).unwrap(), "{kind:?} in round {round}, at {now}");
             all.push(one.clone());
         }
-        say(&mut client1, &mut server1, each[0]);
-        for number in 0..3 {
-            server1.write_all(&record(10 * (round + 1) + number, 5)).unwrap();
+        let number = 10 * now as u8;
+        let asking = |user: &u32| is_turn(RoundNumber(now - 1), MemberIndex(*user), plan.header_rounds);
+        let asked = (0..plan.group).filter(asking).count() * (HEADER_BYTES + size_of::<FetchHeaders>());
+        let answers = now > 1 && asked > 0;
+        if answers {
+            say(&mut client1, &mut server1, asked);
+            server1.write_all(&record(number + 9, 7)).unwrap();
+            assert!(next(&mut client1, &mut one).unwrap(), "{kind:?} in round {round}, at {now}");
+            all.push(one.clone());
+            say(&mut client2, &mut server2, asked);
         }
+        say(&mut client1, &mut server1, each[0]);
+        for number in number..number + 3 {
+            server1.write_all(&record(number, 5)).unwrap();
+        }
+        sent += 3 + usize::from(answers);
         // S2's come last: the proxy waits for them.
         say(&mut client2, &mut server2, each[1]);
     }
@@ -81,19 +101,43 @@ fn comes(kind: FaultKind) -> Vec<Vec<u8>> {
     all
 }
 
+fn sent(numbers: &[u8]) -> Vec<Vec<u8>> {
+    let bytes = |number: u8| if number % 10 == 9 { 7 } else { 5 };
+    numbers.iter().map(|number| record(*number, bytes(*number))).collect()
+}
+
+/// A bit of what is in the record at this place was flipped, and nothing else.
+fn assert_flipped(came: &[Vec<u8>], sent: &[Vec<u8>], place: usize) {
+    let changed: Vec<usize> = (0..sent.len()).filter(|at| came[*at] != sent[*at]).collect();
+    assert_eq!((came.len(), changed), (sent.len(), vec![place]));
+    let bits = came[place].iter().zip(&sent[place]).map(|(came, sent)| (came ^ sent).count_ones());
+    assert_eq!(bits.sum::<u32>(), 1);
+    assert_eq!(came[place][..LENGTH_BYTES], sent[place][..LENGTH_BYTES]);
+}
+
 #[test]
 fn each_fault_is_done_to_the_first_record_of_its_round() {
-    let sent = |numbers: &[u8]| numbers.iter().map(|number| record(*number, 5)).collect::<Vec<_>>();
+    let comes = |kind| comes(&plan(), kind, 2);
     assert_eq!(comes(FaultKind::NetDrop), sent(&[10, 11, 12, 21, 22]));
     assert_eq!(comes(FaultKind::NetReplay), sent(&[10, 11, 12, 20, 20, 21, 22]));
     assert_eq!(comes(FaultKind::NetReorder), sent(&[10, 11, 12, 21, 20, 22]));
-    let flipped = comes(FaultKind::NetFlip);
-    let changed: Vec<usize> =
-        (0..6).filter(|at| flipped[*at] != sent(&[10, 11, 12, 20, 21, 22])[*at]).collect();
-    assert_eq!(changed, [3]);
-    let bits = flipped[3].iter().zip(record(20, 5)).map(|(came, sent)| (came ^ sent).count_ones());
-    assert_eq!(bits.sum::<u32>(), 1);
-    assert_eq!(flipped[3][..LENGTH_BYTES], record(20, 5)[..LENGTH_BYTES]);
+    assert_flipped(&comes(FaultKind::NetFlip), &sent(&[10, 11, 12, 20, 21, 22]), 3);
+}
+
+#[test]
+fn what_members_ask_for_between_rounds_puts_no_fault_into_another_round() {
+    // Every second member asks at the end of round 1, all others at that of round 2, and again.
+    let plan = Plan { accountable: true, header_rounds: 2, ..plan() };
+    let dropped = comes(&plan, FaultKind::NetDrop, 4);
+    assert_eq!(dropped, sent(&[10, 11, 12, 29, 20, 21, 22, 39, 30, 31, 32, 49, 41, 42]));
+    let replayed = comes(&plan, FaultKind::NetReplay, 3);
+    assert_eq!(replayed, sent(&[10, 11, 12, 29, 20, 21, 22, 39, 30, 30, 31, 32]));
+    let reordered = comes(&plan, FaultKind::NetReorder, 2);
+    assert_eq!(reordered, sent(&[10, 11, 12, 29, 21, 20, 22]));
+    assert_flipped(&comes(&plan, FaultKind::NetFlip, 1), &sent(&[10, 11, 12]), 0);
+    // Nobody asks at the end of a round that is nobody's turn.
+    let rarely = Plan { header_rounds: 16, ..plan };
+    assert_eq!(comes(&rarely, FaultKind::NetDrop, 3), sent(&[10, 11, 12, 20, 21, 22, 31, 32]));
 }
 
 #[test]

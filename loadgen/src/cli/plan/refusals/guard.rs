@@ -104,10 +104,6 @@ impl PlanArgs {
                 let flag = format!("--fault {}", fault.kind.name());
                 leave(&flag, "what it must cause is worked out for groups that do not sign")
             }
-            Some(fault) if fault.kind.is_net() => {
-                let flag = format!("--fault {}", fault.kind.name());
-                leave(&flag, "what goes up in a round, by which it is found, includes requests for headers")
-            }
             _ => Ok(()),
         }
     }
