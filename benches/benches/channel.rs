@@ -5,6 +5,9 @@
 //! without, over the same connections to the same readers, which discard what they get. They alternate, so that a change
 //! of the machine's mood hits both. The stream gathers as the fan-out does: 336-byte cells out of a 43-kB tile.
 //!
+//! `twincast-loadgen price` tells handshakes and uploads, too, by the same clock and of the same work, with code of its own:
+//! its `price/alone.rs` says why.
+//!
 //! ```text
 //! cargo bench -p twincast-benches --bench channel
 //! cargo bench -p twincast-benches --bench channel -- --gigabytes 4 --repeats 9 --slab-kib 256 --cipher aes
@@ -21,13 +24,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use twincast_protocol::accountable::upload::UploadOf;
 use twincast_protocol::channel::{
     Channel, Cipher, Initiator, LENGTH_BYTES, Purpose, RECORD_BYTES_MAX, RECORD_PLAIN_BYTES_MAX, Responder,
     StaticKey,
 };
-use twincast_protocol::identity::{Batch, SigningKey, VerifyingKey};
+use twincast_protocol::identity::{Batch, SIGNATURE_BYTES, SigningKey, VerifyingKey};
 use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
-use twincast_protocol::statements;
 use twincast_ring::{Close, Doorbell, Egress, EgressConfig, Event, KernelRing, Source};
 use twincast_server::fanout::{SEALED_SLAB_BYTES_MIN, Sealed};
 
@@ -119,29 +122,41 @@ fn handshakes(cipher: Cipher, repeats: usize) {
     );
 }
 
-/// Signatures over uploads of one slot.
+/// Signatures over uploads of one slot, what they sign put together anew each time, as a front does.
 fn uploads(repeats: usize) {
     const UPLOADS: usize = 64 * BATCH;
     let mut rng = StdRng::seed_from_u64(SEED);
-    let signed: Vec<(VerifyingKey, Vec<u8>, [u8; 64])> = (0..UPLOADS)
-        .map(|user| {
-            let key = SigningKey::random(&mut rng);
+    let halves: Vec<[[[u8; 32]; 2]; 1]> = (0..UPLOADS)
+        .map(|_| {
             let mut halves = [[[0; 32]; 2]; 1];
             rng.fill_bytes(halves.as_flattened_mut().as_flattened_mut());
-            let user = UserId(user as u32);
-            let text = statements::upload(GroupId(1), Epoch(1), RoundNumber(1), user, SIDE, &halves);
-            let signature = key.sign(&text);
-            (key.verifying_key(), text, signature)
+            halves
+        })
+        .collect();
+    let keys: Vec<SigningKey> = (0..UPLOADS).map(|_| SigningKey::random(&mut rng)).collect();
+    let uploads = (0..).zip(&halves).map(|(user, halves)| UploadOf {
+        group: GroupId(1),
+        epoch: Epoch(1),
+        round: RoundNumber(1),
+        sender: UserId(user),
+        server: SIDE,
+        halves,
+    });
+    let signed: Vec<(VerifyingKey, UploadOf<'_>, [u8; SIGNATURE_BYTES])> = uploads
+        .zip(&keys)
+        .map(|(upload, key)| {
+            let signature = upload.sign(key);
+            (key.verifying_key(), upload, signature)
         })
         .collect();
     let single = repeated(repeats, || {
-        assert!(signed.iter().all(|(key, text, signature)| key.verify(text, signature)));
+        assert!(signed.iter().all(|(key, upload, signature)| upload.verify(key, signature)));
     });
     print("uploads verified, one by one", single.map(|cpu_s| UPLOADS as f64 / cpu_s), "a second and core");
     let mut batch = Batch::default();
     let together = repeated(repeats, || {
         for tile in signed.chunks(BATCH) {
-            tile.iter().for_each(|(key, text, signature)| batch.push(key, text, signature));
+            tile.iter().for_each(|(key, upload, signature)| upload.push(&mut batch, key, signature));
             assert!(batch.verify(&mut rng).iter().all(|valid| *valid));
         }
     });

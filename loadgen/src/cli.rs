@@ -51,8 +51,10 @@ was meant reads the message, and neither server learns what was said or to whom.
 it took.";
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 every check passed; 1 a message was lost, misdelivered, altered or extra, or the run could not go on; \
-2 wrong usage, or this machine's limits are too low; 130 stopped by a signal (Ctrl-C), with all that it started.";
+Exit status: 0 every check passed; 1 a message was lost, misdelivered, altered or extra, there is evidence against \
+somebody, or the run could not go on; 2 wrong usage, or this machine's limits are too low; 130 stopped by a signal \
+(Ctrl-C), with all that it started. What is slower or dearer than something else (report compare), or than it should be \
+(price), is told, and is no failure.";
 
 /// The Twincast load generator.
 #[derive(Debug, Parser)]

@@ -1,8 +1,12 @@
 //! What coordinator, hosts and servers tell each other: one JSON object a line, over the standard streams of a child
 //! process (and, once there are agents, over their connection).
 
+mod evidence;
+
+pub(crate) use evidence::{ACCUSED, accused};
+pub use evidence::{Evidence, EvidencePiece};
+
 use crate::keys::{HostKeys, ServerKeys};
-use crate::limits::EVIDENCE_KEPT_MAX;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -320,37 +324,6 @@ pub struct PlayReport {
     pub late_seconds: f64,
     /// What passed the host's interface during the rounds.
     pub interface: InterfaceBytes,
-}
-
-/// Evidence of accountable groups.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Evidence {
-    /// How often it came.
-    pub pieces: u64,
-    /// The first pieces.
-    pub kept: Vec<EvidencePiece>,
-}
-
-/// One piece of evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvidencePiece {
-    /// Whom it is against, and why, as `twincast-client blame` says it.
-    pub verdict: String,
-    /// Whether it is against S1 or S2 (1, 2), or one of the users (0); none: it blames nobody.
-    pub against: Option<u8>,
-    /// The file, as `twincast-client blame` reads it.
-    pub file: String,
-}
-
-impl Evidence {
-    /// Adds another host's, or another connection's.
-    pub fn add(&mut self, other: &Evidence) {
-        self.pieces += other.pieces;
-        let room = EVIDENCE_KEPT_MAX.saturating_sub(self.kept.len());
-        self.kept.extend(other.kept.iter().take(room).cloned());
-    }
 }
 
 /// What a host did in a part of its rounds, about a second long; no part is left out, and none counted twice. The last

@@ -450,7 +450,7 @@ impl<W: Write> Host<W> {
         let missing = move || {
             let its = |pair: &&Rc<RefCell<Pair>>| pair.borrow().player.plays_user(GROUP, USER);
             let pairs = pairs.borrow();
-            pairs.iter().find(its).is_some_and(|pair| pair.borrow().player.evidence.pieces == 0)
+            pairs.iter().find(its).is_some_and(|pair| pair.borrow().player.evidence.against[0] == 0)
         };
         if !must_come || !missing() {
             return Ok(());

@@ -84,7 +84,7 @@ pub const HEADER_ROUNDS_MAX: u32 = twincast_server::limits::HEADER_ROUNDS_MAX;
 pub const CONFIRM_PART_BYTES: u64 = 64;
 /// Bytes of a part of a key, or of its reply.
 pub const KEY_PART_BYTES: u64 = 96;
-/// Evidence of a host that is kept as files, in pieces; what comes beyond is counted.
+/// Evidence of a run that is kept as files, and as much of each of its hosts, in pieces. All of it is judged and counted.
 pub const EVIDENCE_KEPT_MAX: usize = 16;
 /// How long after the last round a host waits for evidence that the run's fault must bring.
 pub const EVIDENCE_WAIT: Duration = Duration::from_secs(30);

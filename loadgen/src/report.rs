@@ -4,6 +4,8 @@ mod checks;
 mod costs;
 mod link;
 
+pub(crate) use costs::guard as guard_in_words;
+
 use crate::latency::Percentiles;
 use crate::limits::START_LATE_MAX;
 use crate::plan::{Peers, Plan, Verify};

@@ -14,7 +14,9 @@ pub trait Source {
     /// Writes the next bytes at the fill position to the start of `buf`, and returns how many.
     ///
     /// 0: nothing to send now, or `buf` is too short for the next piece. `buf` is a slab or what is left of one; with
-    /// a whole slab a source that is `pending` makes progress.
+    /// a whole slab a source that is `pending` makes progress, or leaves its next bytes to a later turn, since they take
+    /// long to make and this turn has taken long enough. It is asked again in the next turn, which comes without sleep:
+    /// what a turn may take is renewed before each, and is enough for one source to make progress.
     fn fill(&mut self, buf: &mut [u8]) -> usize;
     /// The kernel took `bytes` more: the send position moves on.
     fn sent(&mut self, bytes: usize);
@@ -22,6 +24,11 @@ pub trait Source {
     fn rewind(&mut self);
     /// Whether there is anything between the send position and the end of what is known now.
     fn pending(&self) -> bool;
+    /// Whether the next bytes at the fill position are begun and take so long to make that a turn may be spent on them. Such
+    /// connections are filled for in turn among themselves, and after the others, the longest waiting one excepted.
+    fn takes_long(&self) -> bool {
+        false
+    }
 }
 
 /// A connection of an egress. A key outlives its connection, and is then known as stale.

@@ -180,6 +180,12 @@ impl<R: Ring, S: Source> Egress<R, S> {
         }
     }
 
+    /// Whether its socket was full when it was last looked at, and has not been found to have room since. No for a stale key.
+    pub fn is_blocked(&mut self, key: ConnectionKey) -> bool {
+        let connection = self.connections.get_mut(key);
+        connection.is_some_and(|connection| connection.full || matches!(connection.flight, Flight::Polling))
+    }
+
     /// Closes a connection; `Event::Closed` follows, from a later turn. A stale key is ignored. `Now` overrides
     /// `Flush`, and a later `Flush` an earlier one.
     pub fn close(&mut self, key: ConnectionKey, close: Close) {
@@ -242,7 +248,8 @@ impl<R: Ring, S: Source> Egress<R, S> {
     fn wait(&mut self, now: Duration, wait_max: Option<Duration>, nothing_to_tell: bool) -> Wait {
         let idle =
             [List::Ready, List::Cancelling, List::Leaving].iter().all(|&list| self.lists.len(list) == 0)
-                && (self.lists.front(List::Starved).is_none() || !self.slab_to_be_had());
+                && ([List::Starved, List::PutOff].iter().all(|&list| self.lists.len(list) == 0)
+                    || !self.slab_to_be_had());
         if !idle || !nothing_to_tell || !self.doorbell_polled || wait_max == Some(Duration::ZERO) {
             return Wait::No;
         }

@@ -59,6 +59,7 @@
 //! | a slab is written to only when the kernel has let go of it | the types in `slabs`, `simulation` |
 //! | readers that stop, however many, hold up nobody else | `stopped_readers_hold_up_nobody`, `simulation` |
 //! | ready connections take turns | `ready_connections_take_turns` |
+//! | what takes long to make keeps nobody waiting, and goes on by itself | `who_is_put_off_goes_on_in_later_turns_and_keeps_nobody_waiting` |
 //! | a peer that acknowledges is never stalled | `a_peer_that_acknowledges_does_not_stall` |
 //! | a ring of an awake core costs no system call, and none is lost | `doorbell::tests`, `tests/sockets.rs` |
 //! | memory in flight is never freed, not even by a panic | `Egress`'s `Drop`; the end is tested, the leak is not |

@@ -20,9 +20,11 @@ pub(crate) enum List {
     Cancelling = 6,
     /// Nothing of it is in flight, and it is to be reported closed.
     Leaving = 7,
+    /// What its source has takes long to make, or was left to a later turn. The longest put off is in front.
+    PutOff = 8,
 }
 
-const LISTS: usize = 8;
+const LISTS: usize = 9;
 const NIL: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]

@@ -62,7 +62,7 @@ impl<R: Ring, S: Source> Egress<R, S> {
         if rest.len() == 0 {
             connection.fill_bytes_max = (2 * connection.fill_bytes_max).min(self.config.slab_bytes);
             self.pool.give_back(rest);
-            self.lists.move_to(key.slot, List::Ready);
+            self.ready_to_fill(key.slot);
             return;
         }
         connection.unfinished = Some(rest);
@@ -108,20 +108,43 @@ impl<R: Ring, S: Source> Egress<R, S> {
         if result < 0 && result != -libc::ECANCELED {
             return self.leave(key.slot, CloseReason::PeerGone(-result));
         }
-        self.lists.move_to(key.slot, List::Ready);
+        match connection.unfinished {
+            Some(_) => self.lists.move_to(key.slot, List::Ready),
+            None => self.ready_to_fill(key.slot),
+        }
+    }
+
+    /// The connection has room and no slab.
+    fn ready_to_fill(&mut self, slot: u32) {
+        let (_, connection) = self.connections.at(slot);
+        // One that is to go needs no slab for it.
+        let put_off = connection.source.takes_long() && !matches!(connection.closing, Closing::Now(_));
+        self.lists.move_to(slot, if put_off { List::PutOff } else { List::Ready });
     }
 
     /// Runs connections that are ready, each once and in turn, up to a batch that fits into the cache.
     pub(crate) fn run_ready(&mut self, now: Duration) {
         let mut batch_bytes = 0;
         // A connection may come to the back of the list again in this turn, and that is then the next turn's.
-        let mut steps = self.lists.len(List::Ready) + self.lists.len(List::Starved);
+        let mut steps: usize =
+            [List::Ready, List::Starved, List::PutOff].iter().map(|&list| self.lists.len(list)).sum();
+        // The longest put off comes before all others, while nothing of what this turn may take is spent: so each gets on, and
+        // in turn. The rest of them come behind all others, until nothing is left for them in this turn.
+        let (mut first, mut put_off_again) = (true, false);
         while steps > 0 && batch_bytes < BATCH_BYTES_MAX && self.ring.room() > 0 {
-            // Who waits for a slab was there before those who are ready now.
-            let starved = self.lists.front(List::Starved).filter(|_| self.slab_to_be_had());
-            let Some(slot) = starved.or(self.lists.front(List::Ready)) else { break };
+            let waits_for_slab =
+                |this: &mut Self, list| this.lists.front(list).filter(|_| this.slab_to_be_had());
+            let put_off = if put_off_again { None } else { waits_for_slab(self, List::PutOff) };
+            let next = put_off.filter(|_| first).or_else(|| {
+                // Who waits for a slab was there before those who are ready now.
+                let starved = waits_for_slab(self, List::Starved);
+                starved.or(self.lists.front(List::Ready)).or(put_off)
+            });
+            let Some(slot) = next else { break };
+            first &= put_off.is_none();
             batch_bytes += self.run(slot, now);
             steps -= 1;
+            put_off_again |= put_off == Some(slot) && self.lists.list(slot) == List::PutOff;
         }
     }
 
@@ -167,7 +190,10 @@ impl<R: Ring, S: Source> Egress<R, S> {
         let filled = fill(&mut connection.source, bytes, connection.fill_bytes_max);
         if filled == 0 {
             self.pool.give_back_empty(slab);
-            self.rest(key.slot);
+            match connection.source.pending() {
+                true => self.put_off(key.slot),
+                false => self.rest(key.slot),
+            }
             return 0;
         }
         if std::mem::take(&mut connection.resting) {
@@ -193,6 +219,15 @@ impl<R: Ring, S: Source> Egress<R, S> {
         self.stats.sends += 1;
         self.stats.zc_sends += u64::from(zero_copy);
         bytes.len as usize
+    }
+
+    /// The connection has something to send, in a later turn. Its place among those put off is the first one that it got.
+    fn put_off(&mut self, slot: u32) {
+        self.connections.at(slot).1.resting = true;
+        if self.lists.list(slot) != List::PutOff {
+            self.lists.move_to(slot, List::PutOff);
+        }
+        self.stats.put_off += 1;
     }
 
     /// The connection has nothing to send.

@@ -2,12 +2,15 @@
 
 use crate::fake::{FakeRing, FakeWorld, Peer, Trouble};
 use crate::limits::BATCH_BYTES_MAX;
+use crate::lists::List;
 use crate::{Close, CloseReason, ConnectionKey, Doorbell, Egress, EgressConfig, Event, Source, ZeroCopy};
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::time::Duration;
 
 const SEEDS: u64 = 3000;
@@ -25,6 +28,11 @@ fn byte_at(stream: u64, position: u64) -> u8 {
 struct Stream {
     id: u64,
     record_bytes: u64,
+    /// Where its records take long to make: the bytes that all such streams may make in this turn before they leave the rest
+    /// to the next.
+    patience: Option<Rc<Cell<u64>>>,
+    /// So far they are made, and are not made again.
+    made: u64,
     send_at: u64,
     fill_at: u64,
     end: u64,
@@ -37,6 +45,13 @@ impl Source for Stream {
         let len = (next.min(self.end) - self.fill_at) as usize;
         if len > buf.len() {
             return 0;
+        }
+        if let Some(patience) = self.patience.as_ref().filter(|_| self.fill_at + len as u64 > self.made) {
+            if patience.get() == 0 {
+                return 0;
+            }
+            patience.set(patience.get().saturating_sub(len as u64));
+            self.made = self.fill_at + len as u64;
         }
         for byte in &mut buf[..len] {
             *byte = byte_at(self.id, self.fill_at);
@@ -57,6 +72,10 @@ impl Source for Stream {
     fn pending(&self) -> bool {
         self.send_at < self.end
     }
+
+    fn takes_long(&self) -> bool {
+        self.patience.is_some() && (self.made..self.end).contains(&self.fill_at)
+    }
 }
 
 /// What the test knows of a connection.
@@ -75,6 +94,8 @@ struct Simulation {
     egress: Egress<FakeRing, Stream>,
     doorbell: Doorbell,
     config: EgressConfig,
+    /// What is left in this turn for streams whose records take long to make, and what each turn has.
+    patience: (Rc<Cell<u64>>, u64),
     models: BTreeMap<u64, Model>,
     /// Bytes that closed streams had sent.
     closed_bytes: u64,
@@ -97,6 +118,7 @@ impl Simulation {
             completions_per_turn_max: 1 + below(9),
             ..EgressConfig::default()
         };
+        let patience = below(8000) as u64;
         let (world, ring) = FakeWorld::new(seed, Trouble::Much);
         let doorbell = Doorbell::new().unwrap();
         let egress = Egress::new(config.clone(), ring, doorbell.clone()).unwrap();
@@ -106,6 +128,7 @@ impl Simulation {
             egress,
             doorbell,
             config,
+            patience: (Rc::default(), 1000 + patience),
             models: BTreeMap::new(),
             closed_bytes: 0,
             streams: 0,
@@ -174,7 +197,8 @@ impl Simulation {
         let id = self.streams;
         self.streams += 1;
         let (record_bytes, end) = (1 + self.below(SLAB_BYTES as u64), self.below(40_000));
-        let stream = Stream { id, record_bytes, send_at: 0, fill_at: 0, end };
+        let patience = (self.below(3) == 0).then(|| self.patience.0.clone());
+        let stream = Stream { id, record_bytes, patience, made: 0, send_at: 0, fill_at: 0, end };
         match self.egress.add(socket, stream, self.now) {
             Ok(key) => {
                 let model = Model { key, socket: fd, stopped, cut: false, flushed: false };
@@ -203,6 +227,7 @@ impl Simulation {
     fn turn(&mut self) {
         let mut events = Vec::new();
         let wait = [Some(Duration::ZERO), None][self.below(2) as usize];
+        self.patience.0.set(self.patience.1);
         self.egress.turn(self.now, wait, &mut events);
         for event in events {
             match event {
@@ -328,6 +353,16 @@ fn calm(
     peers: Vec<Peer>,
     bytes: u64,
 ) -> (FakeWorld, Egress<FakeRing, Stream>, Vec<ConnectionKey>) {
+    let streams = peers.into_iter().map(|peer| (peer, None));
+    calm_streams(slab_bytes, streams.collect(), bytes)
+}
+
+/// The same, where each stream says whether its records take long to make.
+fn calm_streams(
+    slab_bytes: usize,
+    peers: Vec<(Peer, Option<Rc<Cell<u64>>>)>,
+    bytes: u64,
+) -> (FakeWorld, Egress<FakeRing, Stream>, Vec<ConnectionKey>) {
     let config = EgressConfig {
         slab_bytes,
         connections_max: peers.len(),
@@ -338,8 +373,8 @@ fn calm(
     let (world, ring) = FakeWorld::new(0, Trouble::None);
     let mut egress = Egress::new(config, ring, Doorbell::new().unwrap()).unwrap();
     let mut keys = Vec::new();
-    for (id, peer) in (0..).zip(peers) {
-        let stream = Stream { id, record_bytes: 100, send_at: 0, fill_at: 0, end: bytes };
+    for (id, (peer, patience)) in (0..).zip(peers) {
+        let stream = Stream { id, record_bytes: 100, patience, made: 0, send_at: 0, fill_at: 0, end: bytes };
         let key = egress.add(world.connect(peer), stream, Duration::ZERO).map_err(|(error, ..)| error);
         keys.push(key.unwrap());
     }
@@ -358,6 +393,95 @@ fn ready_connections_take_turns() {
     let sent: Vec<u64> = keys.iter().map(|&key| egress.source_mut(key).unwrap().send_at).collect();
     let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
     assert!(*least > 0 && most - least <= 3 * slab_bytes as u64, "{sent:?}");
+}
+
+/// Seven streams whose records take long to make, and one whose do not, with more to send than a turn sends of it.
+#[test]
+fn who_is_put_off_goes_on_in_later_turns_and_keeps_nobody_waiting() {
+    const SLOW: usize = 7;
+    /// Bytes of such records that a turn makes: two and a half of them.
+    const PER_TURN: u64 = 250;
+    const BYTES: u64 = 30_000;
+    let patience: Rc<Cell<u64>> = Rc::default();
+    let slow = vec![(Peer::fast(), Some(patience.clone())); SLOW];
+    let peers = [slow, vec![(Peer::fast(), None)]].concat();
+    let (_world, mut egress, keys) = calm_streams(SLAB_BYTES, peers, BYTES);
+    let fast_end = 1 << 40;
+    egress.source_mut(keys[SLOW]).unwrap().end = fast_end;
+    let send_at =
+        |egress: &mut Egress<FakeRing, Stream>, slot: usize| egress.source_mut(keys[slot]).unwrap().send_at;
+    let (mut turns, mut made_before) = (0, 0);
+    // Nobody wakes anybody.
+    while keys.iter().take(SLOW).any(|&key| egress.source_mut(key).unwrap().pending()) {
+        patience.set(PER_TURN);
+        let sleeps = egress.stats().sleeps;
+        egress.turn(Duration::ZERO, None, &mut Vec::new());
+        assert!(
+            egress.lists.len(List::PutOff) == 0 || egress.stats().sleeps == sleeps,
+            "it slept in turn {turns}"
+        );
+        turns += 1;
+        let made: u64 = keys[..SLOW].iter().map(|&key| egress.source_mut(key).unwrap().made).sum();
+        let more = made - made_before;
+        assert!(more < PER_TURN + 100, "{more} bytes in turn {turns}");
+        assert!(more > 0 || made == SLOW as u64 * BYTES, "nobody goes on in turn {turns}");
+        made_before = made;
+        let sent: Vec<u64> = (0..SLOW).map(|slot| send_at(&mut egress, slot)).collect();
+        let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+        assert!(most - least <= 2 * (PER_TURN + 100), "turn {turns}: {sent:?}");
+    }
+    assert!(turns >= SLOW as u64 * BYTES / (PER_TURN + 100), "{turns} turns");
+    // A send of a whole slab in each turn but the last, which is not known to be sent yet.
+    assert!(send_at(&mut egress, SLOW) >= (turns - 2) * (SLAB_BYTES as u64 - 100), "{turns} turns");
+    assert!(egress.stats().put_off > 0, "{:?}", egress.stats());
+    let sleeps = egress.stats().sleeps;
+    // With nothing left to do for anybody, it sleeps again.
+    let fast = egress.source_mut(keys[SLOW]).unwrap();
+    fast.end = fast.fill_at;
+    for _ in 0..3 {
+        egress.turn(Duration::ZERO, None, &mut Vec::new());
+    }
+    assert!(egress.stats().sleeps > sleeps);
+}
+
+/// One that takes whatever a turn has left, and many that need a little.
+#[test]
+fn those_whose_bytes_take_long_are_filled_in_turn() {
+    const LITTLE: usize = 20;
+    let patience: Rc<Cell<u64>> = Rc::default();
+    let peers = vec![(Peer::fast(), Some(patience.clone())); 1 + LITTLE];
+    let (_world, mut egress, keys) = calm_streams(SLAB_BYTES, peers, 100);
+    egress.source_mut(keys[0]).unwrap().end = 1 << 40;
+    let mut turns = 0;
+    while keys[1..].iter().any(|&key| egress.source_mut(key).unwrap().pending()) {
+        // Two records.
+        patience.set(200);
+        egress.turn(Duration::ZERO, None, &mut Vec::new());
+        turns += 1;
+        assert!(turns <= LITTLE / 2 + 2, "the first one has what the others wait for");
+    }
+}
+
+/// However many others fill each turn with their bytes.
+#[test]
+fn the_longest_put_off_comes_before_all_others() {
+    let patience: Rc<Cell<u64>> = Rc::default();
+    let slab_bytes = BATCH_BYTES_MAX / 2;
+    let peers = [
+        vec![(Peer::reading(usize::MAX, slab_bytes), None); 6],
+        vec![(Peer::fast(), Some(patience.clone())); 6],
+    ];
+    let (_world, mut egress, keys) = calm_streams(slab_bytes, peers.concat(), 1 << 40);
+    for _ in 0..600 {
+        // One record.
+        patience.set(1);
+        egress.turn(Duration::ZERO, None, &mut Vec::new());
+    }
+    let sent: Vec<u64> = keys.iter().map(|&key| egress.source_mut(key).unwrap().send_at).collect();
+    for (kind, slack) in [(&sent[..6], 3 * slab_bytes as u64), (&sent[6..], 300)] {
+        let (least, most) = (kind.iter().min().unwrap(), kind.iter().max().unwrap());
+        assert!(*least > 0 && most - least <= slack, "{sent:?}");
+    }
 }
 
 #[test]

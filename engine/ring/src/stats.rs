@@ -40,6 +40,8 @@ pub struct EgressStats {
     pub slabs_reclaimed: u64,
     /// Connections that had to wait for a slab.
     pub slab_waits: u64,
+    /// Times that a source left what it had to a later turn.
+    pub put_off: u64,
     /// Slabs out of the pool at the end of the last turn.
     pub slabs_in_use: u64,
     /// The most slabs out of the pool at a time.

@@ -8,8 +8,8 @@ mod peers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use channel::{check_channel_key, read_channel_key};
 pub use channel::{ChannelName, Insecure};
+pub(crate) use channel::{check_channel_key, read_channel_key};
 pub use group::{Delivery, GroupConfig, IdentitiesName, RegistrationName, RoundMode, SchemeName};
 #[cfg(feature = "fault-swap-half")]
 pub use peers::{

@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::GroupId;
 use twincast_server::Server;
+use twincast_server::accounts::RegistryError;
 use twincast_server::admin::{self, AdminArguments};
 use twincast_server::answer::Identities;
 use twincast_server::config::{ChannelName, Config, EXAMPLE, Insecure};
@@ -123,8 +124,7 @@ fn main() -> ExitCode {
         Err(error) => return refused(&format!("{}: {error}", path.display())),
     };
     if arguments.check.is_some() {
-        say_checked(path, &config, &keys);
-        return ExitCode::SUCCESS;
+        return say_checked(path, &config, &keys);
     }
     match run(config, keys) {
         Ok(()) => ExitCode::SUCCESS,
@@ -181,8 +181,9 @@ fn own_lines(config: &Config) -> Result<Vec<String>, keys::KeyError> {
     Ok(lines)
 }
 
-/// What a configuration needs, and what the two operators compare.
-fn say_checked(path: &Path, config: &Config, keys: &Keys) {
+/// What a configuration needs, and what the two operators compare; and whether a server would start with it, as far as the
+/// folders go that have to be there.
+fn say_checked(path: &Path, config: &Config, keys: &Keys) -> ExitCode {
     let identities = keys.identities.as_ref();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let disk = config.box_disk_bytes();
@@ -211,22 +212,17 @@ fn say_checked(path: &Path, config: &Config, keys: &Keys) {
         let folder = parts_box.folder.display();
         warnings.push(format!("box.folder: make it before the start (`mkdir -m 700 {folder}`)"));
     }
-    if let Some(registry) = &config.registry {
-        let folder = registry.folder.display();
-        match registry.folder.metadata() {
-            Ok(there) if there.is_dir() && there.permissions().mode() & 0o077 == 0 => {}
-            Ok(there) if there.is_dir() => warnings
-                .push(format!("registry.folder: others may look into it: `chmod 700 {folder}`, or no start")),
-            _ => {
-                warnings.push(format!("registry.folder: make it before the start (`mkdir -m 700 {folder}`)"))
-            }
-        }
-    }
     if config.channel == ChannelName::Plain {
         warnings.push(PLAIN.into());
     }
     for warning in warnings {
         eprintln!("twincast-server: {}: warning: {warning}", path.display());
+    }
+    // Its accounts are there before everything else, and outlive it; a box is empty at each start, and may be made for it.
+    let registry = config.registry.as_ref().filter(|_| identities.is_some());
+    if let Some(Err(error)) = registry.map(|registry| check_registry(&registry.folder)) {
+        eprintln!("twincast-server: {}: {error}", path.display());
+        return ExitCode::FAILURE;
     }
     println!(
         "{}: good; {} group(s), at most {:.1} MiB for them{}{}",
@@ -236,6 +232,20 @@ fn say_checked(path: &Path, config: &Config, keys: &Keys) {
         queries.unwrap_or_default(),
         disk.unwrap_or_default()
     );
+    ExitCode::SUCCESS
+}
+
+/// Whether a start would have the folder of accounts: it says the same then.
+fn check_registry(folder: &Path) -> Result<(), RegistryError> {
+    let there = folder.metadata().and_then(|there| match there.is_dir() {
+        true => Ok(there),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    let there = there.map_err(|error| RegistryError::Folder { folder: folder.into(), error })?;
+    match there.permissions().mode() & 0o7777 {
+        mode if mode & 0o077 != 0 => Err(RegistryError::Mode { path: folder.into(), mode, wanted: 0o700 }),
+        _ => Ok(()),
+    }
 }
 
 /// What an operator has to know of plain channels.
@@ -254,7 +264,8 @@ fn own_key_line(key: &VerifyingKey) -> String {
 
 fn read(path: &PathBuf, insecure: Insecure) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Config::from_toml_with(&text, insecure).with_context(|| path.display().to_string())
+    // The error says all that its source does.
+    Config::from_toml_with(&text, insecure).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
 fn run(config: Config, keys: Keys) -> anyhow::Result<()> {

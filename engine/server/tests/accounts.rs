@@ -5,7 +5,10 @@ mod common;
 
 use common::accounts::{Folders, GROUP, connect, hello, proofs, register_all, register_frame, registered};
 use common::readers::{server_key, user_key};
-use common::{Client, count, wait_until};
+use common::{Client, PATIENCE, count, wait_until};
+use socket2::{Domain, Socket, Type};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use twincast_protocol::accountable::Certificate;
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
@@ -150,13 +153,16 @@ fn registrations_that_are_wrong_are_refused_by_name() {
 #[test]
 fn unequal_keys_are_refused_by_both() {
     let folders = Folders::new();
-    let servers = folders.servers(NOISE, registered(RegistrationName::Open), |_| {});
+    let servers = folders.servers(NOISE, registered(RegistrationName::Open), |config| {
+        config.limits.registration_timeout_ms = 1_000;
+    });
     let mut clients = ServerSide::BOTH.map(|side| connect(&servers, side, NOISE));
     for (side, client) in ServerSide::BOTH.into_iter().zip(&mut clients) {
         client.register_with(side, 1, &user_key(10 + side.index() as u32));
     }
-    for client in &mut clients {
-        client.expect_refused(Code::KeysUnequal, 1);
+    // S1 signs what it keeps, which is none: it knows why, and S2 that it did not sign.
+    for (client, code) in clients.iter_mut().zip([Code::KeysUnequal, Code::RegistrationHalf]) {
+        client.expect_refused(code, 1);
     }
     assert!(ServerSide::BOTH.iter().all(|side| list(&folders, *side).is_empty()), "neither keeps one");
     register_all(&servers, NOISE, &[1]);
@@ -182,6 +188,47 @@ fn a_closed_group_takes_what_its_operators_add() {
     assert!(folders.ask(ONE, &small).unwrap_err().contains("anybody can sign"));
     // A user whom the operators added fetches its certificate.
     register_all(&servers, PLAIN, &[0, 1]);
+}
+
+/// What the rules refuse is refused whoever signed it: no stranger makes a server verify anything where it cannot register.
+#[test]
+fn what_the_rules_refuse_is_refused_before_a_signature_is_looked_at() {
+    let folders = Folders::new();
+    let servers = folders.servers(PLAIN, registered(RegistrationName::Closed), |_| {});
+    assert_eq!(folders.ask(ONE, &add(&[0])), Ok(Done::Added(1)));
+    let binding = twincast_protocol::statements::Binding::PLAIN;
+    for (user, key, code) in
+        [(1, 1, Code::RegistrationClosed), (0, 9, Code::AccountTaken), (0, 0, Code::RegistrationWrong)]
+    {
+        let mut client = connect(&servers, ONE, PLAIN);
+        let mut frame = register_frame(&binding, ONE, user, &user_key(key));
+        *frame.last_mut().expect("a signature") ^= 1;
+        client.send(&frame);
+        client.expect_refused(code, user);
+    }
+}
+
+/// A stranger who comes to one server with a user's number, again and again, does not keep the user from it.
+#[test]
+fn a_number_that_a_stranger_holds_at_one_server_is_still_its_users() {
+    for side in ServerSide::BOTH {
+        let folders = Folders::new();
+        let servers = folders.servers(PLAIN, registered(RegistrationName::Open), |_| {});
+        let elsewhere = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        elsewhere.bind(&SocketAddr::from(([127, 0, 0, 66], 0)).into()).expect("all of 127/8 is this machine");
+        elsewhere.connect(&servers.get(side).address().into()).expect("the server listens");
+        let mut stranger = TcpStream::from(elsewhere);
+        let binding = twincast_protocol::statements::Binding::PLAIN;
+        stranger.write_all(&register_frame(&binding, side, 1, &user_key(9))).expect("it is heard");
+        wait_until("the stranger waits", || {
+            servers.counts(|metrics| &metrics.registrations_pending) != [0, 0]
+        });
+        register_all(&servers, PLAIN, &[1]);
+        let mut said = Vec::new();
+        stranger.set_read_timeout(Some(PATIENCE)).expect("an option");
+        stranger.read_to_end(&mut said).expect("an answer, and the end");
+        assert_eq!(said, Code::AccountTaken.frame(1, u32::MAX, 0));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use common::accounts::{Folders, GROUP, hello, proofs, registered};
 use common::client::{is_error, kind};
 use common::pair::{s1_end, s2_end};
 use common::readers::{server_key, server_seed, user_key};
-use common::{Client, Permit, Process, config, wait_until};
+use common::{Client, Permit, Process, config, run_to_end, wait_until};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rustix::process::Signal;
@@ -105,6 +105,33 @@ fn a_kill_takes_no_registration_that_was_answered() {
     assert!(!registered.is_empty(), "seed {seed}: some were registered before a kill");
 }
 
+/// `--check` refuses the folder of accounts that a start refuses, in the same words, after all that operators compare.
+#[test]
+fn a_registry_that_is_not_there_is_refused_by_check_as_by_a_start() {
+    let folders = Folders::new();
+    let one = ServerSide::One;
+    let connect = "127.0.0.1:9".parse().expect("an address");
+    let good = side_config(&folders, one, RegistrationName::Closed, s1_end(connect));
+    let (code, stdout, stderr) = run_to_end("", "--check", &good.to_toml());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("good;"), "{stdout}");
+    let at = |folder: PathBuf| Config { registry: Some(RegistryConfig { folder }), ..good.clone() };
+    let file = good.signing_key.clone().expect("it has one");
+    let refuses = |config: &Config, says: &str| {
+        for option in ["--check", "--config"] {
+            let (code, stdout, stderr) = run_to_end("", option, &config.to_toml());
+            assert_eq!(code, Some(1), "{option}: {stderr}");
+            assert!(stderr.contains("registry.folder: ") && stderr.contains(says), "{option}: {stderr}");
+            assert!(!stdout.contains("good;") && !stdout.contains("listening"), "{option}: {stdout}");
+            assert_eq!(stdout.contains("to compare with"), option == "--check", "{stdout}");
+        }
+    };
+    refuses(&at(folders.of(one).join("missing")), "make it with `mkdir -m 700");
+    refuses(&at(file), "make it with `mkdir -m 700");
+    std::fs::set_permissions(folders.of(one), PermissionsExt::from_mode(0o750)).expect("its mode");
+    refuses(&good, "mode 0750, and others could read or change who is a user: `chmod 700");
+}
+
 fn write_config(config: &Config, folders: &Folders) -> PathBuf {
     let path = folders.of(config.server_side()).join("server.toml");
     std::fs::write(&path, config.to_toml()).expect("a file");
@@ -165,7 +192,15 @@ fn admin_works_on_servers_that_run_and_on_the_files_of_those_that_do_not() {
     assert!(status == Some(1) && text.contains("has no account"), "{text}");
     let exported = admin_export(&one_config, &folders);
     assert!(exported.len() == 1 && exported[0].contains(&key(1)), "{exported:?}");
-    // What is wrong is said, with its place.
+    // What is wrong is said, with its place, and before anybody is asked.
+    for wrong in ["abc", &format!("01{}", "0".repeat(62))] {
+        let (add, rotate) = (["add", "--group", &group, "--user", "3", "--key", wrong], ["rotate"]);
+        let rotate = [&rotate[..], &add[1..]].concat();
+        for command in [&add[..], &rotate] {
+            let (status, text) = said(&admin(&one_config, &folders, command));
+            assert!(status == Some(2) && text.contains("the key of user 3 is"), "{text}");
+        }
+    }
     std::fs::write(&list, format!("0 {}\n1 zz\n", key(0))).expect("a file");
     let (status, text) = said(&admin(&one_config, &folders, &add_list));
     assert!(status == Some(2) && text.contains("line 2"), "{text}");

@@ -133,12 +133,11 @@ fn a_group_begins_with_the_epoch_of_the_clock_and_goes_on_behind_those_that_it_h
     let epochs = |first_epoch| {
         let group = GroupConfig { first_epoch, ..answering(4, 3, 1) };
         let servers = folders.servers(ChannelName::Plain, group, patient);
-        let epochs = ServerSide::BOTH.map(|side| {
+        ServerSide::BOTH.map(|side| {
             let mut client = Client::connect(servers.get(side).address());
             client.send(&common::client::hello_frame_for(side, 4, EPOCH_ANY, false, &[0]));
             u64::from(client.welcome().epoch.get())
-        });
-        epochs
+        })
     };
     let before = unix();
     let mut had = epochs(None);

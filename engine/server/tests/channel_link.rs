@@ -3,7 +3,9 @@
 mod common;
 
 use common::pair::{Pair, Servers, s1_end, s2_end};
-use common::{Client, Party, Permit, Process, TestServer, channel_key, config, count, group, wait_until};
+use common::{
+    Client, Party, Permit, Process, TestServer, channel_key, config, count, group, run_to_end, wait_until,
+};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::io::{Read, Write};
@@ -224,6 +226,39 @@ fn keygen(folder: &Path) -> toml::Table {
     stdout.parse().expect("what it prints is TOML")
 }
 
+/// What operators get wrong with keys: neither `--check` nor a start takes it, and both say what it is.
+fn keys_that_cannot_be_are_refused(good: &Config, own: &str) {
+    let (code, stdout, stderr) = run_to_end("", "--check", &good.to_toml());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains(&format!("give this to clients: this server's channel key is {own}")),
+        "{stdout}"
+    );
+    let pinned = |digits: String| {
+        let mut config = good.clone();
+        config.link.as_mut().unwrap().peer_channel_key = Some(digits);
+        config
+    };
+    let file = good.channel_key.clone();
+    for (config, says, names_own) in [
+        (pinned(own.to_owned()), "link.peer_channel_key is this server's own", true),
+        (pinned("0".repeat(64)), "link.peer_channel_key = 000", false),
+        (
+            Config { signing_key: file, ..good.clone() },
+            "channel_key and signing_key hold the same secret",
+            false,
+        ),
+    ] {
+        for option in ["--check", "--config"] {
+            let (code, stdout, stderr) = run_to_end("", option, &config.to_toml());
+            assert_eq!(code, Some(2), "{option}: {stderr}");
+            assert!(stderr.contains(says), "{option}: {stderr}");
+            // Nobody is given a key that will not stay; who pinned the wrong one still learns the own.
+            assert_eq!(stdout.contains(own), names_own && option == "--check", "{stdout}");
+        }
+    }
+}
+
 /// The lines that `keygen` prints, pasted where it says, make two servers that are linked and known to clients.
 #[test]
 fn two_real_servers_set_out_with_keygen_and_play() {
@@ -240,6 +275,10 @@ fn two_real_servers_set_out_with_keygen_and_play() {
             ..private(vec![group.clone()])
         }
     };
+    keys_that_cannot_be_are_refused(
+        &end(ServerSide::Two, s2_end()),
+        &text(ServerSide::Two, "peer_channel_key"),
+    );
     let _permit = Permit::wait_for(2);
     let mut two = Process::start_permitted(&end(ServerSide::Two, s2_end()));
     let mut one = Process::start_permitted(&end(ServerSide::One, s1_end(two.link.unwrap())));

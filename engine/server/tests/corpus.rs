@@ -60,4 +60,17 @@ macro_rules! corpus_tests {
     )* };
 }
 
-corpus_tests!(client_frames, server_frames, link_frames, cells, answers, channel, accountable);
+corpus_tests!(
+    client_frames,
+    server_frames,
+    accountable_frames,
+    line,
+    registration,
+    link_frames,
+    cells,
+    answers,
+    channel,
+    accountable,
+    evidence,
+    blame
+);

@@ -1,6 +1,7 @@
 //! The table that a person reads at the end of a comparison.
 
 use super::comparison::{Comparison, Row};
+use crate::report::guard_in_words;
 use crate::stats::Spread;
 use crate::units::thousands;
 use std::fmt::Write as _;
@@ -13,6 +14,9 @@ const FIGURE_WIDTH: usize = 15;
 const LINE_WIDTH: usize = 120;
 /// Columns of figures before those that say how much better Twincast is.
 const BEFORE_RATIOS: usize = 5;
+/// What the others' channels are.
+const CHANNELS: &str =
+    "What it is compared with has plain channels, too; what private ones cost is told by price.";
 /// What each column tells, its unit, and where it is from.
 const COLUMNS: [(&str, &str, Of); 8] = [
     ("messages", "1/s", |row| &row.messages_per_s),
@@ -70,6 +74,7 @@ fn head(text: &mut String, compared: &Comparison) {
             plural(compared.repeats)
         ),
     );
+    paragraph(text, &format!("Twincast: {}. {CHANNELS}", guard_in_words(plan)));
     paragraph(
         text,
         &format!(

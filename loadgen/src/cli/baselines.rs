@@ -24,7 +24,11 @@ Examples:
   twincast-loadgen baselines --only nagle-off,nagle-on
       the paper's set-up alone
   twincast-loadgen baselines --json baselines.json
-      the same figures for a program (loadgen/RESULTS.md). No folder of results is made";
+      the same figures for a program (loadgen/RESULTS.md). No folder of results is made
+
+Channels are plain in all of it, Twincast's too, as those of what it is compared with: nothing
+between users and servers is encrypted. price tells what private channels and accountable groups
+cost.";
 
 /// The flags of `baselines`.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use super::plan::PlanArgs;
 use super::values::{link, within};
 use crate::net::{LINK_DEFAULT, Link, LinkRate, MTU_MAX, MTU_MIN};
 use crate::paper::{FigureName, Order, Scale};
-use crate::plan::{ChannelName, Plan};
+use crate::plan::Plan;
 use clap::{Args, Parser};
 use std::path::PathBuf;
 
@@ -17,7 +17,10 @@ Examples:
   twincast-loadgen paper --quick --out /tmp/paper
       groups of 10 and 40: whether everything works, in seconds
   twincast-loadgen paper --scale full
-      a million users: hours, on a large machine";
+      a million users: hours, on a large machine
+
+Channels are plain in all of it, Twincast's too, as those of what it is compared with: nothing between users and servers is
+encrypted. price tells what private channels and accountable groups cost.";
 
 /// The flags of `paper`.
 #[derive(Debug, Args)]
@@ -75,9 +78,7 @@ struct Words {
 /// # Errors
 /// What `local` would say.
 pub(crate) fn plan_of(words: &str) -> Result<Plan, String> {
-    let words = Words::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?;
-    // Its figures stand beside those of programs whose channels are plain.
-    words.plan.guarded(ChannelName::Plain, false)
+    Words::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?.plan.plan()
 }
 
 #[cfg(test)]
@@ -88,7 +89,15 @@ mod tests {
     fn words_make_the_plan_that_local_makes() {
         let plan = plan_of("--group 500 --link 1gbit --peers self").unwrap();
         assert_eq!((plan.group, plan.hosts, plan.link.rate), (500, 5, LinkRate::Rate(1_000_000_000)));
-        assert_eq!(plan.channel, ChannelName::Plain);
         assert!(plan_of("--group 1").unwrap_err().contains("from 2"));
+    }
+
+    #[test]
+    fn help_says_that_channels_are_plain() {
+        let help = <crate::cli::Cli as clap::CommandFactory>::command();
+        for name in ["paper", "baselines"] {
+            let mut command = help.find_subcommand(name).expect("it is there").clone();
+            assert!(command.render_help().to_string().contains("Channels are plain"), "{name}");
+        }
     }
 }

@@ -168,6 +168,8 @@ impl Stage {
                     // They are printed, and come from another machine.
                     report.complaints.iter_mut().for_each(|said| *said = plain(said));
                     report.broken.iter_mut().for_each(|said| *said = plain(said));
+                    let kept = report.evidence.kept.iter_mut();
+                    kept.for_each(|piece| piece.verdict = plain(&piece.verdict));
                     Take::Done(report)
                 }
                 news => Take::Unexpected(news),

@@ -413,7 +413,7 @@ impl Observer for Player {
             accountable::Verdict::Nobody(_) => None,
         };
         let piece = EvidencePiece { verdict: verdict.to_string(), against, file: evidence.to_text() };
-        self.evidence.add(&Evidence { pieces: 1, kept: vec![piece] });
+        self.evidence.push(piece);
     }
 
     fn event(&mut self, event: Event) {

@@ -34,6 +34,8 @@ pub const MESSAGE_BYTES: usize = 256;
 /// Above this many members only a part of a rival's senders may send, and the rest is worked out.
 pub const SAMPLED_ABOVE: u32 = 1_000;
 
+/// What every run of Twincast has besides: its figures stand beside those of programs whose channels are plain.
+const PLAIN: &str = "--channel plain";
 /// Groups that are played side by side at the most.
 const GROUPS_PLAYED_MAX: u64 = if GROUPS_MAX < 1_000 { GROUPS_MAX as u64 } else { 1_000 };
 /// The part of a scale's time that experiments may be expected to take.
@@ -244,7 +246,7 @@ impl Experiments {
         let paper = if is_paper { " --insecure-baseline --no-confirm" } else { "" };
         format!(
             "--group {group} --groups {groups} --hosts {} --rounds {rounds} --warmup 1 --peers {peers} --profile \
-             {profile}{paper} --link {} --mtu {}",
+             {profile}{paper} {PLAIN} --link {} --mtu {}",
             sizes.hosts, self.link.rate, self.link.mtu
         )
     }

@@ -153,7 +153,7 @@ impl Evidence<'_> {
                 y: Axis::new("Message latency, median user", "s"),
                 series: latency,
                 caption: format!(
-                    "Until a member's own message is back at it, on one host's clock: from the begin of its submission to the \
+                    "Until a member's own message is back at it, on one host's clock: from the beginning of its submission to the \
                      decoding of its own cell; for paper-faithful, from its host's first byte of the round to its own share \
                      from both servers. Medians over users, and of repeats; a whole round takes about twice as long, see \
                      below. {} {} {HALF}",

@@ -6,16 +6,20 @@
 mod tables;
 
 use super::Paper;
-use super::experiments::Scale;
+use super::experiments::{Scale, Work};
 use super::figure::{self, DARK_COLOURS};
 use super::point::Panel;
 use super::run::minutes;
 use crate::baseline::Baseline;
+use crate::report::guard_in_words;
 use crate::units::thousands;
 use std::fmt::Write as _;
 
 /// How the page looks.
 const STYLE: &str = include_str!("html/style.css");
+
+/// What the channels of what Twincast is compared with were, beside its own.
+const OTHERS: &str = "what it is compared with has plain channels, too";
 
 /// What no report may leave out.
 const CAVEATS: [&str; 6] = [
@@ -65,6 +69,7 @@ pub fn in_words(paper: &Paper) -> String {
     text += &tables::headline_text(&paper.headline);
     // A sentence a line.
     let _ = writeln!(text, "{}", limits(paper).replace(". ", ".\n"));
+    let _ = writeln!(text, "Twincast: {}; {OTHERS}.", channels(paper));
     if paper.failures.is_empty() {
         text.push_str("Nothing failed.\n");
     } else {
@@ -85,7 +90,7 @@ pub(super) fn escape(text: &str) -> String {
 
 fn head(body: &mut String, paper: &Paper) {
     let _ = writeln!(body, "<header><h1>{}</h1></header>", escape(&title(paper)));
-    tables::headline(body, &paper.headline, &congestion(paper));
+    tables::headline(body, &paper.headline, &channels(paper), &congestion(paper));
     let _ = writeln!(body, "<p class=\"limit\">{}</p>", escape(&limits(paper)));
     drawing(body, &paper.headline_plot);
     if paper.scale == Scale::Quick {
@@ -97,6 +102,15 @@ fn head(body: &mut String, paper: &Paper) {
 
 fn congestion(paper: &Paper) -> String {
     paper.environment.congestion_control.clone().unwrap_or_else(|| "not known".into())
+}
+
+/// What Twincast's channels were, and who could be a user.
+fn channels(paper: &Paper) -> String {
+    let plan = paper.runs.iter().find_map(|done| match &done.job.work {
+        Work::Twincast { plan, .. } => Some(plan),
+        Work::Rival { .. } | Work::Mcmix { .. } => None,
+    });
+    plan.map_or_else(|| "not known".into(), |plan| guard_in_words(plan))
 }
 
 /// How many times the messages Twincast carried, against the paper's way of sending. Nagle's algorithm off comes first: with
@@ -199,6 +213,7 @@ fn environment(body: &mut String, paper: &Paper) {
         ("Kernel", environment.kernel.clone()),
         ("Hosts and links", environment.hosts.clone()),
         ("Congestion control", congestion(paper)),
+        ("Channels", format!("{}; {OTHERS}", channels(paper))),
         ("Rate of each link, MTU", format!("{}, {}", paper.link.rate, paper.link.mtu)),
         ("Version", environment.versions.twincast.clone()),
         ("Commit", environment.git_commit.clone()),

@@ -1,6 +1,7 @@
 //! What a person reads of it.
 
-use super::{Beside, FIGURES, Price, Runs};
+use super::{Beside, Bound, FIGURES, Price, Runs};
+use crate::report::guard_in_words;
 use crate::stats::Spread;
 use crate::units::{bytes, seconds, thousands};
 use std::fmt::Write as _;
@@ -10,20 +11,10 @@ type Form = (&'static str, fn(f64) -> String);
 
 fn form(figure: &str) -> Form {
     match figure {
-        "guard.server_cpu_ns_per_byte" => ("server CPU of a byte", |value| format!("{value:.3} ns")),
+        "guard.server_cpu_ns_per_byte" => ("server CPU of a byte sent", |value| format!("{value:.3} ns")),
         "round_seconds.p50" => ("round time", seconds),
-        "guard.egress_bytes_per_member" => ("egress, a member and round", bytes),
+        "guard.egress_bytes_per_member" => ("egress of a server, a member and round", bytes),
         _ => ("dialling", seconds),
-    }
-}
-
-/// What a figure may be at the most beside the runs that are guarded less: private channels double the CPU and the time
-/// of a round at the most, and what an accountable group adds to the bytes is small.
-fn bound(figure: &str, name: &str) -> Option<f64> {
-    match (name, figure) {
-        ("noise", "guard.server_cpu_ns_per_byte" | "round_seconds.p50") => Some(2.0),
-        ("accountable", "guard.egress_bytes_per_member") => Some(1.02),
-        _ => None,
     }
 }
 
@@ -32,26 +23,20 @@ pub(super) fn render(price: &Price) -> String {
     let mut text = String::new();
     let mut line = |words: &str| writeln!(text, "{}", words.trim_end()).expect("a string takes it");
     let environment = &price.environment;
-    line(&format!(
-        "What guarding costs: {} runs of each in turns, on {}, {} cores, {}",
-        price.runs.iter().flat_map(|runs| runs.figures.values()).map(|spread| spread.n).max().unwrap_or(0),
-        environment.cpu,
-        environment.cores,
-        environment.kernel
-    ));
+    let repeats =
+        price.runs.iter().flat_map(|runs| runs.figures.values()).map(|spread| spread.n).max().unwrap_or(0);
+    let turns = match repeats {
+        1 => "one run of each".to_owned(),
+        repeats => format!("{repeats} runs of each, in turns"),
+    };
+    line(&format!("What guarding costs with Twincast {}: {turns}", environment.versions.twincast));
     for Runs { name, plan, .. } in &price.runs {
         line(&format!(
-            "  {name}: a group of {} on {} hosts, {} rounds; {} channels, users {}{}",
+            "  {name}: a group of {} on {} hosts, {} rounds; {}",
             thousands(plan.group.into()),
             plan.hosts,
             plan.rounds,
-            plan.channel,
-            plan.identities,
-            if plan.accountable {
-                format!(", accountable with headers every {} rounds", plan.header_rounds)
-            } else {
-                String::new()
-            }
+            guard_in_words(plan)
         ));
     }
     if price.runs.iter().any(|runs| runs.plan.accountable) {
@@ -59,6 +44,9 @@ pub(super) fn render(price: &Price) -> String {
             "  (rounds are whole periods of headers, rounded up: every member has as many turns as any other)",
         );
     }
+    line(&format!("{}, {} cores, {}", environment.cpu, environment.cores, environment.kernel));
+    line(&environment.hosts);
+    line(&format!("commit {}", environment.git_commit));
     for (figure, _) in FIGURES {
         let (name, write) = form(figure);
         line("");
@@ -71,27 +59,63 @@ pub(super) fn render(price: &Price) -> String {
             let name = format!("  {beside_name} / {over}");
             let Some(of) = figures.get(figure) else { continue };
             line(&row(&name, ends(of, ratio)));
-            if let Some(most) = bound(figure, beside_name) {
-                let word = if of.median <= most { "met" } else { "NOT met" };
-                line(&format!("    at most {most:.2} times is wanted: {word} by the median"));
+            let its = |bound: &&Bound| bound.figure == figure && &bound.name == beside_name;
+            if let Some(bound) = price.bounds.iter().find(its) {
+                let word = if bound.is_met { "met" } else { "NOT met" };
+                line(&format!("    at most {:.2} times is wanted: {word} by the median", bound.at_most));
             }
         }
     }
     line("");
-    line(&row("One core alone, a second", ["median", "least", "greatest"].map(str::to_owned)));
+    line(&row(
+        "One core alone, in a second of its CPU time",
+        ["median", "least", "greatest"].map(str::to_owned),
+    ));
     for alone in &price.alone {
         let whole = |value: f64| thousands(value as u64);
         line(&row(&format!("  {}", alone.name), ends(&alone.per_second, whole)));
     }
     line("");
-    price.limited_by.iter().for_each(|sentence| line(&format!("Limited by: {sentence}.")));
-    if price.failures.is_empty() {
-        line("Every check passed.");
-    } else {
+    limits(price).iter().for_each(|words| line(words));
+    if !price.is_good() {
         line("FAILED:");
         price.failures.iter().for_each(|failure| line(&format!("  {failure}")));
     }
+    line(&verdict(price));
     text
+}
+
+/// What limited the runs: of those of one plan that were limited alike the first, and how many more there were.
+fn limits(price: &Price) -> Vec<String> {
+    // The name, what limited it, and with which figures.
+    let kind = |sentence: &str| sentence.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ");
+    let mut kinds: Vec<(String, &str, u32)> = Vec::new();
+    for sentence in &price.limited_by {
+        match kinds.iter_mut().find(|(known, ..)| *known == kind(sentence)) {
+            Some((.., more)) => *more += 1,
+            None => kinds.push((kind(sentence), sentence, 0)),
+        }
+    }
+    let told = kinds.into_iter().map(|(_, sentence, more)| match more {
+        0 => format!("Limited by: {sentence}."),
+        _ => format!("Limited by: {sentence}; {more} more the same way."),
+    });
+    told.collect()
+}
+
+/// Whether the runs' own checks passed, and which bounds are missed, which is not the same.
+fn verdict(price: &Price) -> String {
+    let checks = if price.is_good() { "Every check of every run passed" } else { "Not every check passed" };
+    let missed = price.bounds.iter().filter(|bound| !bound.is_met);
+    let missed: Vec<String> = missed
+        .map(|Bound { figure, name, over, at_most, median, .. }| {
+            format!("{}, {name} / {over}, {median:.3} and not {at_most:.2}", form(figure).0)
+        })
+        .collect();
+    match missed.as_slice() {
+        [] => format!("{checks}; every bound is met."),
+        missed => format!("{checks}; bounds missed: {}.", missed.join("; ")),
+    }
 }
 
 fn ends(of: &Spread, write: impl Fn(f64) -> String) -> [String; 3] {

@@ -150,7 +150,7 @@ pub(super) fn format(plan: &Plan, result: &RunResult) -> String {
         format!("shares of {} bytes, two of them from S1", thousands(format.share_bytes))
     };
     format!(
-        "{}{baseline}, {}, {cells}, frames of {} and messages of {} bytes",
+        "profile {}{baseline}, scheme {}, {cells}, frames of {} and messages of {} bytes",
         plan.profile,
         format.scheme,
         thousands(plan.frame_bytes.into()),
@@ -178,7 +178,7 @@ pub(super) fn setting(plan: &Plan) -> String {
 }
 
 /// How the run was guarded, in a line.
-pub(super) fn guard(plan: &Plan) -> String {
+pub(crate) fn guard(plan: &Plan) -> String {
     let mut words = vec![match plan.channel {
         ChannelName::Noise => "private channels".to_owned(),
         ChannelName::Plain => "plain channels".to_owned(),
@@ -199,8 +199,8 @@ pub(super) fn guard(plan: &Plan) -> String {
 pub(super) fn evidence(table: &mut Table, result: &RunResult) {
     let guard = &result.guard;
     guard.broken.iter().for_each(|said| table.line(&format!("Broken: {said}.")));
-    if guard.evidence > 0 {
-        table.line(&format!("Evidence: {} pieces.", thousands(guard.evidence)));
+    if let Some(words) = guard.evidence_in_words() {
+        table.line(&words);
         let mut told = Vec::new();
         for verdict in &guard.verdicts {
             if !told.contains(&&verdict.verdict) {

@@ -1,10 +1,13 @@
 //! Whether a fault had exactly the effect that it must have.
 
 use super::{FaultResult, GuardResult};
-use crate::control::Totals;
+use crate::control::{ACCUSED, Totals};
 use crate::fault::FaultKind;
 use crate::fault::expected::expected;
 use crate::plan::Plan;
+
+/// Who hands out the wrong half, by its place in [`ACCUSED`].
+const S1: usize = 0;
 
 /// What the plan's fault did, if it has one; `done` is how often the proxy did it.
 pub(super) fn result(plan: &Plan, totals: &Totals, guard: &GuardResult, done: u64) -> Option<FaultResult> {
@@ -33,16 +36,13 @@ fn shown(plan: &Plan, guard: &GuardResult) -> Vec<String> {
             if said.is_empty() { "nobody did".to_owned() } else { format!("said: {}", said.join("; ")) }
         )),
     }
-    let against = |whom: u8| guard.verdicts.iter().any(|verdict| verdict.against == Some(whom));
     let must_blame = plan.accountable && fault.kind == FaultKind::SwapHalf;
-    if must_blame && !against(1) {
+    if must_blame && guard.blames_of(S1).is_empty() {
         failures.push("evidence against S1 must come, and none did".into());
     }
-    let innocent = guard.verdicts.iter().filter(|verdict| match verdict.against {
-        Some(1) => !must_blame,
-        against => against.is_some(),
-    });
-    failures.extend(innocent.map(|verdict| format!("evidence against who did nothing: {}", verdict.verdict)));
+    let innocent = (0..ACCUSED.len()).filter(|whom| !(must_blame && *whom == S1));
+    let said = innocent.flat_map(|whom| guard.blames_of(whom));
+    failures.extend(said.map(|said| format!("evidence against who did nothing: {said}")));
     failures
 }
 

@@ -1,7 +1,8 @@
 //! What guarding a run cost, and what it showed.
 
-use crate::control::{Evidence, PlayReport, ServerReport};
+use crate::control::{ACCUSED, Evidence, PlayReport, ServerReport, accused};
 use crate::plan::Plan;
+use crate::units::thousands;
 use serde::{Deserialize, Serialize};
 
 /// What guarding a run cost, and what it showed.
@@ -14,9 +15,12 @@ pub struct GuardResult {
     pub egress_bytes_per_member: Option<f64>,
     /// What clients said whose connections the plan's fault broke.
     pub broken: Vec<String>,
-    /// Pieces of evidence that users of accountable groups got.
+    /// Pieces of evidence that users of accountable groups got. Every one is judged.
     pub evidence: u64,
-    /// Of the first of them whom each is against, and why. Their files are beside the results.
+    /// Those of them that are against S1, against S2, and against one of the users; the others blame nobody.
+    #[serde(default)]
+    pub evidence_against: [u64; 3],
+    /// Of those that are kept whom each is against, and why, in the order of their files beside the results.
     pub verdicts: Vec<EvidenceVerdict>,
 }
 
@@ -42,6 +46,7 @@ impl GuardResult {
             egress_bytes_per_member: (bytes > 0).then(|| rounded(bytes as f64 / 2.0 / each as f64)),
             broken: hosts.iter().flat_map(|host| host.broken.iter().cloned()).collect(),
             evidence: evidence.pieces,
+            evidence_against: evidence.against,
             verdicts: evidence
                 .kept
                 .into_iter()
@@ -50,15 +55,47 @@ impl GuardResult {
         }
     }
 
-    /// What evidence says against whom, each once.
-    pub(super) fn blames(&self) -> Vec<&str> {
-        let mut all: Vec<&str> = Vec::new();
-        for verdict in self.verdicts.iter().filter(|verdict| verdict.against.is_some()) {
-            if !all.contains(&verdict.verdict.as_str()) {
-                all.push(&verdict.verdict);
+    /// What evidence says against whom: each kept verdict once, and how many more pieces there are against whom.
+    pub(super) fn blames(&self) -> Vec<String> {
+        (0..ACCUSED.len()).flat_map(|whom| self.blames_of(whom)).collect()
+    }
+
+    /// The same against one of [`ACCUSED`].
+    pub(super) fn blames_of(&self, whom: usize) -> Vec<String> {
+        let kept = || self.verdicts.iter().filter(move |verdict| accused(verdict.against) == Some(whom));
+        let mut all: Vec<String> = Vec::new();
+        for verdict in kept() {
+            if !all.contains(&verdict.verdict) {
+                all.push(verdict.verdict.clone());
             }
         }
+        let more = self.evidence_against[whom].saturating_sub(kept().count() as u64);
+        if more > 0 {
+            let pieces = if more == 1 { "piece" } else { "pieces" };
+            all.push(format!(
+                "{} more {pieces} against {} that are not kept",
+                thousands(more),
+                ACCUSED[whom]
+            ));
+        }
         all
+    }
+
+    /// How much evidence there is against whom, and of how much of it there is no file; nothing where there is none.
+    pub(crate) fn evidence_in_words(&self) -> Option<String> {
+        let nobody = self.evidence.saturating_sub(self.evidence_against.iter().sum());
+        let groups = ACCUSED.into_iter().map(|whom| format!("against {whom}")).zip(self.evidence_against);
+        let groups = groups.chain([("against nobody".to_owned(), nobody)]);
+        let groups: Vec<String> = groups
+            .filter(|(_, count)| *count > 0)
+            .map(|(whom, count)| format!("{} {whom}", thousands(count)))
+            .collect();
+        let rest = self.evidence.saturating_sub(self.verdicts.len() as u64);
+        let rest = match rest {
+            0 => String::new(),
+            _ => format!("; {} of them are judged and counted, and not kept", thousands(rest)),
+        };
+        (self.evidence > 0).then(|| format!("Evidence, in pieces: {}{rest}.", groups.join(", ")))
     }
 }
 

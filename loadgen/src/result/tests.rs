@@ -7,6 +7,7 @@ use crate::cost::model;
 use crate::environment::Versions;
 use crate::fault::{Fault, FaultKind};
 use crate::latency::{histogram, to_text};
+use crate::limits::EVIDENCE_KEPT_MAX;
 use crate::net::{Sent, Shape, WireCounts};
 use crate::plan::tests::{answer_plan, plan};
 use crate::plan::{Peers, Verify};
@@ -455,18 +456,61 @@ fn piece(against: Option<u8>) -> EvidencePiece {
     EvidencePiece { verdict: verdict.into(), against, file: "{}".into() }
 }
 
+/// A host's evidence.
+fn evidence(pieces: impl IntoIterator<Item = Option<u8>>) -> Evidence {
+    let mut all = Evidence::default();
+    pieces.into_iter().for_each(|against| all.push(piece(against)));
+    all
+}
+
 #[test]
 fn evidence_against_somebody_fails_a_run_and_against_nobody_is_told() {
-    let with = |pieces: Vec<EvidencePiece>| {
+    let with = |evidence: Evidence| {
         let mut measured = measured();
-        measured.play.hosts[1].evidence = Evidence { pieces: pieces.len() as u64, kept: pieces };
+        measured.play.hosts[1].evidence = evidence;
         RunResult::of(measured).unwrap()
     };
-    let nobody = with(vec![piece(None)]);
+    let nobody = with(evidence([None]));
     assert_eq!((nobody.failures.len(), nobody.guard.evidence), (0, 1));
-    assert!(crate::report::render(&nobody).contains("Evidence: 1 pieces.\n  nobody can be blamed"));
-    let server = with(vec![piece(Some(1)), piece(None), piece(Some(1))]);
+    let report = crate::report::render(&nobody);
+    assert!(report.contains("Evidence, in pieces: 1 against nobody.\n  nobody can be blamed"), "{report}");
+    let server = with(evidence([Some(1), None, Some(1)]));
     assert_eq!(server.failures, ["there is evidence: server S1 is at fault: it signed two receipts"]);
+    // A host's news may say that there is more than it keeps.
+    let counted = with(Evidence { pieces: 7, against: [0, 2, 5], kept: Vec::new() });
+    assert_eq!(
+        counted.failures,
+        [
+            "there is evidence: 2 more pieces against S2 that are not kept",
+            "there is evidence: 5 more pieces against users that are not kept"
+        ]
+    );
+}
+
+#[test]
+fn evidence_that_blames_nobody_hides_none_that_convicts() {
+    let many = 5 * EVIDENCE_KEPT_MAX;
+    for convicting in [0, 1] {
+        let mut measured = measured();
+        for (host, report) in measured.play.hosts.iter_mut().enumerate() {
+            // The one that convicts comes last, on either host.
+            let last = (host == convicting).then_some(Some(1));
+            report.evidence = evidence(std::iter::repeat_n(None, many).chain(last));
+        }
+        let result = RunResult::of(measured).unwrap();
+        assert_eq!(result.failures, ["there is evidence: server S1 is at fault: it signed two receipts"]);
+        let guard = &result.guard;
+        assert_eq!((guard.evidence, guard.evidence_against), (2 * many as u64 + 1, [1, 0, 0]));
+        assert_eq!(guard.verdicts.len(), EVIDENCE_KEPT_MAX);
+        let report = crate::report::render(&result);
+        let not_kept = 2 * many + 1 - EVIDENCE_KEPT_MAX;
+        for words in [
+            format!("Evidence, in pieces: 1 against S1, {} against nobody", 2 * many),
+            format!("; {not_kept} of them are judged and counted, and not kept."),
+        ] {
+            assert!(report.contains(&words), "{words}: {report}");
+        }
+    }
 }
 
 #[test]
@@ -480,8 +524,7 @@ fn a_fault_must_show_what_it_has_to_and_blame_nobody_else() {
         measured.play.hosts[0].totals = expected;
         measured.play.hosts[1].totals = Totals::default();
         measured.play.hosts[0].broken = broken.iter().map(|said| (*said).to_owned()).collect();
-        let kept: Vec<EvidencePiece> = pieces.iter().copied().map(piece).collect();
-        measured.play.hosts[0].evidence = Evidence { pieces: kept.len() as u64, kept };
+        measured.play.hosts[0].evidence = evidence(pieces.iter().copied());
         RunResult::of(measured).unwrap().failures
     };
     let said = "the private channel with S1 is broken: a record does not open: it was changed";

@@ -1,30 +1,48 @@
 //! Blame: who is at fault, told from evidence alone, offline, by anybody who has the two servers' verifying keys.
 //!
-//! The rules, each sound on its own, so that whoever makes the evidence may leave out, invent and recombine what it likes:
+//! The rules, so that whoever makes the evidence may leave out, invent and recombine what it likes:
 //!
-//! 1. What a server did not sign counts for nothing. Headers that it did sign have to be right inside: certificate, upload
-//!    and dial under the sender's key, opening under the root that the sender signed, blind and path under the delivery
-//!    root that this server signed, members and presence as in its receipt. If they are not: that server.
+//! 1. What a server did not sign counts for nothing. Headers that it did sign have to be right inside: its own signature
+//!    under the certificate, upload and dial under the certificate's key, opening under the root that the dial has, blind
+//!    and path under the delivery root that this server signed, members and presence as in its receipt. If they are not:
+//!    that server.
 //! 2. It says that it gave a share that the sender did not sign for it: that server.
 //! 3. It says that it gave the half that its own opening says the recipient does not get: that server.
 //! 4. Each server says that it gave something that the sender signed, and the two cells do not decode: the sender.
 //! 5. Two halves of one hash; two roots under one dial id; a confirmation that does not decode, or has other bits than its
 //!    openings; cells of the wrong kind though both halves are right: the sender.
 //! 6. Two receipts of one server for one round that differ: that server. Two uploads of one sender for one round and
-//!    server that differ, one of which is in headers that this server signed for that round under the same certificate: the
-//!    sender. A certificate alone does not do: that of a key which the sender gave up stays as good as it was.
+//!    server that differ, where both servers' headers for that round show their key as the sender's, and this server's one
+//!    of the two: the sender. A certificate alone does not do: that of a key which the sender gave up stays as good as it
+//!    was.
 //! 7. Else nobody.
 //!
 //! Rules 4 and 5 bring two servers' words together, so they need both servers' receipts: those bind who the members are,
 //! and with that the context of every codeword.
+//!
+//! # By whose keys
+//!
+//! Parties change keys, and who is dishonest has as many as it likes: it signs with a second one what it signed before, or
+//! tells the other server another one than it publishes. So a verdict has to follow from the keys of whom it is about.
+//!
+//! - A verdict on a server (rules 1, 2 and 3, and two receipts) follows from **its own key alone**. The user's key in it is
+//!   the one that this server shows and signed as that user's. The other server's signature under the certificate, or that
+//!   it is missing or wrong, is no fault of this server: the key is then not known to be the sender's, rules 4 and 5 have
+//!   no headers of this server, and there is a [`Doubt::OtherServer`]. A dishonest server that shows such a certificate
+//!   gains no more than one that gives no headers.
+//! - A verdict on a sender (rules 4 and 5, and two uploads) follows from **both servers' keys, and the one key of the sender
+//!   that both show** in what they signed for that round. One of them is honest, and shows the key that was the sender's in
+//!   that epoch. A key that the sender had given up before, or got later, convicts nobody, whatever the other server signs;
+//!   nor does one that only one of the two shows.
+//! - A signature has no date. Of the rounds in which a key *was* the sender's it convicts whoever had it, also by what is
+//!   signed later: a user who gives up a key destroys it.
 
 mod share;
 mod why;
 
 pub use why::{Doubt, Why};
 
-use super::evidence::{Attested, Case, Evidence, Receipts, SignedUpload, Uploads};
-use super::headers::{Fixed, Signed};
+use super::evidence::{Case, Evidence, Receipts, UploadPlace, Uploads};
 use super::upload::UploadOf;
 use crate::identity::VerifyingKey;
 use crate::ids::{ServerSide, UserId};
@@ -124,22 +142,19 @@ fn judge_uploads(case: &Uploads, servers: &[VerifyingKey; 2], doubts: &mut Vec<D
     if first.halves == second.halves {
         return Verdict::Nobody(Why::NoContradiction);
     }
-    match case.attested.as_ref().and_then(|attested| attested_upload(case, attested, servers)) {
-        Some(upload) if case.uploads.contains(&upload) => Verdict::Sender(case.sender, Why::TwoUploads),
-        _ => Verdict::Nobody(Why::KeyUnattested(case.server)),
+    let says_so = |side: &ServerSide| {
+        let place = UploadPlace { server: *side, ..case.place() };
+        let attested = case.attested[side.index()].as_ref();
+        let shown = attested.and_then(|attested| {
+            attested.headers.attests(&place, attested.recipient, &servers[side.index()])
+        });
+        shown.is_some_and(|(certificate, upload)| {
+            certificate.key == case.certificate.key
+                && (*side != case.server || case.uploads.contains(&upload))
+        })
+    };
+    match ServerSide::BOTH.into_iter().find(|side| !says_so(side)) {
+        Some(side) => Verdict::Nobody(Why::KeyUnattested(side)),
+        None => Verdict::Sender(case.sender, Why::TwoUploads),
     }
-}
-
-/// The upload in headers that the server signed for this round, if they say that the sender was present with this
-/// certificate.
-fn attested_upload(case: &Uploads, attested: &Attested, servers: &[VerifyingKey; 2]) -> Option<SignedUpload> {
-    let Attested { recipient, headers } = attested;
-    let head = headers.signed_head(case.group, case.server, *recipient, &servers[case.server.index()])?;
-    let fixed = Fixed::read(&headers.front);
-    let right = (head.round.get(), head.epoch.get()) == (case.round.0, case.epoch.0)
-        && fixed.user == case.sender
-        && head.present.get() >> fixed.position & 1 == 1;
-    let signed = right.then(|| Signed::read(&head, &headers.front, None)).flatten()?;
-    (signed.certificate == case.certificate)
-        .then_some(SignedUpload { halves: signed.halves, signature: signed.upload })
 }

@@ -13,7 +13,7 @@ pub use text::{EVIDENCE_BYTES_MAX, EvidenceError};
 use super::blame::{Verdict, blame};
 use super::certificate::Certificate;
 use super::delivery::tile_and_position;
-use super::headers::{Fixed, Headers, entry_digest, headers_digest, part_bytes};
+use super::headers::{Fixed, Headers, Signed, entry_digest, headers_digest, part_bytes};
 use crate::identity::{SIGNATURE_BYTES, VerifyingKey};
 use crate::ids::{Epoch, GroupId, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use crate::statements::{self, HASH_BYTES, Hash};
@@ -227,14 +227,32 @@ pub struct Uploads {
     pub certificate: Certificate,
     /// The two.
     pub uploads: [SignedUpload; 2],
-    /// Where one of the two stands in what the server signed for this round. Without it nobody is convicted: whoever has
-    /// a key that its user gave up can still sign with it, for any round.
+    /// Headers of S1 and S2 for this round, which show the sender's key; in those of `server` one of the two stands.
+    /// Without both nobody is convicted: whoever has a key that its user gave up can still sign with it, for any round, and
+    /// a server that is in league with it says what it likes.
     #[serde(default)]
-    pub attested: Option<Attested>,
+    pub attested: [Option<Attested>; 2],
 }
 
-/// Headers of a server, with one of two uploads in them: the server's word that the certificate in them was the sender's
-/// in that round.
+impl Uploads {
+    /// What the two are uploads of.
+    pub(super) fn place(&self) -> UploadPlace {
+        let Uploads { group, epoch, round, server, sender, .. } = *self;
+        UploadPlace { group, epoch, round, server, sender }
+    }
+}
+
+/// What a sender signs one upload of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct UploadPlace {
+    pub(super) group: GroupId,
+    pub(super) epoch: Epoch,
+    pub(super) round: RoundNumber,
+    pub(super) server: ServerSide,
+    pub(super) sender: UserId,
+}
+
+/// Headers of a server: its word that the certificate in them was the sender's in that round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attested {
@@ -360,6 +378,23 @@ impl Shown {
         let digest = headers_digest(&head, &self.path, &self.blinded, &self.digests);
         let statement = statements::headers(group, server, recipient, &digest);
         (right && key.verify(&statement, &self.signature)).then_some(head)
+    }
+
+    /// The sender's key and upload in headers that the server with this key signed for that recipient, if they are of this
+    /// round and say that the sender was present.
+    pub(super) fn attests(
+        &self,
+        place: &UploadPlace,
+        recipient: UserId,
+        key: &VerifyingKey,
+    ) -> Option<(Certificate, SignedUpload)> {
+        let head = self.signed_head(place.group, place.server, recipient, key)?;
+        let fixed = Fixed::read(&self.front);
+        let right = (head.round.get(), head.epoch.get()) == (place.round.0, place.epoch.0)
+            && fixed.user == place.sender
+            && head.present.get() >> fixed.position & 1 == 1;
+        let signed = right.then(|| Signed::read(&head, &self.front, None)).flatten()?;
+        Some((signed.certificate, SignedUpload { halves: signed.halves, signature: signed.upload }))
     }
 
     /// The head, if it and the lengths of all the rest agree.

@@ -1,5 +1,6 @@
 //! Blame in a small model: whoever misbehaves is blamed, and nobody honest ever is.
 
+mod corpus;
 mod framing;
 mod model;
 
@@ -237,11 +238,12 @@ fn a_key_that_its_user_gave_up_convicts_nobody() {
     let played = world.play(0, 1, ROUND, Who::Nobody);
     let later = world.play(0, 1, RoundNumber(ROUND.0 + 1), Who::Nobody);
     let honest = [world.whole(&played), world.whole(&later)];
-    let attested = |file: usize| {
-        let given = &share(&honest[file]).given[0];
-        let headers = given.headers.clone().expect("all is in it");
+    let attested = |file: usize, side: usize| {
+        let headers = share(&honest[file]).given[side].headers.clone().expect("all is in it");
         super::evidence::Attested { recipient: played.about.recipient, headers }
     };
+
+    let [others, others_later] = [attested(0, 1), attested(1, 1)].map(Some);
 
     let (sender, old) = (played.about.sender, SigningKey::from_seed(&[77; 32]));
     let (key, server) = (old.verifying_key(), ServerSide::One);
@@ -260,8 +262,9 @@ fn a_key_that_its_user_gave_up_convicts_nobody() {
         let case = Uploads { group, epoch, round, server, sender, certificate, uploads, attested };
         Evidence { servers, case: Case::Uploads(case.into()) }
     };
-    for attested in [None, Some(attested(0)), Some(attested(1))] {
-        let verdict = blame(&case(attested), &servers);
+    let honest_words = [Some(attested(0, 0)), Some(attested(0, 1))];
+    for words in [[None, None], honest_words, [Some(attested(1, 0)), None]] {
+        let verdict = blame(&case(words), &servers);
         assert_eq!(verdict, Verdict::Nobody(Why::KeyUnattested(server)));
     }
 
@@ -282,21 +285,37 @@ fn a_key_that_its_user_gave_up_convicts_nobody() {
     // One server that has the old key is not enough to blame its user by what both servers' headers say together.
     let mut played = played;
     let entry = &played.gave[0].entries[played.gave[0].position];
+    let entry_hash = entry.share_hash;
     let mut signed = entry.signed.clone().expect("the sender is present");
-    signed.halves = vec![[entry.share_hash; 2]; signed.halves.len()];
+    signed.certificate = certificate;
+    signed.halves.clone_from(&uploads[0].halves);
+    signed.upload = uploads[0].signature;
+    let [one, two] = played.gave;
+    played.gave = [world.sign_headers_again(one, &played.about, signed.clone()), two];
+
+    // A server that has it signs headers with one of the two uploads. The other one's show which key it was.
+    let forged = world.whole(&played);
+    let headers = share(&forged).given[0].headers.clone().expect("all is in it");
+    let own = Some(super::evidence::Attested { recipient: played.about.recipient, headers });
+    let other = ServerSide::Two;
+    for others in [None, others, others_later, own.clone()] {
+        let verdict = blame(&case([own.clone(), others]), &servers);
+        assert_eq!(verdict, Verdict::Nobody(Why::KeyUnattested(other)));
+    }
+
+    signed.halves = vec![[entry_hash; 2]; signed.halves.len()];
     let halves = &signed.halves;
     let upload = UploadOf { group: GROUP, epoch: EPOCH, round: ROUND, sender, server, halves };
     signed.upload = upload.sign(&old);
     let (slot, dial) = (played.about.slot, signed.dial);
     signed.dial = SignedDial::sign(&old, GROUP, EPOCH, sender, slot, dial.dial_id, dial.roots);
-    signed.certificate = certificate;
     let [one, two] = played.gave;
     played.gave = [world.sign_headers_again(one, &played.about, signed), two];
     assert_eq!(blame(&world.whole(&played), &servers), Verdict::Nobody(Why::TwoKeys));
 }
 
 #[test]
-fn two_uploads_convict_only_with_headers_of_that_round_and_server() {
+fn two_uploads_convict_only_with_headers_of_that_round_of_both_servers() {
     let mut world = World::new(8, 5, &[0], &[1]);
     let servers = world.servers();
     let first = world.play(0, 1, ROUND, Who::Nobody);
@@ -307,23 +326,28 @@ fn two_uploads_convict_only_with_headers_of_that_round_and_server() {
     let found = Evidence::contradictions(&[world.whole(&first), world.whole(&second)], &servers);
     assert_eq!(found.len(), 2);
     for mut evidence in found {
-        let why = Verdict::Nobody(Why::KeyUnattested(uploads_mut(&mut evidence).server));
         let convicted = Verdict::Sender(first.about.sender, Why::TwoUploads);
         assert_eq!(blame(&evidence, &servers), convicted);
-        let attested = uploads_mut(&mut evidence).attested.clone().expect("headers");
-        assert!(matches!(attested.headers.opening, ShownOpening::Hidden(_)), "whom it dialled is not shown");
-        let side = uploads_mut(&mut evidence).server;
-        let mut other = attested.clone();
-        other.headers = later[side.index()].headers.clone().expect("all is in it");
-        let mut unsigned = attested.clone();
-        unsigned.headers.signature[5] ^= 1;
-        let mut another = attested.clone();
-        another.recipient.0 += 1;
-        for wrong in [None, Some(other), Some(unsigned), Some(another)] {
-            uploads_mut(&mut evidence).attested = wrong;
-            assert_eq!(blame(&evidence, &servers), why);
+        let all = uploads_mut(&mut evidence).attested.clone();
+        for side in ServerSide::BOTH {
+            let why = Verdict::Nobody(Why::KeyUnattested(side));
+            let attested = all[side.index()].clone().expect("headers");
+            assert!(
+                matches!(attested.headers.opening, ShownOpening::Hidden(_)),
+                "whom it dialled is not shown"
+            );
+            let mut other = attested.clone();
+            other.headers = later[side.index()].headers.clone().expect("all is in it");
+            let mut unsigned = attested.clone();
+            unsigned.headers.signature[5] ^= 1;
+            let mut another = attested.clone();
+            another.recipient.0 += 1;
+            for wrong in [None, Some(other), Some(unsigned), Some(another), all[1 - side.index()].clone()] {
+                uploads_mut(&mut evidence).attested[side.index()] = wrong;
+                assert_eq!(blame(&evidence, &servers), why);
+            }
+            uploads_mut(&mut evidence).attested.clone_from(&all);
         }
-        uploads_mut(&mut evidence).attested = Some(attested);
         assert_eq!(blame(&evidence, &servers), convicted);
     }
 }

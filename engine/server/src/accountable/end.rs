@@ -43,25 +43,30 @@ impl RoundEndMaker {
         8 * self.round.present().len() + SIGNATURE_BYTES + USER_BYTES * self.users.len()
     }
 
-    /// Makes the frame up to byte `until`, as far as `patience`, in cells to hash, goes; with `at_least_one` a user more if
-    /// there is none left.
-    pub fn make(&mut self, until: usize, patience: &mut usize, at_least_one: bool) {
+    /// Makes the frame up to byte `until`, as far as `patience`, in cells to hash, goes. A user is made whole: it takes all
+    /// that is left where it needs more, and where nothing is left, nothing is made.
+    pub fn make(&mut self, until: usize, patience: &mut usize) {
         let until = until.min(self.bytes());
-        if self.made.is_empty() {
+        // What is for all goes with the first user.
+        if self.made.is_empty() && (*patience > 0 || self.users.is_empty()) {
             self.made.reserve_exact(self.bytes());
             self.round.end(self.users.len()).put(self.tail_bytes(), &mut self.made);
             self.round.present().iter().for_each(|word| self.made.extend_from_slice(&word.to_le_bytes()));
             self.made.extend_from_slice(self.round.receipt());
         }
-        let mut must = at_least_one;
-        while self.made.len() < until && (*patience > 0 || must) {
+        while self.made.len() < until && *patience > 0 {
             let (root, signature) = self.round.delivery(self.users[self.done], &mut self.scratch);
             self.made.extend_from_slice(&root);
             self.made.extend_from_slice(&signature);
             self.done += 1;
             *patience = patience.saturating_sub(self.round.cells());
-            must = false;
         }
+    }
+
+    /// Whether users are left for whom nothing is signed yet.
+    #[must_use]
+    pub fn takes_long(&self) -> bool {
+        self.done < self.users.len()
     }
 
     /// What is made so far.

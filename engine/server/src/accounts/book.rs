@@ -1,17 +1,21 @@
 //! Who has an account, and who is about to: the rules, without a disk, a socket or a clock.
 //!
 //! A registration waits until the other server has signed the same key for the same user from the same epoch on; until
-//! then nothing of it is kept, so that nobody takes a user's number by coming to one server alone. An account that the
-//! operator adds is kept at once, and serves nobody before the other server has signed it, too: the two operators add it
-//! one after the other. Whoever hears a KEY_SIGNED that agrees with what it has says its own, once in a while, so that
-//! the two come together whichever of them had forgotten what.
+//! then nothing of it is kept, so that nobody takes a user's number by coming to one server alone. Several keys may wait
+//! for one number, of whom strangers may be some: S2 signs each of them, and S1 none before S2 has signed it and it has
+//! come to S1, too. So S1 decides, and no two keys are ever kept. An account that the operator adds is kept and signed at
+//! once, and serves nobody before the other server has signed it, too: the two operators add it one after the other.
+//! Whoever hears a KEY_SIGNED that agrees with what it has says its own, once in a while, so that the two come together
+//! whichever of them had forgotten what.
 
+use super::saying::Saying;
 use super::store::Account;
+use super::waiting::{Candidate, KEYS_PER_USER_MAX, Waiting};
 use crate::front::Outcome;
 use crate::group::ConnectionId;
 use crate::limits::{ACCOUNTS_PER_MEMBER_MAX, EPOCH_MAX, REGISTRATIONS_PENDING_MAX};
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twincast_protocol::identity::{KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey};
@@ -19,9 +23,6 @@ use twincast_protocol::ids::{Epoch, GroupId, ServerSide, UserId};
 use twincast_protocol::statements;
 use twincast_protocol::wire::Code;
 use twincast_protocol::wire::link::KeySigned;
-
-/// How long a server that has said a key does not say it again.
-const SAID: Duration = Duration::from_secs(1);
 
 /// A user of a group.
 pub(super) type Who = (GroupId, UserId);
@@ -42,6 +43,8 @@ pub(crate) struct Ticket {
 pub(crate) struct Registration {
     /// Where it is answered.
     pub(crate) ticket: Ticket,
+    /// Where it came from: an address has so many places among those that wait.
+    pub(crate) address: u64,
     /// The group, whose users are registered.
     pub(crate) group: GroupId,
     /// From which epoch on.
@@ -111,22 +114,14 @@ pub(super) struct Book {
     holders: HashMap<(GroupId, [u8; KEY_BYTES]), UserId>,
     /// By group.
     counts: HashMap<GroupId, usize>,
-    pending: HashMap<Who, Pending>,
-    /// What the other server signed and this one has no use for yet.
-    offers: HashMap<Who, Offer>,
-    said: HashMap<Who, Instant>,
+    waiting: Waiting,
+    /// What the other server signed and this one has no use for yet, by user and key.
+    offers: BTreeMap<(Who, [u8; KEY_BYTES]), Offer>,
+    saying: Saying,
     timeout: Duration,
 }
 
-/// A registration that waits for the other server.
-#[derive(Debug)]
-struct Pending {
-    account: Account,
-    waiters: Vec<Ticket>,
-    until: Instant,
-}
-
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Offer {
     key: VerifyingKey,
     epoch: Epoch,
@@ -150,11 +145,11 @@ impl Book {
             holders: holders.collect(),
             counts,
             signers,
+            waiting: Waiting::new(rules.values().filter(|rules| rules.open).count()),
             rules,
             accounts,
-            pending: HashMap::new(),
-            offers: HashMap::new(),
-            said: HashMap::new(),
+            offers: BTreeMap::new(),
+            saying: Saying::default(),
             timeout,
         }
     }
@@ -171,7 +166,7 @@ impl Book {
 
     /// Registrations that wait.
     pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+        self.waiting.len()
     }
 
     /// Whether an account serves.
@@ -181,86 +176,79 @@ impl Book {
 
     /// Takes a registration.
     pub(super) fn register(&mut self, registration: Registration, now: Instant, out: &mut Vec<Effect>) {
-        let Registration { ticket, group, epoch, user, key } = registration;
-        let who = (group, user);
-        if let Err(code) = self.take(who, key, epoch, ticket, now, out) {
+        let ticket = registration.ticket;
+        if let Err(code) = self.take(registration, now, out) {
             out.push(Effect::Answer(ticket, Err(code)));
         }
     }
 
-    fn take(
-        &mut self,
-        who: Who,
-        key: VerifyingKey,
-        epoch: Epoch,
-        ticket: Ticket,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Code> {
-        let (group, user) = who;
+    fn take(&mut self, registration: Registration, now: Instant, out: &mut Vec<Effect>) -> Result<(), Code> {
+        let Registration { ticket, address, group, epoch, user, key } = registration;
+        let who = (group, user);
         let rules = self.rules(group).ok_or(Code::RegistrationClosed)?;
         if epoch.0 > EPOCH_MAX {
             return Err(Code::RegistrationWrong);
         }
-        let until = now + self.timeout;
-        if let Some(account) = self.accounts.get(&who).copied() {
-            if account.key != key {
-                return Err(Code::AccountTaken);
-            }
-            if self.is_whole(&account) {
-                out.push(Effect::Answer(ticket, Ok(self.outcome(&account))));
-                return Ok(());
-            }
-            self.wait(who, account, ticket, until)?;
-        } else {
-            if !rules.open {
-                return Err(Code::RegistrationClosed);
-            }
-            let holder = self.holders.get(&(group, key.to_bytes()));
-            if holder.is_some_and(|holder| *holder != user) {
-                return Err(Code::AccountTaken);
-            }
-            let same = |pending: &Pending| pending.account.key == key && pending.account.epoch == epoch;
-            let waiting = self.pending.get(&who);
-            if waiting.is_some_and(|pending| !same(pending)) {
-                return Err(Code::AccountTaken);
-            }
-            let is_new = waiting.is_none();
-            if self.counts.get(&group).is_some_and(|count| *count >= rules.accounts_max) {
-                return Err(Code::GroupFull);
-            }
-            let account = Account::new(key, epoch);
-            if self.is_whole(&account) {
-                let account = self.keep(who, account, out);
-                out.push(Effect::Answer(ticket, Ok(self.outcome(&account))));
-                return Ok(());
-            }
-            self.wait(who, account, ticket, until)?;
-            self.holders.insert((group, key.to_bytes()), user);
-            if is_new {
-                // What was said of an earlier registration is no word of this one.
-                self.said.remove(&who);
+        let known = self.accounts.get(&who).copied();
+        let account = known.unwrap_or_else(|| Account::new(key, epoch));
+        match known {
+            Some(account) if account.key != key => return Err(Code::AccountTaken),
+            Some(_) => {}
+            None => {
+                if !rules.open {
+                    return Err(Code::RegistrationClosed);
+                }
+                let holder = self.holders.get(&(group, key.to_bytes()));
+                if holder.is_some_and(|holder| *holder != user) {
+                    return Err(Code::AccountTaken);
+                }
+                if self.is_full(group) {
+                    return Err(Code::GroupFull);
+                }
             }
         }
-        self.say(who, now, out);
-        if let Some(offer) = self.offers.remove(&who) {
-            self.compare(who, offer.key, offer.epoch, offer.signature, now, out);
+        if self.is_whole(&account) {
+            let account = known.unwrap_or_else(|| self.keep(who, account, out));
+            out.push(Effect::Answer(ticket, Ok(self.outcome(&account))));
+            if self.proposes() {
+                // S1 may have forgotten it, and does not ask by itself.
+                self.say(who, &key, now);
+            }
+            return Ok(());
+        }
+        if !self.waiting.join(who, &account, ticket) {
+            self.waiting.room(who, address, rules.accounts_max)?;
+            let until = now + self.timeout;
+            let candidate = Candidate { account, address, waiters: vec![ticket], until, unequal: false };
+            self.waiting.insert(who, candidate);
+            self.holders.insert((group, key.to_bytes()), user);
+            if known.is_none() {
+                // What was said of an earlier registration is no word of this one.
+                self.saying.forget(who, key.to_bytes());
+            }
+        }
+        if known.is_some() || self.proposes() {
+            self.say(who, &key, now);
+        }
+        let mut offers = self.offers.range(of(who)).map(|(_, offer)| *offer).peekable();
+        let is_offered = offers.peek().is_some();
+        let equal = offers.find(|offer| offer.key == key && offer.epoch == account.epoch);
+        match equal {
+            Some(offer) => self.compare(who, offer, now, out),
+            None if known.is_none() && is_offered => self.unequal(who, out),
+            None => {}
         }
         Ok(())
     }
 
-    /// Waits for the other server's signature.
-    fn wait(&mut self, who: Who, account: Account, ticket: Ticket, until: Instant) -> Result<(), Code> {
-        let full = self.pending.len() >= REGISTRATIONS_PENDING_MAX;
-        match self.pending.entry(who) {
-            // Who asks again and again is answered all at once; each connection waits for few.
-            Entry::Occupied(mut pending) => pending.get_mut().waiters.push(ticket),
-            Entry::Vacant(_) if full => return Err(Code::StrangersFull),
-            Entry::Vacant(vacant) => {
-                vacant.insert(Pending { account, waiters: vec![ticket], until });
-            }
-        }
-        Ok(())
+    /// Whether this server signs what waits before the other one has.
+    fn proposes(&self) -> bool {
+        self.signers.side == ServerSide::Two
+    }
+
+    fn is_full(&self, group: GroupId) -> bool {
+        let most = self.rules(group).map_or(0, |rules| rules.accounts_max);
+        self.counts.get(&group).is_some_and(|count| *count >= most)
     }
 
     /// The other server says that it has this key for this user.
@@ -275,7 +263,10 @@ impl Book {
             self.signers.peer.is_some_and(|peer| peer.verify(&statement, &signed.signature))
         });
         match key {
-            Some(key) => self.compare(who, key, epoch, signed.signature, now, out),
+            Some(key) => {
+                let until = now + self.timeout;
+                self.compare(who, Offer { key, epoch, signature: signed.signature, until }, now, out);
+            }
             None => {
                 out.push(Effect::SignedFalse(who));
                 self.fail(who, Code::RegistrationWrong, out);
@@ -284,32 +275,19 @@ impl Book {
     }
 
     /// Compares what the other server signed with what is here.
-    fn compare(
-        &mut self,
-        who: Who,
-        key: VerifyingKey,
-        epoch: Epoch,
-        signature: [u8; SIGNATURE_BYTES],
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) {
+    fn compare(&mut self, who: Who, offer: Offer, now: Instant, out: &mut Vec<Effect>) {
+        let Offer { key, epoch, signature, .. } = offer;
         let other = self.signers.side.other().index();
         let equal = |account: &Account| account.key == key && account.epoch == epoch;
-        let until = now + self.timeout;
         if let Some(account) = self.accounts.get(&who).copied() {
             if equal(&account) {
                 if account.signatures[other].is_none() {
-                    let mut account = account;
-                    account.signatures[other] = Some(signature);
-                    let account = self.keep(who, account, out);
-                    self.answer_all(who, &account, out);
+                    self.complete(who, account, signature, out);
                     // The other server may have forgotten what it heard just now: it hears it once for each signature
                     // that is new here, which ends.
-                    if self.said.get(&who).is_some_and(|said| *said < now) {
-                        self.said.remove(&who);
-                    }
+                    self.saying.forget_older(who, key.to_bytes(), now);
                 }
-                self.say(who, now, out);
+                self.say(who, &key, now);
                 return;
             }
             if key == account.key {
@@ -317,202 +295,164 @@ impl Book {
             }
             if epoch > account.epoch {
                 // The other operator gave the user a new key first.
-                self.offer(who, Offer { key, epoch, signature, until });
+                self.offer(who, offer);
             } else {
                 out.push(Effect::Unequal(who));
-                self.say(who, now, out);
+                self.say(who, &account.key, now);
             }
             return;
         }
-        match self.pending.get(&who).map(|pending| pending.account) {
-            Some(mut account) if equal(&account) => {
-                account.signatures[other] = Some(signature);
-                let account = self.keep(who, account, out);
-                self.answer_all(who, &account, out);
-                self.say(who, now, out);
+        match self.waiting.of(who).iter().find(|candidate| equal(&candidate.account)) {
+            Some(_) if !self.proposes() && self.is_full(who.0) => self.fail(who, Code::GroupFull, out),
+            Some(candidate) => {
+                self.complete(who, candidate.account, signature, out);
+                self.say(who, &key, now);
             }
-            Some(_) => {
-                // The other server finds the same, from what this one says.
-                self.say(who, now, out);
-                out.push(Effect::Unequal(who));
-                self.fail(who, Code::KeysUnequal, out);
+            None => {
+                self.offer(who, offer);
+                self.unequal(who, out);
             }
-            None => self.offer(who, Offer { key, epoch, signature, until }),
+        }
+    }
+
+    /// Both servers have signed an account: whoever waits for it has it, and whoever waits for the number by another key
+    /// does not.
+    fn complete(
+        &mut self,
+        who: Who,
+        mut account: Account,
+        signature: [u8; SIGNATURE_BYTES],
+        out: &mut Vec<Effect>,
+    ) {
+        account.signatures[self.signers.side.other().index()] = Some(signature);
+        let account = self.keep(who, account, out);
+        let outcome = self.outcome(&account);
+        let equal = |one: &Candidate| one.account.key == account.key && one.account.epoch == account.epoch;
+        let candidates = self.waiting.take(who, equal);
+        let waiters = candidates.into_iter().flat_map(|candidate| candidate.waiters);
+        out.extend(waiters.map(|ticket| Effect::Answer(ticket, Ok(outcome))));
+        self.fail(who, Code::AccountTaken, out);
+        self.offers_for(who);
+    }
+
+    /// The other server signed another key than any that waits here. S1 signs what it keeps, so that is the end of it; of
+    /// what S2 signs the right one may come yet.
+    fn unequal(&mut self, who: Who, out: &mut Vec<Effect>) {
+        if self.waiting.of(who).iter().all(|candidate| candidate.unequal) {
+            return;
+        }
+        out.push(Effect::Unequal(who));
+        match self.proposes() {
+            true => self.fail(who, Code::KeysUnequal, out),
+            false => self.waiting.mark_unequal(who),
         }
     }
 
     fn offer(&mut self, who: Who, offer: Offer) {
-        // What does not fit is said again by the other server when this one says its own.
-        if self.offers.len() < REGISTRATIONS_PENDING_MAX || self.offers.contains_key(&who) {
-            self.offers.insert(who, offer);
+        let of_user = self.offers.range(of(who));
+        let (count, oldest) = of_user.fold((0, None), |(count, oldest): (usize, Option<_>), (at, offer)| {
+            let older = oldest.filter(|(_, until)| *until <= offer.until);
+            (count + 1, older.or(Some((*at, offer.until))))
+        });
+        // S1 says what it keeps, which is one key; of S2's there are as many as may wait for a number.
+        let most = if self.proposes() { 1 } else { KEYS_PER_USER_MAX };
+        if let Some((oldest, _)) = oldest.filter(|_| count >= most) {
+            self.offers.remove(&oldest);
+        }
+        let at = (who, offer.key.to_bytes());
+        if self.offers.len() < REGISTRATIONS_PENDING_MAX || self.offers.contains_key(&at) {
+            self.offers.insert(at, offer);
         }
     }
 
-    /// The operator adds accounts: all of them, or none.
-    ///
-    /// # Errors
-    /// A sentence about the first that cannot be.
-    pub(super) fn add(
-        &mut self,
-        group: GroupId,
-        epoch: Epoch,
-        users: &[(UserId, VerifyingKey)],
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) -> Result<usize, String> {
-        let rules = self.changeable(group)?;
-        check_epoch(epoch)?;
-        let mut keys: HashMap<[u8; KEY_BYTES], UserId> = HashMap::new();
-        let mut new = BTreeMap::new();
-        for &(user, key) in users {
-            match self.accounts.get(&(group, user)) {
-                Some(account) if account.key == key => continue,
-                Some(_) => {
-                    return Err(format!(
-                        "user {} of group {group} has an account with another key: `rotate` gives it a new one",
-                        user.0
-                    ));
-                }
-                None => {}
-            }
-            let held = self.accounts_holder(group, &key).or_else(|| keys.insert(key.to_bytes(), user));
-            if let Some(holder) = held.filter(|holder| *holder != user) {
-                return Err(format!(
-                    "users {} and {} of group {group} would have one key: each user has a key of its own",
-                    holder.0, user.0
-                ));
-            }
-            if new.insert(user, key).is_some_and(|before| before != key) {
-                return Err(format!("user {} is there twice, with two keys: each user has one", user.0));
-            }
-        }
-        if self.counts.get(&group).copied().unwrap_or_default() + new.len() > rules.accounts_max {
-            return Err(format!("group {group} may have {} accounts at the most", rules.accounts_max));
-        }
-        for (&user, &key) in &new {
-            let who = (group, user);
-            // Who comes over the network meanwhile has the same key, or loses.
-            self.fail(who, Code::AccountTaken, out);
-            if let Some(holder) = self.holders.get(&(group, key.to_bytes())).copied() {
-                self.fail((group, holder), Code::AccountTaken, out);
-            }
-            self.establish(who, Account::new(key, epoch), now, out);
-        }
-        Ok(new.len())
+    /// Takes what the other server signed for a user.
+    fn offers_for(&mut self, who: Who) -> Vec<Offer> {
+        let offers: Vec<_> = self.offers.range(of(who)).map(|(at, _)| *at).collect();
+        offers.iter().filter_map(|at| self.offers.remove(at)).collect()
     }
 
-    /// The operator gives a user a new key, from the next epoch of the account on, or from a later one that is named: then
-    /// it may be the same key, so that two servers that have it from different epochs on come together.
-    ///
-    /// # Errors
-    /// A sentence: there is no such account, or the key is another user's, or the same, or the epoch is none after it.
-    pub(super) fn rotate(
-        &mut self,
-        who: Who,
-        key: VerifyingKey,
-        epoch: Option<Epoch>,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) -> Result<Epoch, String> {
-        let (group, user) = who;
-        self.changeable(group)?;
-        let no_account = || format!("user {} of group {group} has no account: `add` makes one", user.0);
-        let account = *self.accounts.get(&who).ok_or_else(no_account)?;
-        let next = epoch.map_or(account.epoch.0.checked_add(1), |epoch| Some(epoch.0));
-        let next = next.filter(|next| *next > account.epoch.0).ok_or_else(|| {
-            format!(
-                "user {} of group {group} has its key from epoch {} on: the new one has to be from a later epoch on",
-                user.0, account.epoch.0
-            )
-        })?;
-        let next = Epoch(next);
-        check_epoch(next)?;
-        let holder = self.accounts_holder(group, &key);
-        if let Some(holder) = holder.filter(|holder| *holder != user || epoch.is_none()) {
-            return Err(match holder == user {
-                true => format!("that is the key that user {} of group {group} has", user.0),
-                false => {
-                    format!("user {} of group {group} has that key: each user has a key of its own", holder.0)
-                }
-            });
-        }
-        if let Some(holder) = self.holders.get(&(group, key.to_bytes())).copied() {
-            self.fail((group, holder), Code::AccountTaken, out);
-        }
-        self.fail(who, Code::AccountTaken, out);
-        self.holders.remove(&(group, account.key.to_bytes()));
-        self.establish(who, Account::new(key, next), now, out);
-        out.push(Effect::Revoke(who));
-        Ok(next)
-    }
-
-    /// The operator removes an account.
-    ///
-    /// # Errors
-    /// A sentence: there is none.
-    pub(super) fn remove(&mut self, who: Who, out: &mut Vec<Effect>) -> Result<(), String> {
-        let (group, user) = who;
-        self.changeable(group)?;
-        let Some(account) = self.accounts.remove(&who) else {
-            return Err(format!("user {} of group {group} has no account", user.0));
-        };
-        self.fail(who, Code::NotRegistered, out);
-        self.holders.remove(&(group, account.key.to_bytes()));
-        self.offers.remove(&who);
-        *self.counts.entry(group).or_default() -= 1;
-        out.push(Effect::Forget(who));
-        out.push(Effect::Revoke(who));
-        Ok(())
-    }
-
-    /// The link is up: what the other server has to hear, which [`Book::say`] says one by one.
-    pub(super) fn unsigned(&mut self) -> Vec<Who> {
-        self.said.clear();
+    /// The link is up: the other server has to hear of all that it has not signed.
+    pub(super) fn link_up(&mut self, now: Instant) {
+        self.saying.up();
         let other = self.signers.side.other().index();
         let unsigned = self.accounts.iter().filter(|(_, account)| account.signatures[other].is_none());
-        let unsigned = unsigned.map(|(who, _)| *who);
-        unsigned.chain(self.pending.keys().copied().filter(|who| !self.accounts.contains_key(who))).collect()
+        let unsigned = unsigned.map(|(who, account)| (*who, account.key));
+        let proposed = self.waiting.iter().filter(|_| self.proposes());
+        let proposed = proposed.map(|(who, candidate)| (who, candidate.account.key));
+        let all: Vec<(Who, VerifyingKey)> = unsigned.chain(proposed).collect();
+        all.iter().for_each(|(who, key)| self.say(*who, key, now));
     }
 
-    /// Says the key of a user to the other server, unless it was said just now.
-    pub(super) fn say(&mut self, who: Who, now: Instant, out: &mut Vec<Effect>) {
-        if self.said.get(&who).is_some_and(|said| now < *said + SAID) {
-            return;
+    /// The link is down.
+    pub(super) fn link_down(&mut self) {
+        self.saying.down();
+    }
+
+    /// Whether the other server has something to hear.
+    pub(super) fn has_to_say(&self) -> bool {
+        self.saying.is_waiting()
+    }
+
+    /// Says up to so many keys to the other server, as far as the pace allows it.
+    pub(super) fn speak(&mut self, most: usize, now: Instant, out: &mut Vec<Effect>) {
+        for _ in 0..most {
+            let Some(next) = self.saying.next(now) else { return };
+            // Who does not wait any more, or has another key by now, uses up nothing of the pace.
+            if let Some(signed) = self.key_signed(next) {
+                self.saying.spoke(next, now);
+                out.push(Effect::Say(signed));
+            }
         }
-        let pending = self.pending.get(&who).map(|pending| pending.account);
-        let Some(account) = self.accounts.get(&who).copied().or(pending) else { return };
+    }
+
+    /// The other server is to hear of a key, unless it did just now.
+    fn say(&mut self, who: Who, key: &VerifyingKey, now: Instant) {
+        self.saying.want(who, key.to_bytes(), now);
+    }
+
+    /// This server's word of a key that a user has, or that waits for its number.
+    fn key_signed(&mut self, (who, key): (Who, [u8; KEY_BYTES])) -> Option<KeySigned> {
+        let has_it = |account: &Account| account.key.to_bytes() == key;
+        let waiting = self.waiting.of(who).iter().map(|candidate| candidate.account);
+        let account = match self.accounts.get(&who).copied() {
+            Some(account) => Some(account).filter(has_it)?,
+            None => waiting.filter(|_| self.proposes()).find(has_it)?,
+        };
         let own = self.signers.side.index();
         let signature = account.signatures[own].unwrap_or_else(|| self.sign(who, &account));
         if let Some(kept) = self.accounts.get_mut(&who) {
             kept.signatures[own] = Some(signature);
         }
-        self.said.insert(who, now);
-        out.push(Effect::Say(KeySigned {
+        Some(KeySigned {
             group: who.0.0.into(),
             epoch: account.epoch.0.into(),
             user: who.1.0.into(),
             reserved: 0.into(),
-            key: account.key.to_bytes(),
+            key,
             signature,
-        }));
+        })
     }
 
     /// What waited too long is over.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let late = self.pending.iter().filter(|(_, pending)| now >= pending.until);
-        let late: Vec<Who> = late.map(|(who, _)| *who).collect();
-        late.into_iter().for_each(|who| self.fail(who, Code::RegistrationHalf, out));
+        for who in self.waiting.late(now) {
+            let late = |candidate: &Candidate| now >= candidate.until;
+            for candidate in self.release(who, late) {
+                let code = if candidate.unequal { Code::KeysUnequal } else { Code::RegistrationHalf };
+                out.extend(candidate.waiters.into_iter().map(|ticket| Effect::Answer(ticket, Err(code))));
+            }
+        }
         self.offers.retain(|_, offer| now < offer.until);
-        self.said.retain(|_, said| now < *said + SAID);
+        self.saying.expire(now);
     }
 
     /// Keeps an account that the operator made, with the other server's signature if that came before.
     fn establish(&mut self, who: Who, account: Account, now: Instant, out: &mut Vec<Effect>) {
-        self.said.remove(&who);
+        self.saying.forget(who, account.key.to_bytes());
         self.keep(who, account, out);
-        self.say(who, now, out);
-        if let Some(offer) = self.offers.remove(&who) {
-            self.compare(who, offer.key, offer.epoch, offer.signature, now, out);
+        self.say(who, &account.key, now);
+        for offer in self.offers_for(who) {
+            self.compare(who, offer, now, out);
         }
     }
 
@@ -530,25 +470,46 @@ impl Book {
         account
     }
 
-    fn answer_all(&mut self, who: Who, account: &Account, out: &mut Vec<Effect>) {
-        let outcome = self.outcome(account);
-        let waiters = self.pending.remove(&who).map(|pending| pending.waiters).unwrap_or_default();
-        out.extend(waiters.into_iter().map(|ticket| Effect::Answer(ticket, Ok(outcome))));
+    /// Ends the registrations that wait for a user's number, and keeps nothing of them.
+    fn fail(&mut self, who: Who, code: Code, out: &mut Vec<Effect>) {
+        self.fail_those(who, code, |_| true, out);
     }
 
-    /// Ends a registration that waits, and keeps nothing of it.
-    fn fail(&mut self, who: Who, code: Code, out: &mut Vec<Effect>) {
-        let Some(pending) = self.pending.remove(&who) else { return };
-        if !self.accounts.contains_key(&who) {
-            self.holders.remove(&(who.0, pending.account.key.to_bytes()));
+    /// Ends the registration that waits with a key, which the operator gives to somebody.
+    fn fail_holder(&mut self, group: GroupId, key: &VerifyingKey, out: &mut Vec<Effect>) {
+        if let Some(holder) = self.holders.get(&(group, key.to_bytes())).copied() {
+            let has_it = |candidate: &Candidate| candidate.account.key == *key;
+            self.fail_those((group, holder), Code::AccountTaken, has_it, out);
         }
-        out.extend(pending.waiters.into_iter().map(|ticket| Effect::Answer(ticket, Err(code))));
+    }
+
+    fn fail_those(
+        &mut self,
+        who: Who,
+        code: Code,
+        meant: impl Fn(&Candidate) -> bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let waiters = self.release(who, meant).into_iter().flat_map(|candidate| candidate.waiters);
+        out.extend(waiters.map(|ticket| Effect::Answer(ticket, Err(code))));
+    }
+
+    /// Takes those out that are meant, of those who wait for a user's number: their keys are anybody's again.
+    fn release(&mut self, who: Who, meant: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
+        let released = self.waiting.take(who, meant);
+        for key in released.iter().map(|candidate| candidate.account.key) {
+            let still = self.accounts.get(&who).is_some_and(|account| account.key == key)
+                || self.waiting.of(who).iter().any(|candidate| candidate.account.key == key);
+            if !still {
+                self.holders.remove(&(who.0, key.to_bytes()));
+            }
+        }
+        released
     }
 
     /// Ends all registrations that wait.
     pub(super) fn fail_all(&mut self, code: Code, out: &mut Vec<Effect>) {
-        let waiting: Vec<Who> = self.pending.keys().copied().collect();
-        waiting.into_iter().for_each(|who| self.fail(who, code, out));
+        self.waiting.users().into_iter().for_each(|who| self.fail(who, code, out));
     }
 
     /// Who of the accounts has a key; who waits with it is not asked.
@@ -556,18 +517,6 @@ impl Book {
         let holder = self.holders.get(&(group, key.to_bytes())).copied()?;
         let account = self.accounts.get(&(group, holder))?;
         (account.key == *key).then_some(holder)
-    }
-
-    fn changeable(&self, group: GroupId) -> Result<Rules, String> {
-        let rules = self.rules(group).ok_or_else(|| {
-            format!("group {group} has no accounts here: it needs identities = \"registered\" in [[groups]]")
-        })?;
-        match rules.listed {
-            true => {
-                Err(format!("group {group} has a list of users: change its verifying_keys file, and restart"))
-            }
-            false => Ok(rules),
-        }
     }
 
     fn is_whole(&self, account: &Account) -> bool {
@@ -584,13 +533,13 @@ impl Book {
     }
 }
 
-/// Whether there may be such an epoch.
-fn check_epoch(epoch: Epoch) -> Result<(), String> {
-    match epoch.0 <= EPOCH_MAX {
-        true => Ok(()),
-        false => Err(format!("epoch {} is beyond the last one, {EPOCH_MAX}", epoch.0)),
-    }
+/// Where what the other server signed for a user is.
+fn of(who: Who) -> RangeInclusive<(Who, [u8; KEY_BYTES])> {
+    (who, [0; KEY_BYTES])..=(who, [u8::MAX; KEY_BYTES])
 }
+
+#[path = "book_operator.rs"]
+mod operator;
 
 #[cfg(test)]
 #[path = "book_tests.rs"]

@@ -120,7 +120,11 @@ impl Command {
     }
 }
 
-fn read_key(user: u32, digits: &str) -> Result<VerifyingKey, String> {
+/// A user's key.
+///
+/// # Errors
+/// A sentence: that is none.
+pub(crate) fn read_key(user: u32, digits: &str) -> Result<VerifyingKey, String> {
     let mut bytes = [0; KEY_BYTES];
     let wrong = |what: &str| format!("the key of user {user} is {what}");
     hex::decode_to_slice(digits, &mut bytes).map_err(|_| wrong("not 64 hexadecimal digits"))?;

@@ -16,6 +16,8 @@ const SETTINGS_PREFIX: &[u8] = b"twincast/settings/accounts/v1";
 #[derive(Debug, Default)]
 pub struct Directory {
     groups: RwLock<HashMap<GroupId, HashMap<UserId, Served>>>,
+    /// Keys of accounts that one server alone has signed: they serve nobody yet, and their users may register them.
+    halves: RwLock<HashMap<(GroupId, UserId), VerifyingKey>>,
     /// Accounts that lost their key since the server started.
     revocations: AtomicU64,
     /// By group whose users are known: a hash over what both servers have to know the same of them.
@@ -69,6 +71,13 @@ impl Directory {
         self.with(group, user, |served| served.key)
     }
 
+    /// The key of an account, whether it serves or the other server has yet to sign it.
+    #[must_use]
+    pub fn account_key(&self, group: GroupId, user: UserId) -> Option<VerifyingKey> {
+        let half = || self.halves.read().expect("nobody panics with it").get(&(group, user)).copied();
+        self.key(group, user).or_else(half)
+    }
+
     /// The keys of users, in their order.
     ///
     /// # Errors
@@ -102,8 +111,21 @@ impl Directory {
         self.revocations.load(Ordering::Acquire)
     }
 
+    /// An account is kept. Where it does not serve, the one before it does so no more.
+    pub(super) fn keep(&self, group: GroupId, user: UserId, account: &Account, serves: bool) {
+        match serves {
+            true => self.put(group, user, Served::from(account)),
+            false => self.remove(group, user),
+        }
+        let mut halves = self.halves.write().expect("nobody panics with it");
+        match serves {
+            true => halves.remove(&(group, user)),
+            false => halves.insert((group, user), account.key),
+        };
+    }
+
     /// Serves an account from now on; one with another key before it is revoked.
-    pub(super) fn put(&self, group: GroupId, user: UserId, served: Served) {
+    fn put(&self, group: GroupId, user: UserId, served: Served) {
         let key = served.key;
         let before = self
             .groups
@@ -117,8 +139,9 @@ impl Directory {
         }
     }
 
-    /// Serves a user no more.
+    /// A user has no account any more.
     pub(super) fn remove(&self, group: GroupId, user: UserId) {
+        self.halves.write().expect("nobody panics with it").remove(&(group, user));
         let mut groups = self.groups.write().expect("nobody panics with it");
         if groups.get_mut(&group).and_then(|accounts| accounts.remove(&user)).is_some() {
             self.revocations.fetch_add(1, Ordering::AcqRel);
@@ -158,5 +181,22 @@ mod tests {
         directory.remove(group, user);
         directory.remove(group, user);
         assert_eq!((directory.revocations(), directory.key(group, user)), (2, None));
+        assert_eq!(directory.account_key(group, user), None);
+    }
+
+    #[test]
+    fn an_account_that_one_server_signed_is_known_and_serves_nobody() {
+        let (group, user) = (GroupId(1), UserId(5));
+        let directory = Directory::default();
+        let account = |seed| Account::new(key(seed), Epoch(0));
+        let keys = || (directory.key(group, user), directory.account_key(group, user));
+        directory.keep(group, user, &account(1), false);
+        assert_eq!(keys(), (None, Some(key(1))));
+        directory.keep(group, user, &account(1), true);
+        assert_eq!(keys(), (Some(key(1)), Some(key(1))));
+        directory.keep(group, user, &account(2), false);
+        assert_eq!((keys(), directory.revocations()), ((None, Some(key(2))), 1));
+        directory.remove(group, user);
+        assert_eq!(keys(), (None, None));
     }
 }

@@ -75,7 +75,9 @@ impl EpochKeeper for GroupEpochs {
         // Where the thread has ended, the server has.
         let Some(store) = self.store.upgrade() else { return false };
         let up_to = Epoch(epoch.0.saturating_add(EPOCHS_KEPT_AHEAD).min(EPOCH_MAX));
-        match store.keep_epochs([(self.group, up_to)]) {
+        let keep = || store.keep_epochs([(self.group, up_to)]);
+        // What failed once is tried with a file that is opened anew: a group that does not begin its epoch ends.
+        match keep().or_else(|_| keep()) {
             Ok(()) => {
                 self.up_to = up_to;
                 true

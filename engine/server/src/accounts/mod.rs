@@ -6,20 +6,28 @@
 //! the file of a server that does not run. Whoever verifies a signature looks into the [`Directory`].
 
 mod book;
+mod checked;
 mod command;
 mod directory;
 mod epochs;
+#[cfg(test)]
+mod faulty;
 mod handle;
 mod proofs;
+mod saying;
 mod socket;
 mod store;
 mod thread;
+mod throttle;
+mod waiting;
 
 pub(crate) use book::{Registration, Ticket};
+pub(crate) use command::read_key;
 pub use command::{Command, Done, Reply, Row};
 pub use directory::Directory;
 pub use epochs::Epochs;
 pub use handle::AccountsHandle;
+pub(crate) use proofs::VERIFIED_TOGETHER;
 pub use proofs::{Proved, check_proofs};
 pub use store::RegistryError;
 
@@ -29,7 +37,6 @@ use crate::front::FrontHandle;
 use crate::link::LinkHandle;
 use crate::metrics::Metrics;
 use book::{Book, Effect, Rules, Signers, Who};
-use directory::Served;
 use handle::Told;
 use socket::Socket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -39,6 +46,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use store::{Account, Store};
 use thread::{Registrar, Reopen};
+use throttle::Throttle;
 use twincast_protocol::identity::VerifyingKey;
 use twincast_protocol::ids::{Epoch, GroupId, ServerSide};
 
@@ -84,7 +92,7 @@ impl Registry {
         let keys = Known::new(config, identities);
         let store =
             config.registry.as_ref().map(|registry| open_store(&registry.folder, &keys)).transpose()?;
-        let book = keys.book(store.as_ref())?;
+        let book = keys.checked_book(store.as_ref())?;
         let store = store.map(Arc::new);
         let known = config.groups.iter().filter(|group| group.identities == IdentitiesName::Registered);
         let bound = known.map(|group| {
@@ -93,9 +101,7 @@ impl Registry {
         });
         let directory = Arc::new(Directory::of_groups(bound.collect()));
         for ((group, user), account) in book.accounts() {
-            if book.serves(*group, account) {
-                directory.put(*group, *user, Served::from(account));
-            }
+            directory.keep(*group, *user, account, book.serves(*group, account));
         }
         let (handle, told) = AccountsHandle::new();
         let handle = Arc::new(handle);
@@ -145,9 +151,13 @@ impl Registry {
             link: parts.link,
             metrics: parts.metrics,
             session: None,
-            to_say: VecDeque::new(),
             unsent: VecDeque::new(),
             reopen,
+            failed: None,
+            looked: None,
+            said_false: Throttle::default(),
+            unequal: Throttle::default(),
+            epochs_unequal: Throttle::default(),
         };
         let thread = std::thread::Builder::new().name("registry".into()).spawn(move || registrar.run())?;
         let accounts = |socket| Accounts { handle, thread, socket };
@@ -214,14 +224,36 @@ impl Known {
         }
     }
 
+    /// The book of what is in the file, once every signature in it is one.
+    fn checked_book(&self, store: Option<&Store>) -> Result<Book, RegistryError> {
+        let Some(store) = store else { return self.book(None) };
+        let mut accounts = store.load()?;
+        let mended = checked::mend(&mut accounts, &self.signers());
+        if !mended.is_empty() {
+            tracing::warn!(
+                accounts = mended.len(),
+                "accounts had signatures that are not the two servers': they are made anew, and these accounts serve once both \
+                 servers have signed them"
+            );
+            store.commit(mended.into_iter().map(|who| (who, accounts.get(&who).copied())))?;
+        }
+        Ok(self.book_of(accounts))
+    }
+
     fn book(&self, store: Option<&Store>) -> Result<Book, RegistryError> {
-        let mut accounts = store.map(Store::load).transpose()?.unwrap_or_default();
+        Ok(self.book_of(store.map(Store::load).transpose()?.unwrap_or_default()))
+    }
+
+    fn book_of(&self, mut accounts: BTreeMap<Who, Account>) -> Book {
         // A group that has a list now has its users from there.
         let is_listed = |group: GroupId| self.rules.get(&group).is_some_and(|rules| rules.listed);
         accounts.retain(|(group, _), _| !is_listed(*group));
         accounts.extend(self.listed.iter().map(|(who, account)| (*who, *account)));
-        let signers = Signers { side: self.side, own: self.signing.clone(), peer: self.peer };
-        Ok(Book::new(signers, self.rules.clone(), accounts, self.timeout))
+        Book::new(self.signers(), self.rules.clone(), accounts, self.timeout)
+    }
+
+    fn signers(&self) -> Signers {
+        Signers { side: self.side, own: self.signing.clone(), peer: self.peer }
     }
 }
 
@@ -244,7 +276,7 @@ pub fn command_on_file(
     };
     let keys = Known::new(config, identities);
     let store = open_store(&registry.folder, &keys)?;
-    let mut book = keys.book(Some(&store))?;
+    let mut book = keys.checked_book(Some(&store))?;
     let mut effects = Vec::new();
     let reply = command.perform(&mut book, Instant::now(), &mut effects);
     if reply.is_ok() {

@@ -28,7 +28,10 @@ impl Proved {
     }
 }
 
-/// Verifies one proof for each user, all together. The epoch is the one that HELLO names.
+/// Proofs that are verified by one equation. Where it does not hold each of them is looked at, and nothing after them.
+pub(crate) const VERIFIED_TOGETHER: usize = 32;
+
+/// Verifies one proof for each user, some at a time, up to the first that is wrong. The epoch is the one that HELLO names.
 ///
 /// # Errors
 /// [`Code::ProofWanted`], [`Code::NotRegistered`] or [`Code::ProofWrong`], and the user whom it concerns, where it is one.
@@ -45,14 +48,17 @@ pub fn check_proofs(
     }
     let proved = Proved { revocations: Some(directory.revocations()) };
     let keys = directory.keys(group, users).map_err(|user| (Code::NotRegistered, Some(user)))?;
-    let mut batch = Batch::default();
-    for ((user, key), proof) in users.iter().zip(&keys).zip(proofs) {
-        push(&mut batch, binding, group, epoch, *user, key, proof);
+    let mut proofs = proofs.iter();
+    for (users, keys) in users.chunks(VERIFIED_TOGETHER).zip(keys.chunks(VERIFIED_TOGETHER)) {
+        let mut batch = Batch::default();
+        for ((user, key), proof) in users.iter().zip(keys).zip(proofs.by_ref()) {
+            push(&mut batch, binding, group, epoch, *user, key, proof);
+        }
+        if let Some(index) = batch.verify(rng).iter().position(|valid| !valid) {
+            return Err((Code::ProofWrong, Some(users[index])));
+        }
     }
-    match batch.verify(rng).iter().position(|valid| !valid) {
-        None => Ok(proved),
-        Some(index) => Err((Code::ProofWrong, Some(users[index]))),
-    }
+    Ok(proved)
 }
 
 fn push(

@@ -175,7 +175,7 @@ impl Account {
 }
 
 /// Makes a database of a file.
-type Opener = Box<dyn Fn(File) -> Result<Database, DatabaseError> + Send + Sync>;
+pub(super) type Opener = Box<dyn Fn(File) -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// The file, which nobody else has open.
 pub(crate) struct Store {
@@ -197,12 +197,14 @@ impl Store {
         side: ServerSide,
         keys: [Option<VerifyingKey>; 2],
     ) -> Result<Store, RegistryError> {
-        let opener =
-            |file| FileBackend::new(file).and_then(|backend| redb::Builder::new().create_with_backend(backend));
+        let opener = |file| {
+            FileBackend::new(file).and_then(|backend| redb::Builder::new().create_with_backend(backend))
+        };
         Store::open_with(folder, side, keys, Box::new(opener))
     }
 
-    fn open_with(
+    /// The same with what makes a database of its file.
+    pub(super) fn open_with(
         folder: &Path,
         side: ServerSide,
         keys: [Option<VerifyingKey>; 2],

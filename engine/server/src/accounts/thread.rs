@@ -2,16 +2,16 @@
 
 use super::book::{Book, Effect, Ticket, Who};
 use super::command::Reply;
-use super::directory::Served;
 use super::handle::Told;
 use super::store::{Account, RegistryError, Store};
+use super::throttle::Throttle;
 use super::{AccountsHandle, Directory};
 use crate::front::{FrontHandle, FrontMessage, Outcome};
 use crate::limits::REGISTRY_BATCH_MAX;
 use crate::link::{LinkHandle, SessionId, ToLink};
 use crate::metrics::Metrics;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::SyncSender;
@@ -24,7 +24,9 @@ use twincast_protocol::wire::link::LinkFrame;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How soon something that found no room is tried again.
 const RETRY: Duration = Duration::from_millis(1);
-/// Keys that are said to the other server in one turn, of those that it has to hear once the link is up.
+/// How soon a file that failed is opened anew. Each time all accounts are read, which strangers must not ask for at will.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// Keys that are said to the other server in one turn.
 const SAY_MAX: usize = 512;
 
 /// Makes the book of what is in the file.
@@ -45,12 +47,29 @@ pub(super) struct Registrar {
     pub(super) metrics: Arc<Metrics>,
     /// The link's session, as far as this thread has followed it.
     pub(super) session: Option<SessionId>,
-    /// What the other server has yet to hear in this session.
-    pub(super) to_say: VecDeque<Who>,
     /// Messages for executors whose queue was full, in order.
     pub(super) unsent: VecDeque<(usize, FrontMessage)>,
     /// What makes the book anew from the file, where a change could not be kept.
     pub(super) reopen: Reopen,
+    /// None: the book has what is on the disk.
+    pub(super) failed: Option<Failed>,
+    /// When time limits were looked at last.
+    pub(super) looked: Option<Instant>,
+    /// What others can make the log say.
+    pub(super) said_false: Throttle,
+    pub(super) unequal: Throttle,
+    pub(super) epochs_unequal: Throttle,
+}
+
+/// Something could not be kept: the book has more than the disk may have, and nobody is answered from it.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Why.
+    sentence: String,
+    /// Whose accounts were to change: the disk has it, or has it not.
+    users: BTreeSet<Who>,
+    /// When the file is read again.
+    again: Instant,
 }
 
 impl Registrar {
@@ -59,10 +78,11 @@ impl Registrar {
         let mut effects = Vec::new();
         let mut replies: Vec<(SyncSender<Reply>, Reply)> = Vec::new();
         loop {
-            let busy = !self.to_say.is_empty() || !self.unsent.is_empty();
+            let busy = self.book.has_to_say() || !self.unsent.is_empty();
             let first = self.told.recv_timeout(if busy { RETRY } else { LOOK_EVERY });
             let now = Instant::now();
-            self.follow_link(now, &mut effects);
+            self.recover(now);
+            self.follow_link(now);
             let mut next = match first {
                 Ok(told) => Some(told),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -76,8 +96,16 @@ impl Registrar {
                     next = self.told.try_recv().ok();
                 }
             }
-            self.book.expire(now, &mut effects);
-            self.settle(&mut effects, &mut replies);
+            // All that wait are looked at: not at each of the turns that strangers' registrations make.
+            if self.looked.is_none_or(|looked| now >= looked + LOOK_EVERY) {
+                self.looked = Some(now);
+                self.book.expire(now, &mut effects);
+            }
+            let link = self.link.as_ref().filter(|link| self.session.is_some() && link.has_room());
+            if link.is_some() {
+                self.book.speak(SAY_MAX, now, &mut effects);
+            }
+            self.settle(now, &mut effects, &mut replies);
             self.metrics.registrations_pending.store(self.book.pending() as u64, Relaxed);
             if stop {
                 return;
@@ -93,6 +121,18 @@ impl Registrar {
         effects: &mut Vec<Effect>,
         replies: &mut Vec<(SyncSender<Reply>, Reply)>,
     ) -> bool {
+        if let Some(failed) = &self.failed {
+            match told {
+                Told::Register(registration) => {
+                    effects.push(Effect::Answer(registration.ticket, Err(Code::RegistrationHalf)));
+                }
+                Told::Command(_, sender) => replies.push((sender, Err(failed.sentence.clone()))),
+                // All that lacks a signature is said again once the file is well, and this one after it.
+                Told::Signed(_) => {}
+                Told::Stop => return true,
+            }
+            return false;
+        }
         match told {
             Told::Register(registration) => self.book.register(registration, now, effects),
             Told::Signed(signed) => self.book.signed(&signed, now, effects),
@@ -106,48 +146,45 @@ impl Registrar {
     }
 
     /// A new session of the link: the other server hears of every key that it has not signed.
-    fn follow_link(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    fn follow_link(&mut self, now: Instant) {
         let session = self.handle.session();
-        if session != self.session {
+        if session != self.session && self.failed.is_none() {
             self.session = session;
-            self.to_say = if session.is_some() { self.book.unsigned().into() } else { VecDeque::new() };
-        }
-        for _ in 0..SAY_MAX {
-            if !self.link.as_ref().is_some_and(|link| link.has_room()) {
-                return;
+            match session {
+                Some(_) => self.book.link_up(now),
+                None => self.book.link_down(),
             }
-            let Some(who) = self.to_say.pop_front() else { return };
-            self.book.say(who, now, effects);
         }
     }
 
     /// Keeps what changed, and then says what came of it. Where it cannot be kept, nothing has changed, and whoever waits
     /// hears that.
-    fn settle(&mut self, effects: &mut Vec<Effect>, replies: &mut Vec<(SyncSender<Reply>, Reply)>) {
-        let kept = self.keep(effects);
+    fn settle(
+        &mut self,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+        replies: &mut Vec<(SyncSender<Reply>, Reply)>,
+    ) {
+        let (kept, users) = self.keep(effects);
         if let Err(error) = kept {
             tracing::error!(%error, "accounts could not be kept: registrations and admin commands of this moment are void");
             self.metrics.registry_failures.fetch_add(1, Relaxed);
             // The book that is read anew knows of nobody who waits.
             self.book.fail_all(Code::RegistrationHalf, effects);
-            let reopened = self.store.as_ref().map(|store| (self.reopen)(store));
-            match reopened {
-                Some(Ok(book)) => self.book = book,
-                Some(Err(error)) => tracing::error!(%error, "the registry cannot be read either"),
-                None => {}
-            }
+            self.book.link_down();
+            let sentence = error.to_string();
             for effect in effects.drain(..) {
                 if let Effect::Answer(ticket, _) = effect {
                     self.answer(ticket, Err(Code::RegistrationHalf));
                 }
             }
             for (sender, reply) in replies.drain(..) {
-                let _ = sender.send(reply.and_then(|_| Err(error.to_string())));
+                let _ = sender.send(reply.and_then(|_| Err(sentence.clone())));
             }
-            return;
+            self.failed = Some(Failed { sentence, users, again: now + REOPEN_AFTER });
         }
         for effect in effects.drain(..) {
-            self.perform(effect);
+            self.perform(effect, now);
         }
         for (sender, reply) in replies.drain(..) {
             // An operator who has gone away does not hear it.
@@ -161,8 +198,44 @@ impl Registrar {
         }
     }
 
-    fn keep(&self, effects: &[Effect]) -> Result<(), RegistryError> {
-        let Some(store) = &self.store else { return Ok(()) };
+    /// Reads the file again where it failed. A commit that failed may be on the disk: what the file says is what holds.
+    fn recover(&mut self, now: Instant) {
+        let Some(failed) = self.failed.as_mut().filter(|failed| now >= failed.again) else { return };
+        let Some(store) = &self.store else { return };
+        match (self.reopen)(store) {
+            Ok(book) => {
+                let users = std::mem::take(&mut failed.users);
+                (self.book, self.failed, self.session) = (book, None, None);
+                users.into_iter().for_each(|who| self.serve_as_kept(who));
+                tracing::warn!("accounts were read anew: registrations and admin commands are taken again");
+            }
+            Err(error) => {
+                (failed.sentence, failed.again) = (error.to_string(), now + REOPEN_AFTER);
+                tracing::error!(%error, "the registry cannot be read either: nobody registers, and those that are served are \
+                                         served on");
+            }
+        }
+    }
+
+    /// Serves a user's account as the file has it.
+    fn serve_as_kept(&mut self, who: Who) {
+        let before = self.directory.key(who.0, who.1);
+        let account = self.book.accounts().get(&who).copied();
+        match account {
+            Some(account) => {
+                let serves = self.book.serves(who.0, &account);
+                self.directory.keep(who.0, who.1, &account, serves);
+            }
+            None => self.directory.remove(who.0, who.1),
+        }
+        if before.is_some_and(|before| account.is_none_or(|account| account.key != before)) {
+            self.perform(Effect::Revoke(who), Instant::now());
+        }
+    }
+
+    /// Keeps what changed. Whose accounts that are goes with it.
+    fn keep(&self, effects: &[Effect]) -> (Result<(), RegistryError>, BTreeSet<Who>) {
+        let Some(store) = &self.store else { return (Ok(()), BTreeSet::new()) };
         let listed = |who: &Who| self.book.rules(who.0).is_some_and(|rules| rules.listed);
         let change = |effect: &Effect| match effect {
             Effect::Keep(who, account) if !listed(who) => Some((*who, Some(*account))),
@@ -170,16 +243,16 @@ impl Registrar {
             _ => None,
         };
         let changes: Vec<(Who, Option<Account>)> = effects.iter().filter_map(change).collect();
-        if changes.is_empty() { Ok(()) } else { store.commit(changes) }
+        let users = changes.iter().map(|(who, _)| *who).collect();
+        (if changes.is_empty() { Ok(()) } else { store.commit(changes) }, users)
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, effect: Effect, now: Instant) {
         match effect {
-            Effect::Keep((group, user), account) => match self.book.serves(group, &account) {
-                true => self.directory.put(group, user, Served::from(&account)),
-                // A new key that the other server has not signed: the old one serves no more.
-                false => self.directory.remove(group, user),
-            },
+            Effect::Keep((group, user), account) => {
+                let serves = self.book.serves(group, &account);
+                self.directory.keep(group, user, &account, serves);
+            }
             Effect::Forget((group, user)) => self.directory.remove(group, user),
             Effect::Revoke((group, user)) => {
                 if let Some(front) = (self.owner)(group) {
@@ -194,27 +267,38 @@ impl Registrar {
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::SignedFalse((group, user)) => {
                 self.metrics.keys_signed_false.fetch_add(1, Relaxed);
-                tracing::warn!(
-                    group = group.0,
-                    user = user.0,
-                    "the other server's signature of a user's key is wrong"
-                );
+                if let Some(more) = self.said_false.pass(now) {
+                    tracing::warn!(
+                        group = group.0,
+                        user = user.0,
+                        more,
+                        "the other server's signature of a user's key is wrong"
+                    );
+                }
             }
-            Effect::EpochsUnequal((group, user), [here, there]) => tracing::warn!(
-                group = group.0,
-                user = user.0,
-                here = here.0,
-                there = there.0,
-                "the two servers have a user's key from different epochs on: `admin rotate --epoch` with the same key, where it \
-                 is lower"
-            ),
+            Effect::EpochsUnequal((group, user), [here, there]) => {
+                if let Some(more) = self.epochs_unequal.pass(now) {
+                    tracing::warn!(
+                        group = group.0,
+                        user = user.0,
+                        here = here.0,
+                        there = there.0,
+                        more,
+                        "the two servers have a user's key from different epochs on: `admin rotate --epoch` with the same key, \
+                         where it is lower"
+                    );
+                }
+            }
             Effect::Unequal((group, user)) => {
                 self.metrics.keys_unequal.fetch_add(1, Relaxed);
-                tracing::warn!(
-                    group = group.0,
-                    user = user.0,
-                    "the two servers were given different keys for a user"
-                );
+                if let Some(more) = self.unequal.pass(now) {
+                    tracing::warn!(
+                        group = group.0,
+                        user = user.0,
+                        more,
+                        "the two servers were given different keys for a user"
+                    );
+                }
             }
         }
     }
@@ -235,3 +319,7 @@ impl Registrar {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

@@ -157,7 +157,10 @@ impl Action {
         Ok(match self {
             Action::Add { group, user, key, from, epoch } => {
                 let accounts = match (user, key, from) {
-                    (Some(user), Some(key), _) => vec![(*user, key.clone())],
+                    (Some(user), Some(key), _) => {
+                        accounts::read_key(*user, key)?;
+                        vec![(*user, key.clone())]
+                    }
                     (_, _, Some(file)) => read_list(file)?,
                     _ => return Err("an account is a --user and its --key, or a line of --from FILE".into()),
                 };
@@ -165,6 +168,7 @@ impl Action {
             }
             Action::Remove { group, user } => Command::Remove { group: *group, user: *user },
             Action::Rotate { group, user, key, epoch } => {
+                accounts::read_key(*user, key)?;
                 Command::Rotate { group: *group, user: *user, key: key.clone(), epoch: *epoch }
             }
             Action::List { group } | Action::Export { group } => Command::List { group: *group },

@@ -17,8 +17,7 @@ fn key_of(number: u8) -> VerifyingKey {
 impl Scene {
     fn new() -> Scene {
         let folder = tempfile::tempdir().unwrap();
-        let text =
-            "side = 1\nlisten = \"127.0.0.1:0\"\n[[groups]]\nid = 5\nmembers = 4\ndelivery = \"answer\"\nfirst_epoch = 0\n";
+        let text = "side = 1\nlisten = \"127.0.0.1:0\"\n[[groups]]\nid = 5\nmembers = 4\ndelivery = \"answer\"\nfirst_epoch = 0\n";
         let mut config: Config = toml::from_str(text).unwrap();
         config.link = Some(LinkConfig {
             listen: None,

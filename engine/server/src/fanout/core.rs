@@ -2,6 +2,7 @@
 
 use super::cursor::{Cursor, End};
 use super::log::{Item, Log};
+use super::patience::Patience;
 use super::sealed::{SEALED_SLAB_BYTES_MIN, Sealed};
 use crate::front::{FrontHandle, FrontMessage};
 use crate::group::ConnectionId;
@@ -170,11 +171,22 @@ enum Judgement {
     Close,
 }
 
+/// A connection that is too far behind.
+struct Lag {
+    connection: ConnectionId,
+    /// How many members of the group's epoch it plays.
+    played: usize,
+    /// It has room for more, and the core has not signed all yet that is for it: the group waits for that, and nobody is
+    /// closed for it.
+    owed: bool,
+}
+
 /// One fan-out core.
 pub struct Core {
     handle: Arc<CoreHandle>,
     fronts: Vec<Arc<FrontHandle>>,
     egress: Egress<KernelRing, Sealed<Cursor>>,
+    patience: Patience,
     audiences: HashMap<GroupId, Audience>,
     places: HashMap<ConnectionId, Place>,
     /// By the egress's slot.
@@ -212,6 +224,7 @@ impl Core {
             handle,
             fronts,
             egress,
+            patience: Patience::new(),
             audiences,
             places: HashMap::with_capacity(connections_max),
             connections: vec![None; connections_max],
@@ -228,30 +241,35 @@ impl Core {
     /// Works until it is told to stop.
     pub fn run(mut self) {
         let mut events = Vec::new();
-        loop {
-            let wait_max = match (self.judgements.is_empty(), self.unsent.is_empty()) {
-                (false, _) => Some(Duration::ZERO),
-                (true, false) => Some(RETRY),
-                (true, true) => None,
-            };
-            self.egress.turn(self.clock.elapsed(), wait_max, &mut events);
-            for event in events.drain(..) {
-                if let Event::Closed { key, source, reason, .. } = event {
-                    self.closed(key, source, reason);
-                }
-            }
-            self.judge();
-            // The queue is looked at in every turn, rung or not: under load that spares most of the rings.
-            while let Some(message) = self.handle.queue.pop() {
-                if matches!(message, CoreMessage::Stop) {
-                    return;
-                }
-                self.take(message);
-            }
-            for (front, message) in std::mem::take(&mut self.unsent) {
-                self.tell(front, message);
+        while self.turn(&mut events) {}
+    }
+
+    /// One turn. Returns whether there is to be another.
+    fn turn(&mut self, events: &mut Vec<Event<Sealed<Cursor>>>) -> bool {
+        let wait_max = match (self.judgements.is_empty(), self.unsent.is_empty()) {
+            (false, _) => Some(Duration::ZERO),
+            (true, false) => Some(RETRY),
+            (true, true) => None,
+        };
+        self.patience.renew();
+        self.egress.turn(self.clock.elapsed(), wait_max, events);
+        for event in events.drain(..) {
+            if let Event::Closed { key, source, reason, .. } = event {
+                self.closed(key, source, reason);
             }
         }
+        self.judge();
+        // The queue is looked at in every turn, rung or not: under load that spares most of the rings.
+        while let Some(message) = self.handle.queue.pop() {
+            if matches!(message, CoreMessage::Stop) {
+                return false;
+            }
+            self.take(message);
+        }
+        for (front, message) in std::mem::take(&mut self.unsent) {
+            self.tell(front, message);
+        }
+        true
     }
 
     fn take(&mut self, message: CoreMessage) {
@@ -275,7 +293,7 @@ impl Core {
         assert!(channel.is_none() || self.slab_bytes >= SEALED_SLAB_BYTES_MIN, "a slab holds a whole record");
         let audience = self.audiences.get_mut(&group).expect("the front knows the groups");
         let log = audience.log.clone();
-        let stream = Sealed::new(Cursor::new(log, users), channel);
+        let stream = Sealed::new(Cursor::new(log, self.patience.clone(), users), channel);
         match self.egress.add(socket, stream, self.clock.elapsed()) {
             Ok(key) => {
                 audience.connections.insert(connection, key);
@@ -344,10 +362,10 @@ impl Core {
         let mut judgements = std::mem::take(&mut self.judgements);
         for (group, judgement) in judgements.drain(..) {
             let mut members = 0;
-            for (connection, played) in self.lagging(group) {
+            for Lag { connection, played, owed } in self.lagging(group) {
                 members += played as u32;
                 // No round is left out for those who take no part in it, however many they say that they are.
-                if played == 0 || judgement == Judgement::Close {
+                if !owed && (played == 0 || judgement == Judgement::Close) {
                     self.close_lagging(group, connection);
                 }
             }
@@ -358,14 +376,17 @@ impl Core {
         self.judgements = judgements;
     }
 
-    /// The group's connections that are too far behind, and how many members of its epoch each plays.
-    fn lagging(&mut self, group: GroupId) -> Vec<(ConnectionId, usize)> {
+    /// The group's connections that are too far behind.
+    fn lagging(&mut self, group: GroupId) -> Vec<Lag> {
         let (egress, audience) = (&mut self.egress, &self.audiences[&group]);
         let behind = audience.connections.iter().filter_map(|(&connection, &key)| {
             let cursor = egress.source_mut(key)?.source();
-            let members = |roster: &Arc<Roster>| cursor.members_of(roster);
-            (cursor.rounds_behind() > ROUNDS_LATE_MAX)
-                .then(|| (connection, audience.roster.as_ref().map_or(0, members)))
+            if cursor.rounds_behind() <= ROUNDS_LATE_MAX {
+                return None;
+            }
+            let played = audience.roster.as_ref().map_or(0, |roster| cursor.members_of(roster));
+            let to_sign = cursor.has_to_sign();
+            Some(Lag { connection, played, owed: to_sign && !egress.is_blocked(key) })
         });
         behind.collect()
     }
@@ -438,53 +459,5 @@ impl Core {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read as _;
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::mpsc::sync_channel;
-
-    const ROUNDS: u64 = 6;
-
-    /// A core that was kept from its work while a group went on.
-    #[test]
-    fn rounds_that_come_all_at_once_are_no_lag_of_who_reads() {
-        let group = GroupId(1);
-        let handle = CoreHandle::new([group].into_iter()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = listener.accept().unwrap().0.into();
-        let users = [UserId(0)].into();
-        handle
-            .send(CoreMessage::Add(Box::new(Newcomer {
-                connection: ConnectionId(0),
-                group,
-                socket,
-                users,
-                private_max: 1,
-                front: 0,
-                channel: None,
-            })))
-            .unwrap();
-        for round in 1..=ROUNDS {
-            let frame = Bytes::from_owner([round as u8; 100]);
-            handle.send(CoreMessage::Shared(group, Item::Frame(RoundNumber(round), frame))).unwrap();
-        }
-        let (core, config) = (handle.clone(), EgressConfig { connections_max: 4, ..EgressConfig::default() });
-        let thread = std::thread::spawn(move || Core::new(config, core, vec![]).unwrap().run());
-        let mut all = [0; 100 * ROUNDS as usize];
-        reader.read_exact(&mut all).unwrap();
-        assert!(all.chunks(100).zip(1..).all(|(frame, round)| frame == [round; 100]));
-        // Judged by now: one more round is, before the counters are told.
-        handle
-            .send(CoreMessage::Shared(group, Item::Frame(RoundNumber(ROUNDS + 1), Bytes::from_static(b"x"))))
-            .unwrap();
-        reader.read_exact(&mut all[..1]).unwrap();
-        let (reply, counters) = sync_channel(1);
-        handle.send(CoreMessage::Count(reply)).unwrap();
-        let counters = counters.recv_timeout(Duration::from_secs(20)).expect("the core works on");
-        assert_eq!((counters.connections, counters.slow_readers_closed, handle.lagging(group)), (1, 0, 0));
-        handle.send(CoreMessage::Stop).unwrap();
-        thread.join().unwrap();
-    }
-}
+#[path = "core_tests.rs"]
+mod tests;

@@ -1,9 +1,9 @@
 //! A connection's place in what is to be sent: the source that the egress fills its slabs from.
 
 use super::log::{Item, Log};
+use super::patience::Patience;
 use crate::accountable::RoundEndMaker;
 use crate::answer::RoundAnswers;
-use crate::limits::SIGNED_CELLS_PER_FILL;
 use crate::roster::Roster;
 use crate::tile::Tile;
 use bytes::Bytes;
@@ -39,6 +39,8 @@ enum Piece {
 #[derive(Debug)]
 pub(super) struct Cursor {
     log: Rc<RefCell<Log>>,
+    /// What the core may take over signatures in this turn.
+    patience: Patience,
     /// Ascending.
     users: Box<[UserId]>,
     /// The users' indices in the roster of the last tile that was begun: looked up once for each epoch.
@@ -70,10 +72,11 @@ pub(super) enum End {
 
 impl Cursor {
     /// A cursor behind everything that the log has now.
-    pub(super) fn new(log: Rc<RefCell<Log>>, users: Box<[UserId]>) -> Cursor {
+    pub(super) fn new(log: Rc<RefCell<Log>>, patience: Patience, users: Box<[UserId]>) -> Cursor {
         let next = log.borrow_mut().join();
         Cursor {
             log,
+            patience,
             users,
             indices: None,
             private: VecDeque::new(),
@@ -105,6 +108,14 @@ impl Cursor {
     /// How many whole rounds it is behind the newest.
     pub(super) fn rounds_behind(&self) -> u64 {
         self.log.borrow().rounds_behind(self.unsent)
+    }
+
+    /// Whether it has rounds to send whose ends are not signed for all its users.
+    pub(super) fn has_to_sign(&self) -> bool {
+        let log = self.log.borrow();
+        let begun = |(piece, _): &(Piece, u64)| matches!(piece, Piece::RoundEnd(end) if end.takes_long());
+        self.begun.iter().any(begun)
+            || (self.next..log.end()).any(|place| matches!(log.get(place), Some(Item::RoundEnd(_))))
     }
 
     /// Ends the stream: with what the log has now, or with the piece that is on its way; then `last`.
@@ -206,15 +217,16 @@ impl Cursor {
 
 impl Source for Cursor {
     fn fill(&mut self, buf: &mut [u8]) -> usize {
-        let (mut at, mut patience) = (0, SIGNED_CELLS_PER_FILL);
+        let mut at = 0;
         while at < buf.len() && self.begin_piece() {
             let (piece, bytes) = &mut self.begun[self.filled.0];
             if let Piece::RoundEnd(end) = piece {
-                // What is made for the first user is made at any cost: a whole slab always makes progress.
-                end.make(self.filled.1 as usize + buf.len() - at, &mut patience, at == 0);
+                let until = self.filled.1 as usize + buf.len() - at;
+                self.patience.take(|cells| end.make(until, cells));
             }
             let wrote = write(piece, self.filled.1, &mut buf[at..]);
             if wrote == 0 && *bytes > 0 {
+                // Its next user is for a later turn.
                 break;
             }
             at += wrote;
@@ -264,6 +276,13 @@ impl Source for Cursor {
             Some((place, last)) => *place > self.next || last.is_some(),
         };
         more_shared || !self.begun.is_empty() || !self.private.is_empty()
+    }
+
+    fn takes_long(&self) -> bool {
+        match self.begun.get(self.filled.0) {
+            Some((Piece::RoundEnd(end), _)) => end.takes_long(),
+            _ => false,
+        }
     }
 }
 

@@ -1,14 +1,12 @@
+use super::super::signed_rounds::{USER_BYTES, frame_of, signed_round};
 use super::*;
-use crate::accountable::{Accounting, Book, RoundOf, SignedRound};
-use crate::accounts::Directory;
 use crate::tile::{Tile, TileHead};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use twincast_answer::{AnswerSet, Kernel, Queries, Shape, parts};
 use twincast_protocol::context::Purpose;
-use twincast_protocol::identity::SigningKey;
-use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, SlotIndex};
-use twincast_protocol::wire::{AbsentTile, Answers, HEADER_BYTES, Header, SignedRoot, SignedRoundEnd};
+use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, SlotIndex};
+use twincast_protocol::wire::{AbsentTile, Answers, HEADER_BYTES, Header};
 
 const MEMBERS: u32 = 70;
 
@@ -89,45 +87,14 @@ fn answers_of(roster: Arc<Roster>, round: u64, rng: &mut Xoshiro256PlusPlus) -> 
 
 /// The end of a round of an accountable group.
 fn round_end(round: u64, rng: &mut Xoshiro256PlusPlus) -> Item {
-    let roster = roster(round as u32 / 4);
-    let accounting = Accounting {
-        group: GroupId(1),
-        side: ServerSide::One,
-        signing: SigningKey::from_seed(&[7; 32]),
-        accounts: Arc::new(Directory::default()),
-        #[cfg(feature = "fault-swap-half")]
-        fault: None,
-    };
-    let select = (0..2).map(|_| (0..MEMBERS).map(|_| rng.random()).collect()).collect();
-    let book = Book::new(&Arc::new(accounting), &roster, 1, 64, select);
-    let of = RoundOf {
-        round: RoundNumber(round),
-        present: vec![rng.random(), rng.random_range(0..1 << 6)],
-        halves: (0..MEMBERS).map(|_| [rng.random(), rng.random()]).collect(),
-        signatures: vec![[0; 64]; MEMBERS as usize],
-        unagreed: 0,
-    };
-    Item::RoundEnd(Arc::new(SignedRound::new(book, of)))
+    Item::RoundEnd(signed_round(&roster(round as u32 / 4), RoundNumber(round), rng))
 }
 
 /// The bytes of an item for these users, one cell after the other.
 fn naive(item: &Item, users: &[UserId]) -> Vec<u8> {
     match item {
         Item::Frame(_, bytes) => bytes.to_vec(),
-        Item::RoundEnd(signed) => {
-            let members = signed.roster().indices(users);
-            let root = |member: &MemberIndex| {
-                let (root, signature) = signed.delivery(*member, &mut Vec::new());
-                SignedRoot { root, signature }
-            };
-            let end = SignedRoundEnd {
-                end: signed.end(members.len()),
-                present: signed.present().to_vec(),
-                receipt: *signed.receipt(),
-                roots: members.iter().map(root).collect(),
-            };
-            end.frame()
-        }
+        Item::RoundEnd(signed) => frame_of(signed, users),
         Item::Answers(answers) => {
             let ids = answers.roster.ids();
             let users: Vec<_> =
@@ -174,8 +141,12 @@ fn some_users(rng: &mut Xoshiro256PlusPlus) -> Box<[UserId]> {
     users.into()
 }
 
-/// A kernel that takes any part of what was filled, or nothing, and makes the source start over now and then.
+/// A kernel that takes any part of what was filled, or nothing, and makes the source start over now and then; and a core whose
+/// next turn begins, or not.
 fn pump(cursor: &mut Cursor, got: &mut Vec<u8>, rng: &mut Xoshiro256PlusPlus) {
+    if rng.random() {
+        cursor.patience.renew();
+    }
     let mut slab = vec![0; rng.random_range(1..40_000)];
     let filled = cursor.fill(&mut slab);
     let taken = rng.random_range(0..=filled);
@@ -192,7 +163,13 @@ fn the_stream_is_the_items_in_order_however_it_is_sent() {
         let mut cursors: Vec<(Cursor, Vec<u8>, Vec<u8>)> = Vec::new();
         for round in 1..12 {
             if round % 3 == 1 {
-                cursors.push((Cursor::new(log.clone(), some_users(&mut rng)), Vec::new(), Vec::new()));
+                // Some users a turn, of 70 cells each.
+                let patience = Patience::of(rng.random_range(1..2000));
+                cursors.push((
+                    Cursor::new(log.clone(), patience, some_users(&mut rng)),
+                    Vec::new(),
+                    Vec::new(),
+                ));
             }
             let item = match rng.random_range(0..5) {
                 0 => frame(round, &mut rng),
@@ -231,7 +208,7 @@ fn private_frames_come_between_items() {
     for seed in 0..40 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let log = Rc::new(RefCell::new(Log::default()));
-        let mut cursor = Cursor::new(log.clone(), some_users(&mut rng));
+        let mut cursor = Cursor::new(log.clone(), Patience::new(), some_users(&mut rng));
         let items: Vec<Item> = (1..6)
             .map(|round| if round % 2 == 0 { tile(round, &mut rng) } else { answers(round, &mut rng) })
             .collect();
@@ -260,7 +237,7 @@ fn private_frames_come_between_items() {
 fn a_stream_that_ends_now_finishes_the_piece_that_is_on_its_way() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let log = Rc::new(RefCell::new(Log::default()));
-    let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+    let mut cursor = Cursor::new(log.clone(), Patience::new(), [UserId(3)].into());
     let items = [tile(1, &mut rng), tile(2, &mut rng)];
     items.iter().for_each(|item| log.borrow_mut().push(item.clone()));
     let mut slab = [0; 100];
@@ -285,7 +262,7 @@ fn a_stream_that_ends_now_finishes_the_piece_that_is_on_its_way() {
 fn a_stream_that_ends_after_the_log_sends_what_the_log_had() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
     let log = Rc::new(RefCell::new(Log::default()));
-    let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+    let mut cursor = Cursor::new(log.clone(), Patience::new(), [UserId(3)].into());
     let items = [tile(1, &mut rng), tile(2, &mut rng)];
     items.iter().for_each(|item| log.borrow_mut().push(item.clone()));
     cursor.end(End::AfterLog, Some(Bytes::from_static(b"last")));
@@ -305,7 +282,7 @@ fn leaving_in_the_middle_leaves_nothing_in_the_log() {
     for end in [None, Some(End::Now), Some(End::AfterLog)] {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
         let log = Rc::new(RefCell::new(Log::default()));
-        let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+        let mut cursor = Cursor::new(log.clone(), Patience::new(), [UserId(3)].into());
         let held = tile(1, &mut rng);
         let Item::Tile(held_tile) = &held else { unreachable!() };
         let held_tile = held_tile.clone();
@@ -329,7 +306,7 @@ fn a_connection_without_members_of_an_epoch_gets_no_tile_of_it_and_lags_for_nobo
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let log = Rc::new(RefCell::new(Log::default()));
         // User 3 is a member in epoch 0 and in those whose number is no multiple of 3.
-        let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+        let mut cursor = Cursor::new(log.clone(), Patience::new(), [UserId(3)].into());
         let (mut got, mut expected) = (Vec::new(), Vec::new());
         for round in 1..60 {
             let item = match rng.random_range(0..6) {
@@ -358,7 +335,7 @@ fn a_connection_without_members_of_an_epoch_gets_no_tile_of_it_and_lags_for_nobo
 fn tiles_for_others_alone_leave_the_log_without_a_byte_sent() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
     let log = Rc::new(RefCell::new(Log::default()));
-    let mut cursor = Cursor::new(log.clone(), [UserId(3)].into());
+    let mut cursor = Cursor::new(log.clone(), Patience::new(), [UserId(3)].into());
     let item = tile_of(roster(3), 1, &mut rng);
     let Item::Tile(tile) = &item else { unreachable!() };
     let tile = tile.clone();
@@ -373,7 +350,7 @@ fn tiles_for_others_alone_leave_the_log_without_a_byte_sent() {
 fn answers_that_end_in_the_middle_are_counted_once_and_whole() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(6);
     let log = Rc::new(RefCell::new(Log::default()));
-    let mut cursor = Cursor::new(log.clone(), [3, 5].map(UserId).into());
+    let mut cursor = Cursor::new(log.clone(), Patience::new(), [3, 5].map(UserId).into());
     let item = loop {
         let item = answers(1, &mut rng);
         if matches!(&item, Item::Answers(sent) if sent.absent.len() == 2) {
@@ -405,4 +382,58 @@ fn answers_that_end_in_the_middle_are_counted_once_and_whole() {
     assert!(!cursor.pending());
     drop(item);
     assert_eq!(Arc::strong_count(&sent), 1, "its buffers are free again");
+}
+
+/// Two connections that are filled for until they have nothing more, as a slab is and a record, and one of them before the
+/// other.
+#[test]
+fn a_turn_signs_its_cells_and_one_user_more_at_the_most() {
+    /// Of a ROUND_END with two tiles, before its users.
+    const HEAD_BYTES: usize = HEADER_BYTES + 24 + 2 * 8 + 64;
+    for seed in 0..40 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let per_turn = rng.random_range(1..1000);
+        let (log, patience) = (Rc::new(RefCell::new(Log::default())), Patience::of(per_turn));
+        let mut cursors = [0, 1].map(|_| Cursor::new(log.clone(), patience.clone(), some_users(&mut rng)));
+        let item = round_end(1, &mut rng);
+        log.borrow_mut().push(item.clone());
+        let expected: Vec<Vec<u8>> = cursors.iter().map(|cursor| naive(&item, &cursor.users)).collect();
+        let (mut got, mut turns) = ([Vec::new(), Vec::new()], 0);
+        while cursors.iter().any(Cursor::pending) {
+            patience.renew();
+            turns += 1;
+            let mut signed = 0;
+            for (which, cursor) in cursors.iter_mut().enumerate() {
+                let mut slab = vec![0; 256 << 10];
+                let mut filled = 0;
+                // A rewind costs nothing: what is signed stays so.
+                for _ in 0..2 {
+                    cursor.rewind();
+                    filled = 0;
+                    loop {
+                        let more = cursor.fill(&mut slab[filled..]);
+                        filled += more;
+                        if more == 0 {
+                            break;
+                        }
+                    }
+                }
+                assert_eq!(
+                    cursor.takes_long(),
+                    filled + got[which].len() < expected[which].len(),
+                    "seed {seed}"
+                );
+                got[which].extend_from_slice(&slab[..filled]);
+                cursor.sent(filled);
+                let users = |bytes: usize| bytes.saturating_sub(HEAD_BYTES) / USER_BYTES;
+                signed += users(got[which].len()) - users(got[which].len() - filled);
+            }
+            assert!(signed > 0, "seed {seed}: nothing in turn {turns}");
+            assert!(
+                (signed - 1) * (MEMBERS as usize) < per_turn,
+                "seed {seed}: {signed} users in turn {turns}"
+            );
+        }
+        assert!(expected == got, "seed {seed}");
+    }
 }

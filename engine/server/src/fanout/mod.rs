@@ -6,7 +6,10 @@
 mod core;
 mod cursor;
 mod log;
+mod patience;
 mod sealed;
+#[cfg(test)]
+mod signed_rounds;
 
 pub use self::core::{Core, CoreCounters, CoreHandle, CoreMessage, Newcomer};
 pub use log::Item;

@@ -63,7 +63,8 @@ impl<S> Sealed<S> {
 
 impl<S: Source> Source for Sealed<S> {
     /// Writes whole records alone, and the end of one after a rewind. A record is begun where the longest one has room,
-    /// so that how long it is does not depend on what is left of a slab.
+    /// so that how long it is does not depend on what is left of a slab. It ends where the stream ends for now: also before
+    /// what the source leaves to a later turn, which begins the next record.
     fn fill(&mut self, buf: &mut [u8]) -> usize {
         let Some(seal) = &mut self.seal else { return self.source.fill(buf) };
         let mut at = 0;
@@ -94,6 +95,10 @@ impl<S: Source> Source for Sealed<S> {
     fn pending(&self) -> bool {
         // Of a record that is not sent whole nothing counts as sent underneath.
         self.source.pending()
+    }
+
+    fn takes_long(&self) -> bool {
+        self.source.takes_long()
     }
 }
 

@@ -8,7 +8,7 @@ use super::outlet::Outlet;
 use super::queue::{Adopted, FrontMessage};
 use super::reader::serve;
 use super::register::{self, Refused};
-use super::strangers::Stranger;
+use super::strangers::{Stranger, key as address_key};
 use crate::accounts::Proved;
 use crate::group::ConnectionId;
 use crate::keys::ChannelKeys;
@@ -35,6 +35,8 @@ pub(super) struct Guest {
     pub(super) connection: ConnectionId,
     pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
+    /// Where it comes from, as strangers are counted.
+    pub(super) address: u64,
     /// What its proofs have to be made for.
     pub(super) binding: Binding,
     /// What it has said, in plain, and nobody has taken.
@@ -80,8 +82,11 @@ async fn meet(
         tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
         return None;
     };
+    // Who is gone already has no address, and needs none.
+    let address = socket.peer_addr().map_or(0, |peer| address_key(peer.ip()));
     let mut guest = Guest {
         connection,
+        address,
         inlet: Inlet::of_stranger(Ear::new(copy), stranger, shared.channel.is_some()),
         outlet: Outlet::new(socket.clone()),
         binding: Binding::PLAIN,
@@ -161,7 +166,7 @@ async fn shake_hands(shared: &Shared, keys: &ChannelKeys, guest: &mut Guest) -> 
     let channel = responder.third(&third);
     busy(begun);
     let channel = channel.map_err(|error| code_of_channel(&error))?;
-    guest.binding = Binding { server: keys.public(), handshake: channel.binding };
+    guest.binding = channel.statement_binding(&keys.public());
     guest.inlet.open_with(channel.receive);
     guest.outlet.seal_with(channel.send);
     Ok(())
@@ -216,7 +221,7 @@ fn adopt(shared: &Shared, socket: &TcpStream, guest: Guest, heard: Heard) -> Opt
         tracing::warn!("a connection was dropped: no descriptor is left; raise `ulimit -n`");
         return None;
     };
-    let Guest { connection, inlet, outlet, binding, buffer } = guest;
+    let Guest { connection, inlet, outlet, binding, buffer, .. } = guest;
     let (rest, incoming, outgoing) = (buffer.rest().to_vec(), inlet.into_incoming(), outlet.into_keys());
     let Heard { group, epoch, join, users, proved } = heard;
     Some(Adopted { connection, socket, group, epoch, join, users, binding, proved, rest, incoming, outgoing })

@@ -5,8 +5,8 @@ use super::frames::Buffer;
 use super::greet::Guest;
 use super::net::{self, give_way, within};
 use super::queue::Outcome;
-use crate::accounts::{Proved, Registration, Ticket, check_proofs};
-use crate::config::IdentitiesName;
+use crate::accounts::{Proved, Registration, Ticket, VERIFIED_TOGETHER, check_proofs};
+use crate::config::{Delivery, IdentitiesName, RegistrationName};
 use crate::limits::{FLUSH_TIMEOUT_MS, PROOFS_PER_TURN, REGISTRATIONS_IN_WORK_MAX, TICK_MS};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -166,7 +166,25 @@ fn read(shared: &Shared, guest: &Guest, body: Range<usize>) -> Result<Register, 
     if shared.owner(GroupId(register.group.get())).is_none() {
         return Err(refused(Code::GroupUnknown));
     }
+    check_rules(shared, &register).map_err(refused)?;
     Ok(register)
+}
+
+/// What is refused whoever signed it, before anything is verified: strangers' signatures cost a server more than they cost
+/// strangers. The registry has the last word.
+fn check_rules(shared: &Shared, register: &Register) -> Result<(), Code> {
+    let (group, user) = (GroupId(register.group.get()), UserId(register.user.get()));
+    let config = shared.config.groups.iter().find(|config| config.id == group.0);
+    let config = config.filter(|config| {
+        config.identities == IdentitiesName::Registered || config.delivery == Delivery::Answer
+    });
+    let config = config.filter(|_| shared.accounts.is_some()).ok_or(Code::RegistrationClosed)?;
+    match shared.directory.account_key(group, user) {
+        Some(key) if key.to_bytes() == register.key => Ok(()),
+        Some(_) => Err(Code::AccountTaken),
+        None if config.registration == RegistrationName::Open => Ok(()),
+        None => Err(Code::RegistrationClosed),
+    }
 }
 
 /// Registers what is right of some registrations, answers each in its order, and ends with the first that is refused.
@@ -177,7 +195,7 @@ async fn work(
     bodies: Vec<Result<Register, Refused>>,
     waiting: &Waiting,
 ) -> Result<(), Refused> {
-    let (registrations, wrong) = verify(executor, shared, guest, bodies);
+    let (registrations, wrong) = verify(executor, shared, guest, bodies).await;
     waiting.expect(registrations.len());
     let accounts = shared.accounts.as_ref().ok_or(Code::RegistrationClosed)?;
     let patience = Duration::from_millis(shared.config.limits.registration_timeout_ms);
@@ -227,22 +245,50 @@ async fn answer(guest: &mut Guest, answers: &[u8]) -> Result<(), Refused> {
     }
 }
 
-/// The registrations up to the first whose key is none, or did not sign it for this channel.
-fn verify(
+/// The registrations up to the first whose key is none, or did not sign it for this channel. Some are verified at a time,
+/// and everything else of the executor has its turn in between.
+async fn verify(
     executor: &Handle,
     shared: &Shared,
     guest: &Guest,
     bodies: Vec<Result<Register, Refused>>,
 ) -> (Vec<Registration>, Option<Refused>) {
     let front = executor.borrow().index;
-    let mut batch = Batch::default();
-    let mut registrations = Vec::new();
+    let mut registrations = Vec::with_capacity(bodies.len());
     let mut wrong = None;
-    for (index, body) in bodies.into_iter().enumerate() {
+    for part in bodies.chunks(VERIFIED_TOGETHER) {
+        if !registrations.is_empty() {
+            give_way().await;
+        }
+        wrong = verify_part(front, guest, part, &mut registrations);
+        if wrong.is_some() {
+            break;
+        }
+    }
+    tracing::debug!(
+        connection = guest.connection.0,
+        side = %shared.side,
+        registrations = registrations.len(),
+        "registrations came"
+    );
+    (registrations, wrong)
+}
+
+/// Adds those that are right. Returns why the one after them is not.
+fn verify_part(
+    front: usize,
+    guest: &Guest,
+    bodies: &[Result<Register, Refused>],
+    registrations: &mut Vec<Registration>,
+) -> Option<Refused> {
+    let mut batch = Batch::default();
+    let before = registrations.len();
+    let mut wrong = None;
+    for body in bodies {
         let register = match body {
             Ok(register) => register,
             Err(refused) => {
-                wrong = Some(refused);
+                wrong = Some(*refused);
                 break;
             }
         };
@@ -254,21 +300,16 @@ fn verify(
         };
         let statement = statements::register(&guest.binding, group, epoch, user, &key);
         batch.push(&key, &statement, &register.signature);
-        let ticket = Ticket { front, connection: guest.connection, index };
-        registrations.push(Registration { ticket, group, epoch, user, key });
+        let ticket = Ticket { front, connection: guest.connection, index: registrations.len() };
+        registrations.push(Registration { ticket, address: guest.address, group, epoch, user, key });
     }
     let valid = batch.verify(&mut rand::rng());
     if let Some(bad) = valid.iter().position(|valid| !valid) {
+        let bad = before + bad;
         wrong = Some(Refused { code: Some(Code::RegistrationWrong), user: registrations[bad].user.0 });
         registrations.truncate(bad);
     }
-    tracing::debug!(
-        connection = guest.connection.0,
-        side = %shared.side,
-        registrations = registrations.len(),
-        "registrations came"
-    );
-    (registrations, wrong)
+    wrong
 }
 
 /// Checks that the users of a HELLO are who they say, where that matters in their group.

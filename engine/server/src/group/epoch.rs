@@ -57,6 +57,8 @@ pub(super) struct Coming {
     pub(super) dial_frames: Vec<u64>,
     /// Since when it is dialled.
     pub(super) announced: Duration,
+    /// Since when all parts are delivered.
+    pub(super) delivered: Option<Duration>,
     pub(super) stage: Stage,
 }
 
@@ -82,6 +84,7 @@ impl Coming {
             attached: FixedBitSet::with_capacity(members),
             dial_frames: vec![0; members],
             announced: Duration::ZERO,
+            delivered: None,
             roster,
             stage: Stage::Dialling { deadline: None },
         }

@@ -250,6 +250,14 @@ impl Group {
                 if !phase.is_done() {
                     return false;
                 }
+                // Just after a start the other server may still be signing users' keys.
+                let patience = *coming.delivered.get_or_insert(now) + self.shape.peer_timeout;
+                if let Some(commitments) = &mut coming.commitments
+                    && now < patience
+                    && !commitments.are_all_uploading(&coming.roster)
+                {
+                    return false;
+                }
                 self.open_epoch(now, out);
                 true
             }

@@ -77,6 +77,7 @@ fn the_table_says_what_was_measured_and_where() {
         "counts as server CPU",
         "CPU a message",
         "MCMix dialling +",
+        "compared with has plain channels, too",
     ] {
         assert!(flat.contains(words), "{words}: {text}");
     }

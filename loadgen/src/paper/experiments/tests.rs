@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::net::LinkRate;
+use crate::plan::ChannelName;
+use clap::Parser as _;
 
 fn experiments(scale: Scale, rate: &str) -> Experiments {
     let link = Link { rate: rate.parse().unwrap(), mtu: 1_500 };
@@ -43,6 +45,20 @@ fn every_figure_has_runs_and_only_those_asked_for_are_made() {
         let link = Link { rate: LinkRate::Loopback, mtu: 1_500 };
         let one = Experiments::of(Scale::Small, link, &[figure]).unwrap();
         assert!(one.jobs.iter().all(|job| job.headline || job.figures.contains(&figure)));
+    }
+}
+
+#[test]
+fn what_is_played_by_hand_is_what_was_played() {
+    for scale in [Scale::Quick, Scale::Small, Scale::Full] {
+        for job in experiments(scale, "1gbit").jobs {
+            let Work::Twincast { words, plan, .. } = job.work else { continue };
+            assert_eq!(plan.channel, ChannelName::Plain, "{words}");
+            assert_eq!(*plan, plan_of(&words).unwrap(), "{words}");
+            let local = ["twincast-loadgen", "local"].into_iter().chain(words.split_whitespace());
+            crate::cli::Cli::try_parse_from(local).unwrap_or_else(|error| panic!("{words}: {error}"));
+            assert!(words.contains("--channel plain"), "{words}");
+        }
     }
 }
 

@@ -20,7 +20,7 @@ const COLUMNS: [&str; 6] = [
 ];
 
 /// The table that the page opens with.
-pub(super) fn headline(body: &mut String, headline: &Headline, congestion: &str) {
+pub(super) fn headline(body: &mut String, headline: &Headline, channels: &str, congestion: &str) {
     body.push_str("<div class=\"scroll\"><table class=\"opening\"><thead><tr>");
     let units = Units::of(&headline.rows);
     for column in COLUMNS {
@@ -48,8 +48,11 @@ pub(super) fn headline(body: &mut String, headline: &Headline, congestion: &str)
          of all servers&#39; processes for a message, the kernel&#39;s work for them included, and of one server for one share, ciphertext \
          or message delivered to one member. Beneath a figure: how many times as many messages Twincast&#39;s compact profile \
          carries, and how many times as much CPU the other takes. Compare with Nagle&#39;s algorithm off first: with it on, a \
-         server&#39;s small writes wait for acknowledgements, so that those rows hang on TCP (congestion control: {}).</p>",
-        escape(congestion)
+         server&#39;s small writes wait for acknowledgements, so that those rows hang on TCP (congestion control: {}). \
+         Twincast: {}; {}. What private channels cost is told by <code>twincast-loadgen price</code>.</p>",
+        escape(congestion),
+        escape(channels),
+        super::OTHERS
     );
     if headline.notes.is_empty() {
         return;
@@ -81,6 +84,10 @@ pub(super) fn headline_text(headline: &Headline) -> String {
         }
         text.push('\n');
     }
+    text.push_str(
+        "(medians; x: how many times as many messages Twincast's compact profile carries, how many times as much server CPU the \
+         other takes;\n CPU of a message: of all servers, of a delivery: of one; bytes: out of one server for a message)\n",
+    );
     text
 }
 

@@ -80,6 +80,21 @@ fn the_page_says_of_every_point_how_it_came_about() {
 }
 
 #[test]
+fn page_and_terminal_say_what_the_channels_are() {
+    let mut paper = paper();
+    let said = "plain channels; users are whoever comes; what it is compared with has plain channels, too";
+    assert_eq!(page(&paper).matches(said).count(), 2, "beneath the opening table, and where and how");
+    assert!(in_words(&paper).contains(said));
+    // What is told follows from what was played.
+    for done in &mut paper.runs {
+        if let Work::Twincast { plan, .. } = &mut done.job.work {
+            plan.channel = crate::plan::ChannelName::Noise;
+        }
+    }
+    assert!(page(&paper).contains("private channels; users are whoever comes"));
+}
+
+#[test]
 fn a_column_has_one_unit_and_nagle_off_is_told_first() {
     let mut paper = paper();
     paper.environment.congestion_control = Some("cubic".into());
@@ -101,6 +116,7 @@ fn the_terminal_gets_the_same_table() {
         "{text}"
     );
     assert!(text.contains("FAILED:\n  this & that failed"), "{text}");
+    assert!(text.contains("(medians; x: how many times as many messages"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() < 400));
 }
 

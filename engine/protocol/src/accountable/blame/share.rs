@@ -97,8 +97,8 @@ impl<'a> Judge<'a> {
         own
     }
 
-    /// What one server's headers say: nothing, if there are none that it signed about this share. An error is this
-    /// server's fault.
+    /// What one server's headers say: nothing, if there are none that it signed about this share, or the key in them is not
+    /// known to be the sender's. An error is this server's fault, by what it signed itself and by nothing else.
     fn server(&self, server: ServerSide, doubts: &mut Vec<Doubt>) -> Result<Option<Said>, Why> {
         let given = &self.share.given[server.index()];
         let Some(shown) = &given.headers else { return Ok(None) };
@@ -139,9 +139,10 @@ impl<'a> Judge<'a> {
             ShownOpening::Hidden(_) => None,
         };
         let signed = Signed::read(&head, &shown.front, None).ok_or(Why::BadCertificate)?;
-        if !self.certified(server, &signed)? {
-            doubts.push(Doubt::OtherServer(server));
-            return Ok(None);
+        // What a server shows it has to have signed itself. Up to here, and as far as its own faults go, no other key is
+        // looked at.
+        if !self.is_certified_by(server, &signed) {
+            return Err(Why::BadCertificate);
         }
         let signed = match Signed::read(&head, &shown.front, opening) {
             Some(signed) => signed,
@@ -155,6 +156,12 @@ impl<'a> Judge<'a> {
         if signed.opening.as_ref().is_some_and(|opening| halves[usize::from(opening.bit)] != fixed.share_hash)
         {
             return Err(Why::WrongHalf);
+        }
+        // The other server's signature is no doing of this one's: it may have been good, by a key that the other server had
+        // before, or told this one alone. So nobody is at fault for it, and the key is not known to be the sender's.
+        if !self.is_certified_by(server.other(), &signed) {
+            doubts.push(Doubt::OtherServer(server));
+            return Ok(None);
         }
         Ok(Some(Said::Present(Box::new(Present { signed, share_hash: fixed.share_hash, halves }))))
     }
@@ -170,27 +177,13 @@ impl<'a> Judge<'a> {
         right.then_some(head)
     }
 
-    /// Whether both servers signed the sender's key. The other server's signature is this server's business only where
-    /// something else shows that the key to verify it with is right.
-    fn certified(&self, server: ServerSide, signed: &FrontSigned) -> Result<bool, Why> {
+    /// Whether this server signed the sender's key in somebody's headers.
+    fn is_certified_by(&self, server: ServerSide, signed: &FrontSigned) -> bool {
         let About { group, sender, .. } = self.share.about;
-        let is_signed_by = |side: ServerSide| {
-            signed.certificate.is_signed_by(side, group, sender, &self.servers[side.index()])
-        };
-        if !is_signed_by(server) {
-            return Err(Why::BadCertificate);
-        }
-        let other = server.other();
-        if is_signed_by(other) {
-            return Ok(true);
-        }
-        match self.receipts[other.index()] || self.deliveries[other.index()] {
-            true => Err(Why::BadCertificate),
-            false => Ok(false),
-        }
+        signed.certificate.is_signed_by(server, group, sender, &self.servers[server.index()])
     }
 
-    /// What is inside headers whose certificate is right.
+    /// What is inside headers, under the key that their server shows as the sender's.
     fn signed_right(&self, server: ServerSide, head: &HeadersHead, signed: &FrontSigned) -> Result<(), Why> {
         let About { group, epoch, round, slot, sender, .. } = self.share.about;
         let key = &signed.certificate.key;

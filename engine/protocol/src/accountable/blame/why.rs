@@ -6,8 +6,8 @@ use crate::ids::ServerSide;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// Server: the certificate in its headers is not signed by both servers.
-    #[error("its headers show a key of the sender that the two servers did not both sign")]
+    /// Server: the certificate in its headers is none, or not signed by itself.
+    #[error("its headers show a key of the sender that it did not sign itself")]
     BadCertificate,
     /// Server: the upload's signature in its headers is not the sender's.
     #[error("its headers show an upload that the sender did not sign for this round and server")]
@@ -64,10 +64,10 @@ pub enum Why {
     /// Nobody: what would show something is not signed.
     #[error("what would show it is not signed by whom it should be")]
     NotSigned,
-    /// Nobody: no server says that the key of the two uploads was the sender's in that round.
+    /// Nobody: a server does not say that the key of the two uploads was the sender's in that round.
     #[error(
-        "no headers that {0} signed for this round show the sender's key with one of the two uploads: it may be a key \
-         that the sender gave up, with which others can sign"
+        "no headers that {0} signed for this round show the two uploads' key as the sender's, and one of the two where \
+         they are for {0}: it may be a key that the sender gave up, with which others can sign"
     )]
     KeyUnattested(ServerSide),
     /// Nobody: the two are the same.
@@ -120,9 +120,11 @@ pub enum Doubt {
     /// Headers are not that server's, or not about this share.
     #[error("headers are not signed by {0}'s key for this recipient, or are not about this share")]
     Headers(ServerSide),
-    /// The other server's signature under a certificate is wrong, and nothing shows that the key for it is right.
+    /// The other server's signature under a certificate is wrong. The server that shows it may be honest: the other one may
+    /// have had another key, or have told it another one.
     #[error(
-        "the certificate that {0} shows is not signed by the other server's key, of which nothing else here is signed"
+        "the certificate that {0} shows is not signed by the other server's key: that server had another key, or told \
+         {0} another one, or it never signed this"
     )]
     OtherServer(ServerSide),
     /// A cell is not what the server says that it gave.

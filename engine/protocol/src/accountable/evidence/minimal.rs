@@ -2,14 +2,12 @@
 
 use super::{
     About, Attested, Case, Evidence, Receipts, RosterReceipt, Share, Shown, ShownOpening, SignedUpload,
-    Uploads,
+    UploadPlace, Uploads,
 };
 use crate::accountable::blame::{Verdict, Why, blame};
-use crate::accountable::certificate::Certificate;
-use crate::accountable::headers::Signed;
 use crate::identity::{KEY_BYTES, VerifyingKey};
 use crate::ids::{Epoch, GroupId, RoundNumber, ServerSide, UserId};
-use crate::wire::{HeadersHead, roster_hash};
+use crate::wire::roster_hash;
 use std::collections::HashMap;
 
 /// Leaves out, one after the other, whatever the verdict stays the same without.
@@ -42,13 +40,15 @@ pub(super) fn reduce(evidence: &mut Evidence, verdict: &Verdict) {
 }
 
 type ReceiptKey = (GroupId, Epoch, RoundNumber, ServerSide);
-type UploadKey = (GroupId, Epoch, RoundNumber, ServerSide, UserId, [u8; KEY_BYTES]);
+type UploadKey = (UploadPlace, [u8; KEY_BYTES]);
+type Attestations = HashMap<UploadKey, Attested>;
 
 /// Every receipt and every upload that contradicts the first of its kind. Only what verifies is compared, so that nothing
 /// made up stands before what is real.
 pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> Vec<Evidence> {
     let mut receipts: HashMap<ReceiptKey, RosterReceipt> = HashMap::new();
     let mut uploads: HashMap<UploadKey, SignedUpload> = HashMap::new();
+    let attestations = attestations(all, servers);
     let mut found = Vec::new();
     let judged = |case: Case| {
         let evidence = Evidence { servers: *servers, case };
@@ -78,22 +78,21 @@ pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> V
             }
             let key = &servers[server.index()];
             let headers = given.headers.as_ref();
+            let place = UploadPlace { group, epoch, round, server, sender };
             if let Some(headers) = headers
-                && let Some((certificate, own)) =
-                    upload(headers, headers.signed_head(group, server, recipient, key))
+                && let Some((certificate, own)) = headers.attests(&place, recipient, key)
             {
-                let opening = ShownOpening::Hidden(headers.opening.hash());
-                let attested = Attested { recipient, headers: Shown { opening, ..headers.clone() } };
+                let place = |server| (UploadPlace { server, ..place }, certificate.key.to_bytes());
+                let mut attested = ServerSide::BOTH.map(|side| attestations.get(&place(side)).cloned());
+                attested[server.index()] = Some(attestation(recipient, headers));
                 let pair = |uploads| {
-                    let attested = Some(attested.clone());
+                    let attested = attested.clone();
                     let uploads =
                         Uploads { group, epoch, round, server, sender, certificate, uploads, attested };
                     Case::Uploads(uploads.into())
                 };
                 if is_signed(pair([own.clone(), own.clone()])) {
-                    let key = certificate.key.to_bytes();
-                    let first = uploads.entry((group, epoch, round, server, sender, key));
-                    let first = first.or_insert_with(|| own.clone());
+                    let first = uploads.entry(place(server)).or_insert_with(|| own.clone());
                     keep(pair([first.clone(), own]));
                 }
             }
@@ -102,8 +101,26 @@ pub(super) fn contradictions(all: &[Evidence], servers: &[VerifyingKey; 2]) -> V
     found
 }
 
-/// The upload in headers that a server signed.
-fn upload(headers: &Shown, head: Option<HeadersHead>) -> Option<(Certificate, SignedUpload)> {
-    let signed = Signed::read(&head?, &headers.front, None)?;
-    Some((signed.certificate, SignedUpload { halves: signed.halves, signature: signed.upload }))
+/// The first headers of each server, round, sender and key that say that the sender was present.
+fn attestations(all: &[Evidence], servers: &[VerifyingKey; 2]) -> Attestations {
+    let mut found = Attestations::new();
+    for evidence in all {
+        let Case::Share(share) = &evidence.case else { continue };
+        let About { group, epoch, round, sender, recipient, .. } = share.about;
+        for (server, given) in ServerSide::BOTH.into_iter().zip(&share.given) {
+            let Some(headers) = &given.headers else { continue };
+            let place = UploadPlace { group, epoch, round, server, sender };
+            if let Some((certificate, _)) = headers.attests(&place, recipient, &servers[server.index()]) {
+                let place = (place, certificate.key.to_bytes());
+                found.entry(place).or_insert_with(|| attestation(recipient, headers));
+            }
+        }
+    }
+    found
+}
+
+/// Headers as a server's word for a sender's key: whom the sender dialled is not shown.
+fn attestation(recipient: UserId, headers: &Shown) -> Attested {
+    let opening = ShownOpening::Hidden(headers.opening.hash());
+    Attested { recipient, headers: Shown { opening, ..headers.clone() } }
 }

@@ -3,7 +3,7 @@
 
 use super::model::{GROUP, Gave, Played, ROUND, Who, World};
 use super::{BY_SENDER, BY_SERVER, share};
-use crate::accountable::blame::{Verdict, blame};
+use crate::accountable::blame::{Doubt, Verdict, Why, blame, judge};
 use crate::accountable::evidence::{Case, Evidence, Given, Share, Shown, ShownOpening};
 use crate::accountable::headers::{entry_digest, headers_digest};
 use crate::accountable::upload::UploadOf;
@@ -191,16 +191,70 @@ fn tampering_with_a_file_never_changes_the_verdict_to_somebody_honest() {
     }
 }
 
-/// The key of S2 is false: then S1, which shows certificates that S2's real key signed, is not to blame.
+/// The key of one server is false: then the other one, which shows certificates that the real key signed, is not to blame;
+/// and if it is to blame for something of its own, it still is.
 #[test]
 fn a_false_key_of_one_server_does_not_convict_the_other() {
-    let mut world = World::new(8, 5, &[0, 1, 3], &[1]);
-    let played = world.play(0, 1, ROUND, Who::Nobody);
     let stranger = SigningKey::from_seed(&[9; 32]).verifying_key();
-    for side in 0..2 {
+    for side in ServerSide::BOTH {
+        let mut world = World::new(8, 5, &[0, 1, 3], &[1]);
+        let played = world.play(0, 1, ROUND, Who::Nobody);
         let mut servers = world.servers();
-        servers[side] = stranger;
-        assert!(matches!(blame(&world.whole(&played), &servers), Verdict::Nobody(_)));
+        servers[side.index()] = stranger;
+        let judgement = judge(&world.whole(&played), &servers);
+        assert_eq!(judgement.verdict, Verdict::Nobody(Why::NoHeaders(ServerSide::One)));
+        assert!(judgement.doubts.contains(&Doubt::OtherServer(side.other())), "{:?}", judgement.doubts);
+
+        for mischief in BY_SERVER {
+            let mut world = World::new(8, 5, &[0, 1, 3], &[1]);
+            let played = world.play(0, 1, ROUND, Who::Server(side.other(), mischief));
+            let evidence = world.whole(&played);
+            let verdict = blame(&evidence, &world.servers());
+            assert!(matches!(verdict, Verdict::Server(..)), "{mischief:?}: {verdict}");
+            assert_eq!(blame(&evidence, &servers), verdict, "by its own key alone: {mischief:?}");
+        }
+    }
+}
+
+/// A server has a second key, or told the other one another key than it published. It signs what it likes of its own with
+/// it: one receipt or one delivery root does. The other server's certificates have the signature by the first key.
+#[test]
+fn a_second_key_of_one_server_convicts_neither_the_other_nor_the_sender() {
+    for side in ServerSide::BOTH {
+        let by_server = BY_SERVER.map(|mischief| Who::Server(side, mischief));
+        let all = by_server.into_iter().chain([Who::Nobody]).chain(BY_SENDER.map(Who::Sender));
+        for (seed, who) in (0..).zip(all) {
+            let [played, again] = [false, true].map(|again| {
+                let mut world = World::new(seed, 5, &[0, 1, 3], &[1]);
+                if again {
+                    world.server_keys[side.index()] = SigningKey::from_seed(&[9; 32]);
+                }
+                let played = world.play(0, 1, ROUND, who);
+                (world.whole(&played), world.servers())
+            });
+            let ((first, _), (second, servers)) = (played, again);
+            for parts in 0..8 {
+                let mut made = first.clone();
+                let own = &mut share_mut(&mut made).given[side.index()];
+                let anew = &share(&second).given[side.index()];
+                if parts & 1 != 0 {
+                    own.receipt.clone_from(&anew.receipt);
+                }
+                if parts & 2 != 0 {
+                    own.delivery.clone_from(&anew.delivery);
+                }
+                if parts & 4 != 0 {
+                    own.headers.clone_from(&anew.headers);
+                }
+                let verdict = blame(&made, &servers);
+                let right = match verdict {
+                    Verdict::Nobody(_) => true,
+                    Verdict::Server(found, _) => found == side && matches!(who, Who::Server(..)),
+                    Verdict::Sender(..) => false,
+                };
+                assert!(right, "{side}, {who:?}, parts {parts:#b}: {verdict}");
+            }
+        }
     }
 }
 
@@ -287,7 +341,7 @@ fn an_upload_with_a_point_of_small_order_does_not_convict_the_server() {
     });
     let played = Played { about, gave: resigned };
     let verdict = blame(&world.whole(&played), &world.servers());
-    assert!(matches!(verdict, Verdict::Nobody(crate::accountable::Why::AllIsWell)), "{verdict}");
+    assert!(matches!(verdict, Verdict::Nobody(Why::AllIsWell)), "{verdict}");
 }
 
 #[test]

@@ -165,6 +165,12 @@ impl Commitments {
         members
     }
 
+    /// Whether both servers have signed the keys of all members whose shares would be taken otherwise.
+    pub(in super::super) fn are_all_uploading(&mut self, roster: &Roster) -> bool {
+        let whole = self.whole.clone();
+        whole.ones().all(|sender| self.may_upload(roster, sender))
+    }
+
     /// Whether the shares of a member are taken: all that it committed to can be shown, under a key that both servers have
     /// signed. Headers of a whole tile would fail for want of one sender's.
     pub(in super::super) fn may_upload(&mut self, roster: &Roster, sender: usize) -> bool {

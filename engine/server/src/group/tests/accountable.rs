@@ -183,10 +183,10 @@ impl Scene {
         let mut until = 0;
         while maker.made().len() < bytes {
             until = (until + 100).min(bytes);
-            maker.make(until, &mut 1, false);
+            maker.make(until, &mut 1);
         }
         let mut again = RoundEndMaker::new(self.ended(side), users);
-        again.make(usize::MAX, &mut usize::MAX.clone(), false);
+        again.make(usize::MAX, &mut usize::MAX.clone());
         assert!(maker.made() == again.made(), "the same however it is made");
         assert_eq!(maker.made().len(), bytes);
         SignedRoundEnd::read(&maker.made()[HEADER_BYTES..], self.signers.members).unwrap()

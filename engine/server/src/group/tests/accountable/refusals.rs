@@ -1,6 +1,7 @@
 //! What is not signed, or not as it was committed to, is refused, and harms nobody else.
 
 use super::*;
+use crate::group::tests::pair::PEER_TIMEOUT;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -165,10 +166,21 @@ impl Certificates for HalfSigned {
 #[test]
 fn who_is_not_signed_by_both_servers_is_absent_and_headers_of_others_are_shown() {
     let signed = Arc::new(AtomicBool::new(false));
-    let mut scene = Scene::running_with(21, |accounting| {
+    let mut scene = Scene::of(&accountable(), 21, |accounting| {
         let (accounts, user) = (accounting.accounts.clone(), UserId(5));
         accounting.accounts = Arc::new(HalfSigned { accounts, user, signed: signed.clone() });
     });
+    scene.dial_all();
+    for side in 0..2 {
+        let all = (0..MEMBERS).flat_map(|sender| (0..SLOTS).map(move |slot| (sender, slot)));
+        all.for_each(|(sender, slot)| scene.confirm(side, sender, slot).unwrap());
+    }
+    // They may be about to sign it.
+    scene.pair.wait(PEER_TIMEOUT - millis(10));
+    assert_eq!(scene.pair.rounds(), [0, 0]);
+    scene.pair.wait(millis(20));
+    assert_eq!(scene.pair.rounds(), [1, 1]);
+    scene.pair.clear();
     let upload = |scene: &mut Scene, round| scene.signers.uploads(round, 5)[0].clone();
     let first = upload(&mut scene, 1);
     assert_eq!(scene.submit(0, 1, 5, &first), Err(Code::PartsUnsigned));
