@@ -5,6 +5,7 @@ use crate::catching_up::CatchingUp;
 use crate::channel::ChannelSettings;
 use crate::closed_rounds::ClosedRounds;
 use crate::decoder::Decoder;
+use crate::dials::Dial;
 use crate::error::ClientError;
 use crate::event::Event;
 use crate::group::GroupSettings;
@@ -39,9 +40,11 @@ pub struct ClientSettings {
     /// In a group whose delivery is `answer`, and in an accountable one: the last round that an earlier client of these
     /// users may have signed a record, or shares, for ([`Client::signed`]), if the caller kept it, and a time before all
     /// epochs, `(Epoch(0), RoundNumber(0))`, if there was none. This client signs for later rounds alone: a second record
-    /// or upload of a round would put its sender at fault, and a record would use a nonce again. None: it is not known, and a client that comes while rounds are open begins
-    /// with the second round after the open one. In lockstep that takes others who submit meanwhile: where all clients
-    /// of a group are new and know nothing, each waits for the others. So keep it.
+    /// or upload of a round would put its sender at fault, and a record would use a nonce again. None: it is not known,
+    /// and a client that comes while rounds are open begins with the second round after the later one of the two that the
+    /// servers say are open, which is safe as long as one of them tells the truth. In lockstep that takes others who submit
+    /// meanwhile: where all clients of a group are new and know nothing, each waits for the others. So keep it, on the disk
+    /// before anything of that round is sent; what is kept too high costs rounds, and what is kept too low the user's name.
     pub signed: Option<(Epoch, RoundNumber)>,
     /// Whether a group with a paper profile will do: a baseline for comparison, which protects neither recipients
     /// nor messages from one server.
@@ -198,12 +201,20 @@ impl Client {
         self.round.number
     }
 
-    /// In a group whose delivery is `answer`, or that is accountable: the last round that was signed for. A caller that keeps this
-    /// before it sends what [`outgoing`](Client::outgoing) gives can tell the next client of the same users
+    /// In a group whose delivery is `answer`, or that is accountable: the last round that was signed for. A caller that
+    /// keeps this before it sends what [`outgoing`](Client::outgoing) gives can tell the next client of the same users
     /// ([`ClientSettings::signed`]).
     #[must_use]
     pub fn signed(&self) -> Option<(Epoch, RoundNumber)> {
         self.signed
+    }
+
+    /// Whether every dial of the epoch that runs or is dialled reaches whom [`Outbox::recipients`] named. Not where one of an
+    /// earlier client of these users is in effect: that reaches whom that one was for.
+    #[must_use]
+    pub fn has_own_dials(&self) -> bool {
+        let foreign = |dial: &Dial| dial.is_effective() && !dial.is_own();
+        !self.sessions.front().is_some_and(|session| session.dials.iter().any(foreign))
     }
 
     /// The keys that the user at `position` shares with `other` in this epoch, if they exchanged any.
@@ -349,24 +360,51 @@ impl Client {
     /// The round, or none: the epoch is not open, the client is a round ahead already, or the round is the next
     /// epoch's. In a group in which rounds are signed for it is also none as long as these users may have done so for the
     /// round or a later one: see [`ClientSettings::signed`].
+    ///
+    /// Nothing is signed for a round before both servers are in it or in the one before: what only one of them says of
+    /// rounds must not put users ahead of the other one. Where they are further apart the submissions wait
+    /// ([`Event::ServersApart`]) until that is over, or the next call puts later ones in their place.
     pub fn submit(&mut self) -> Option<RoundNumber> {
         let unsigned = self.first_unsigned_round()?;
         let round = self.next_submission.max(self.round.number?).max(unsigned);
-        if round > self.round.number?.next() {
+        if round > self.round.number?.next() || self.is_next_epochs(round) {
             return None;
         }
-        let next_epoch = self.sessions.get(1).filter(|next| next.waits != [true; 2]);
-        if next_epoch.and_then(|next| next.first_round).is_some_and(|first| round >= first) {
-            return None;
+        // Those of an earlier round that the servers do not take yet are too late for one of them by now.
+        let waits = |last: &Submission| last.position == 0 && self.is_too_early(last.round);
+        if self.submissions.back().is_some_and(waits) {
+            self.submissions.pop_back();
+        } else if self.is_too_early(round) {
+            let rounds = self.streams.each_ref().map(|stream| stream.round);
+            self.events.push(Event::ServersApart { rounds });
         }
         self.submissions.push_back(Submission { round, position: 0 });
         self.next_submission = round.next();
         Some(round)
     }
 
+    /// Whether the submissions that are begun, if there are any, may be made now.
+    pub(crate) fn may_make_submissions(&self) -> bool {
+        self.submissions.front().is_some_and(|submission| !self.is_too_early(submission.round))
+    }
+
+    /// Whether it is too early to sign for a round: a server is in an earlier one than the one before. So nothing is signed
+    /// beyond the round after the one that the honest server has open, and whoever comes next and knows nothing of this
+    /// client has only [two rounds to leave out](ClientSettings::signed).
+    fn is_too_early(&self, round: RoundNumber) -> bool {
+        let signs = self.group.is_some_and(|group| group.signs_rounds());
+        signs && (self.streams.iter().any(|stream| round > stream.round.next()) || self.is_next_epochs(round))
+    }
+
+    /// Whether a round belongs to the next epoch, as far as that is announced and not given up.
+    fn is_next_epochs(&self, round: RoundNumber) -> bool {
+        let next_epoch = self.sessions.get(1).filter(|next| next.waits != [true; 2]);
+        next_epoch.and_then(|next| next.first_round).is_some_and(|first| round >= first)
+    }
+
     /// The first round of the epoch that these users have certainly not signed for. None: they have signed for rounds of a
     /// later epoch, so that this one comes a second time.
-    fn first_unsigned_round(&self) -> Option<RoundNumber> {
+    pub(crate) fn first_unsigned_round(&self) -> Option<RoundNumber> {
         if !self.group?.signs_rounds() {
             return Some(RoundNumber::DIAL);
         }

@@ -259,7 +259,10 @@ impl Client {
         if self.next_submission == RoundNumber::DIAL && may_have_signed {
             self.silent_until = silent_until;
         }
-        self.next_submission = self.next_submission.max(first_round);
+        // Where rounds are signed for, that says by itself what not to submit for again. A server that once said that it was
+        // far ahead must not keep users from it any longer.
+        let submitted = if group.signs_rounds() { first_round } else { self.next_submission };
+        self.next_submission = first_round.max(submitted);
         for stream in &mut self.streams {
             let epoch = session.epoch;
             let early =
@@ -274,7 +277,12 @@ impl Client {
             observer.event(Event::KeysExchanged { epoch: session.epoch, pairs, failed });
         }
         let (confirmed, failed) = (session.confirmed_cells, failed.iter().sum());
-        observer.event(Event::EpochOpen { epoch: session.epoch, first_round, confirmed, failed });
+        let (epoch, plays) = (session.epoch, !session.users.is_empty());
+        observer.event(Event::EpochOpen { epoch, first_round, confirmed, failed });
+        let until = self.first_unsigned_round();
+        if plays && until.is_none_or(|until| until > first_round.next()) {
+            observer.event(Event::Silent { epoch, until });
+        }
     }
 }
 

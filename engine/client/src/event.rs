@@ -88,6 +88,22 @@ pub enum Event {
         /// Confirmations that are missing or did not decode, of this client's users and all senders and slots.
         failed: u64,
     },
+    /// In a group in which rounds are signed for, after [`Event::EpochOpen`]: the users of this client are silent at first,
+    /// since an earlier one may have signed for the rounds before `until`
+    /// ([`ClientSettings::signed`](crate::ClientSettings::signed)).
+    Silent {
+        /// The epoch.
+        epoch: Epoch,
+        /// The first round that this client signs for; none if it signs for none of this epoch, since an earlier client
+        /// has signed for a later one.
+        until: Option<RoundNumber>,
+    },
+    /// In a group in which rounds are signed for: the two servers say that they are two rounds or more apart, and nothing
+    /// is submitted until that is over. One lags, or does not tell the truth. Told once for each time that it happens.
+    ServersApart {
+        /// The rounds that S1 and S2 are in.
+        rounds: [RoundNumber; 2],
+    },
     /// Every verdict on the round is in. In a group whose delivery is `answer`: all answers are in. The verdicts come
     /// with the first [`advance`](crate::Client::advance) after this one before which everything that was submitted is
     /// sent to both servers, then [`Event::RoundRead`].

@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::receiving::End;
 use crate::stream::Frame;
 use std::time::Duration;
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide};
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide};
 use twincast_protocol::wire::{Code, ErrorFrame, Kind};
 
 /// How a server says that it ended a round.
@@ -203,7 +203,7 @@ impl Client {
                 }
             }
             Some(Code::HeadersRange) => {
-                self.headers_refused(server, MemberIndex(head.sender.get()), observer);
+                self.headers_refused(server, head, observer);
             }
             Some(Code::EpochMismatch) if self.streams[index].welcome.is_some() => {
                 let last = self.sessions.back().map(|session| session.epoch);

@@ -76,8 +76,11 @@
 //! [`Observer::evidence`], of which anybody can tell who is at fault, or that nobody is; or, where a server does not give
 //! what it owes, [`Event::Unaccountable`].
 //!
-//! Nobody signs two different things for one round: as with records, a client that comes while rounds are open and does not
-//! know what an earlier one has signed ([`ClientSettings::signed`]) begins with the second round after the open one.
+//! Nobody signs two different things for one round, here as in answer delivery. What is signed never runs ahead of either
+//! server by more than the round after the one that it has open, whatever the other one says; so a client that comes while
+//! rounds are open and does not know what an earlier one has signed ([`ClientSettings::signed`]) begins with the second
+//! round after the open one ([`Event::Silent`]), and one that knows goes on at once. While the servers are further apart
+//! nothing is signed ([`Event::ServersApart`]).
 //!
 //! # Example
 //!

@@ -38,15 +38,12 @@ pub const CLOSED_ROUNDS_MAX: usize = 2;
 pub const HEADER_ROUNDS_MAX: u32 = 1 << 16;
 /// Tiles of one user that are kept because something in them did not decode.
 pub const DOUBTS_OF_USER_MAX: usize = 4;
-/// Bytes of cells of all users that are kept because they did not decode.
+/// Bytes of cells of all users that are kept because they did not decode, those whose headers were asked for among them.
 pub const DOUBT_BYTES_MAX: usize = 16 << 20;
 /// Pairs of a user and a sender that are remembered because there is evidence already.
 pub const ACCUSED_MAX: usize = 4096;
 /// Bytes of what servers signed at the ends of rounds: 192 for each user and round, and 16 for each tile.
 pub const ROUND_ENDS_BYTES_MAX: usize = 64 << 20;
-/// Headers that one user waits for at a time: what has not come then does not come. More than a server lets wait: what it
-/// has not made yet, and what is on its way.
-pub const HEADERS_WAITING_MAX: usize = 8;
 
 /// The largest body of a frame that a server sends besides DELIVER and ANSWERS: ROSTER with as many users as it may list.
 pub const SMALL_BODY_BYTES_MAX: usize = 16 + 4 * ROSTER_USERS_MAX as usize;

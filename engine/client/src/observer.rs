@@ -232,8 +232,10 @@ pub trait Observer {
 
     /// In an accountable group: evidence about a cell that did not decode for `user`, or a server that contradicts
     /// itself. [`blame`](twincast_protocol::accountable::blame::blame) says whom it convicts, if anybody, and anyone can
-    /// ask it. It comes with the headers of a turn of `user`. Evidence made public shows that the user was given what
-    /// it is about, and nothing of whom the sender wrote to.
+    /// ask it. It comes with the headers of a turn of `user`. Evidence made public shows what is in it to the servers,
+    /// too: where a server is at fault, the half which `user` was given of the sender at one server, from which the other
+    /// server learns whether that sender had dialled `user`; where the sender is convicted by what both gave, both halves.
+    /// What blames nobody shows who was present, and no more.
     #[expect(clippy::boxed_local, reason = "evidence is large, and whoever keeps it keeps it on the heap")]
     fn evidence(&mut self, _user: User, _evidence: Box<Evidence>) {}
 

@@ -82,7 +82,7 @@ impl Client {
             } else if !outbound.frames.is_empty() {
                 let frames = std::mem::take(&mut outbound.frames);
                 outbound.end().extend_from_slice(&frames);
-            } else if !self.submissions.is_empty() {
+            } else if self.may_make_submissions() {
                 // Both servers' shares are made together, and never inside another frame.
                 while self.streams[server.other().index()].outbound.begun.is_some() {
                     self.more_parts(server.other(), rng);
@@ -110,7 +110,7 @@ impl Client {
             || outbound.begun.is_some()
             || !outbound.frames.is_empty()
             || self.turn_has_come()
-            || !self.submissions.is_empty()
+            || self.may_make_submissions()
             || self.sessions.iter().any(|session| session.has_dials(server))
             || self.next_parts(server).is_some()
     }

@@ -14,9 +14,10 @@ use std::process::{Command, Output};
 use std::thread;
 use tempfile::TempDir;
 use twincast_protocol::accountable::Certificate;
+use twincast_protocol::accountable::evidence::{Case, Evidence, Receipt, Receipts, RosterReceipt};
 use twincast_protocol::channel::StaticKey;
 use twincast_protocol::identity::{SigningKey, VerifyingKey};
-use twincast_protocol::ids::{Epoch, ServerSide, UserId};
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, UserId};
 use twincast_protocol::statements;
 use twincast_protocol::wire::{Body, Code, HEADER_BYTES, Register, Registered};
 
@@ -196,12 +197,83 @@ fn what_is_wrong_with_a_command_line_is_said_and_nothing_written() {
         (("--s2-key", &one[..]), 2, "a point of small order"),
         (("--s2-key", &hex::encode(place.channel[0].public())[..]), 1, "have the same key"),
         (("--out", "/nonexistent/me.toml"), 1, "cannot write /nonexistent/me.toml"),
+        (("--s1", "127.0.0.1"), 2, "an address is HOST:PORT"),
+        (("--s2", "::1:7101"), 2, "an address is HOST:PORT"),
+        (("--s2", &place.addresses[0][..]), 1, "S1 and S2 have the same address"),
     ] {
         let refused = place.init(&[changed]);
         assert_eq!(refused.status.code(), Some(status), "{changed:?}: {}", text(&refused.stderr));
         assert!(text(&refused.stderr).contains(says), "{changed:?}: {}", text(&refused.stderr));
         assert!(!place.file().exists());
     }
+}
+
+#[test]
+fn who_has_no_verifying_keys_is_not_told_to_register() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("me.toml");
+    let made = program(&[
+        "init",
+        "--group",
+        "1",
+        "--user",
+        "2",
+        "--plain",
+        "--s1",
+        "127.0.0.1:1",
+        "--s2",
+        "127.0.0.1:2",
+        "--out",
+        file.to_str().unwrap(),
+    ]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let said = text(&made.stderr);
+    assert!(
+        !said.contains("next, if the group takes registrations") && said.contains("cannot register"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_folder_is_no_client_file_and_its_mode_is_nobodys_fault() {
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = folder.path().to_str().unwrap();
+    for command in [&["register", path][..], &["talk", path, "--to", "1"]] {
+        let refused = program(command);
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused.stderr);
+        assert!(said.contains("is no client file") && !said.contains("chmod"), "{said}");
+    }
+}
+
+/// Two receipts of S1 that contradict each other.
+fn contradiction() -> Evidence {
+    let (group, epoch, round, server) = (GROUP, Epoch(2), RoundNumber(3), ServerSide::One);
+    let keys = [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]));
+    let receipts = [0, 1].map(|word| {
+        let present = vec![word];
+        let statement = statements::receipt(group, epoch, round, server, &[9; 32], &present);
+        RosterReceipt {
+            roster_hash: [9; 32],
+            receipt: Receipt { present, signature: keys[0].sign(&statement) },
+        }
+    });
+    let servers = keys.each_ref().map(SigningKey::verifying_key);
+    Evidence { servers, case: Case::Receipts(Box::new(Receipts { group, epoch, round, server, receipts })) }
+}
+
+#[test]
+fn a_judgement_that_nobody_reads_is_no_panic() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("evidence");
+    fs::write(&file, contradiction().to_text()).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twincast-client"));
+    let done = command.arg("blame").arg(&file).stdout(writer).output().unwrap();
+    assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()));
+    assert!(text(&program(&["blame", file.to_str().unwrap()]).stdout).contains("server S1 is at fault"));
 }
 
 #[test]
@@ -215,7 +287,7 @@ fn a_registration_keeps_both_servers_signatures_and_may_be_repeated() {
         let (_, kept) = certificate(&place.file(), &done);
         assert!(kept.unwrap().verify(GROUP, USER, &place.verifying()));
         assert_eq!(mode(&place.file()), 0o600);
-        assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 2, "beside it is what it signs");
     }
 }
 

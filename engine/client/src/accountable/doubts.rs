@@ -6,13 +6,15 @@ use crate::limits::{ACCUSED_MAX, DOUBT_BYTES_MAX, DOUBTS_OF_USER_MAX};
 use crate::observer::{Tile, User};
 use std::collections::VecDeque;
 use std::fmt;
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, UserId};
+use std::ops::RangeInclusive;
+use twincast_protocol::ids::{MemberIndex, RoundNumber, UserId};
 use zeroize::Zeroizing;
 
 /// The doubts of all users.
 #[derive(Default)]
 pub(crate) struct Doubts {
     doubts: Vec<Doubt>,
+    /// Of all doubts, those that are asked about among them.
     bytes: usize,
     /// Users and members that evidence was made for: others come first.
     accused: VecDeque<(UserId, MemberIndex)>,
@@ -73,15 +75,27 @@ impl Doubts {
             let Some(place) = self.doubts.iter().position(old).filter(|_| self.is_news(&doubt)) else {
                 return;
             };
-            self.remove(place);
+            let known = self.doubts.remove(place);
+            self.forget(Some(known));
         }
-        self.put(doubt);
+        self.bytes += doubt.bytes();
+        self.doubts.push(doubt);
     }
 
-    /// A doubt that was asked about, and of which nothing came.
+    /// A doubt that was asked about, and of which nothing came: it is asked about again.
     pub(crate) fn take_back(&mut self, doubt: Option<Doubt>) {
-        if let Some(doubt) = doubt {
-            self.put(doubt);
+        self.doubts.extend(doubt);
+    }
+
+    /// A doubt that was asked about is settled: there is room for others.
+    pub(crate) fn forget(&mut self, doubt: Option<Doubt>) {
+        self.bytes -= doubt.map_or(0, |doubt| doubt.bytes());
+    }
+
+    /// Forgets doubts about tiles that nobody can be asked about any more.
+    pub(crate) fn forget_if(&mut self, is_late: impl Fn(&Tile) -> bool) {
+        for doubt in self.doubts.extract_if(.., |doubt| is_late(&doubt.tile)) {
+            self.bytes -= doubt.bytes();
         }
     }
 
@@ -90,23 +104,13 @@ impl Doubts {
         self.doubts.iter_mut().filter(move |doubt| doubt.tile.round == round)
     }
 
-    /// Takes the doubt of a user that is asked about next: the first about somebody new, else the first. Those about
-    /// rounds before `first`, or of epochs that are not `kept`, which no server answers for any more, are forgotten.
-    pub(crate) fn take(
-        &mut self,
-        user: UserId,
-        first: RoundNumber,
-        kept: impl Fn(Epoch) -> bool,
-    ) -> Option<Doubt> {
-        let late =
-            |doubt: &Doubt| doubt.user.id == user && (doubt.tile.round < first || !kept(doubt.tile.epoch));
-        while let Some(place) = self.doubts.iter().position(late) {
-            self.remove(place);
-        }
-        let own = |doubt: &Doubt| doubt.user.id == user;
-        let news = self.doubts.iter().position(|doubt| own(doubt) && self.is_news(doubt));
-        let place = news.or_else(|| self.doubts.iter().position(own))?;
-        Some(self.remove(place))
+    /// Takes the doubt of a user that is asked about at a turn at which these rounds may be: the first about somebody new,
+    /// else the first. Its bytes count until it is [settled](Doubts::forget), or taken back.
+    pub(crate) fn take(&mut self, user: UserId, rounds: &RangeInclusive<RoundNumber>) -> Option<Doubt> {
+        let may_be = |doubt: &Doubt| doubt.user.id == user && rounds.contains(&doubt.tile.round);
+        let news = self.doubts.iter().position(|doubt| may_be(doubt) && self.is_news(doubt));
+        let place = news.or_else(|| self.doubts.iter().position(may_be))?;
+        Some(self.doubts.remove(place))
     }
 
     /// Evidence was made of what `sender` sent to a user.
@@ -123,17 +127,6 @@ impl Doubts {
     fn is_news(&self, doubt: &Doubt) -> bool {
         doubt.senders().any(|sender| !self.accused.contains(&(doubt.user.id, sender)))
     }
-
-    fn put(&mut self, doubt: Doubt) {
-        self.bytes += doubt.bytes();
-        self.doubts.push(doubt);
-    }
-
-    fn remove(&mut self, place: usize) -> Doubt {
-        let doubt = self.doubts.remove(place);
-        self.bytes -= doubt.bytes();
-        doubt
-    }
 }
 
 impl fmt::Debug for Doubt {
@@ -146,6 +139,8 @@ impl fmt::Debug for Doubt {
 mod tests {
     use super::*;
     use twincast_protocol::ids::{Epoch, SlotIndex};
+
+    const ALL: RangeInclusive<RoundNumber> = RoundNumber(0)..=RoundNumber(99);
 
     const CELL: usize = 96;
 
@@ -169,18 +164,26 @@ mod tests {
         keep(&mut doubts, 8, 1, 0b00001);
         keep(&mut doubts, 7, 2, 0b00100);
         assert_eq!(doubts.bytes, 4 * 2 * CELL);
-        let first = doubts.take(UserId(1), RoundNumber(1), |_| true).expect("a doubt");
+        // A turn serves for rounds up to its own, and not for those that are too old for it.
+        for rounds in [1..=6, 9..=12] {
+            let rounds = RoundNumber(*rounds.start())..=RoundNumber(*rounds.end());
+            assert!(doubts.take(UserId(1), &rounds).is_none());
+        }
+        let first = doubts.take(UserId(1), &ALL).expect("a doubt");
         assert_eq!(first.senders().collect::<Vec<_>>(), [65, 68].map(MemberIndex));
         let cells = first.cells_of(4).expect("kept");
         assert!(cells[0] == [4; CELL] && cells[1] == [104; CELL]);
         assert!(first.cells_of(0).is_none());
         assert_eq!(doubts.of_round(RoundNumber(7)).count(), 1);
         doubts.take_back(Some(first));
-        // What is too old is forgotten, of this user alone.
-        let later = doubts.take(UserId(1), RoundNumber(8), |_| true).expect("a doubt");
+        assert_eq!(doubts.of_round(RoundNumber(7)).count(), 2);
+        assert_eq!(doubts.bytes, 4 * 2 * CELL, "as before");
+        doubts.forget_if(|tile| tile.round == RoundNumber(7));
+        let later = doubts.take(UserId(1), &ALL).expect("a doubt");
         assert_eq!(later.tile.round, RoundNumber(8));
-        assert!(doubts.take(UserId(1), RoundNumber(0), |_| true).is_none());
-        assert_eq!(doubts.bytes, 2 * CELL);
+        assert!([1, 2].iter().all(|user| doubts.take(UserId(*user), &ALL).is_none()));
+        doubts.forget(Some(later));
+        assert_eq!(doubts.bytes, 0);
     }
 
     #[test]
@@ -193,17 +196,27 @@ mod tests {
         doubts.accuse(UserId(1), MemberIndex(64));
         keep(&mut doubts, 11, 1, 0b1);
         keep(&mut doubts, 12, 1, 0b10);
-        let next = doubts.take(UserId(1), RoundNumber(0), |_| true).expect("a doubt");
+        let next = doubts.take(UserId(1), &ALL).expect("a doubt");
         assert_eq!(next.tile.round, RoundNumber(12));
-        let next = doubts.take(UserId(1), RoundNumber(0), |_| true).expect("a doubt");
+        let next = doubts.take(UserId(1), &ALL).expect("a doubt");
         assert_eq!(next.tile.round, RoundNumber(2));
     }
 
     #[test]
-    fn there_is_a_most_that_all_of_them_may_hold() {
+    fn there_is_a_most_that_all_of_them_may_hold_and_those_that_are_asked_about() {
         let mut doubts = Doubts::default();
         let users = DOUBT_BYTES_MAX / (5 * 2 * CELL) + 10;
-        (0..users as u32).for_each(|member| keep(&mut doubts, 1, member, u64::MAX));
-        assert!(doubts.bytes <= DOUBT_BYTES_MAX && doubts.bytes > DOUBT_BYTES_MAX - 2 * CELL);
+        let mut asked = Vec::new();
+        for round in [1, 2] {
+            for member in 0..users as u32 {
+                keep(&mut doubts, round, member, u64::MAX);
+                asked.extend(doubts.take(UserId(member), &ALL));
+            }
+            assert!(doubts.bytes <= DOUBT_BYTES_MAX && doubts.bytes > DOUBT_BYTES_MAX - 2 * CELL);
+            assert_eq!(doubts.bytes, asked.iter().map(Doubt::bytes).sum::<usize>(), "nobody answers");
+        }
+        asked.into_iter().for_each(|doubt| doubts.forget(Some(doubt)));
+        keep(&mut doubts, 3, 1, 0b1);
+        assert_eq!(doubts.bytes, 2 * CELL, "there is room again");
     }
 }

@@ -86,7 +86,7 @@ impl Client {
 
     /// What both servers answered is checked: where the user has doubts, there is evidence about each sender that it has
     /// doubts about; where it has none, only if a server contradicts itself.
-    pub(super) fn show(&mut self, asked: Asked, observer: &mut impl Observer) {
+    pub(super) fn show(&mut self, asked: &Asked, observer: &mut impl Observer) {
         let Some(signers) = self.signers() else { return };
         let accounts = &mut self.accounts;
         let Some(facts) = accounts.epochs.iter().find(|facts| facts.epoch == asked.place.epoch) else {
@@ -120,8 +120,8 @@ impl Client {
             Some(doubt) => {
                 let senders: Vec<MemberIndex> = doubt.senders().collect();
                 for sender in senders {
-                    tell_of_other_cells(&asked, headers, sender, observer);
-                    if let Some((evidence, _)) = signers.evidence(&asked, headers, &roster, sender) {
+                    tell_of_other_cells(asked, headers, sender, observer);
+                    if let Some((evidence, _)) = signers.evidence(asked, headers, &roster, sender) {
                         observer.evidence(user, Box::new(evidence));
                         accounts.doubts.accuse(user.id, sender);
                     }
@@ -129,7 +129,7 @@ impl Client {
             }
             None if asked.contradicts(headers) => {
                 let sender = MemberIndex(asked.place.tile * TILE_SENDERS as u32);
-                match signers.evidence(&asked, headers, &roster, sender) {
+                match signers.evidence(asked, headers, &roster, sender) {
                     Some((evidence, verdict)) if !matches!(verdict, Verdict::Nobody(..)) => {
                         observer.evidence(user, Box::new(evidence));
                     }

@@ -1,19 +1,23 @@
 //! Turns: every member asks both servers for headers once in `header_rounds` rounds, of a tile that it has doubts about
 //! or else of any.
+//!
+//! A turn is over once no server has to keep any round that it may ask about: `rounds_kept` rounds, which is
+//! `2 header_rounds + 2`, after its own. What was not asked by then is not asked, and what was not answered is given up. So
+//! nothing is given up that a server still has, and a user has at most one turn waiting for each that falls into
+//! `rounds_kept` rounds: 3, or 4 where every round is a turn, and one more where an epoch ends among them.
 
 use super::doubts::Doubt;
 use super::round_ends::Word;
 use super::{Accounts, Facts};
 use crate::client::Client;
 use crate::error::{ClientError, field};
-use crate::limits::HEADERS_WAITING_MAX;
 use crate::observer::{Observer, User};
 use crate::stream::Stream;
 use rand::{CryptoRng, RngExt};
 use twincast_protocol::accountable::headers::Headers;
-use twincast_protocol::accountable::turn::{fetchable, is_turn};
-use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
-use twincast_protocol::wire::{Body, FetchHeaders, HeadersHead, Kind};
+use twincast_protocol::accountable::turn::{fetchable, is_turn, rounds_kept};
+use twincast_protocol::ids::{Epoch, RoundNumber, ServerSide, SlotIndex, UserId};
+use twincast_protocol::wire::{Body, ErrorFrame, FetchHeaders, HeadersHead, Kind};
 
 /// A user's turn: the round that has ended.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Place {
 
 /// Headers that were asked for at both servers.
 pub(crate) struct Asked {
+    /// The turn's round.
+    turn: RoundNumber,
     pub(crate) place: Place,
     /// What the servers signed at the round's end.
     pub(crate) words: [Option<Word>; 2],
@@ -64,6 +70,12 @@ impl Place {
         let said = (head.epoch.get(), head.round.get(), head.user.get(), head.slot.get(), head.tile.get());
         said == (self.epoch.0, self.round.0, self.user.member.0, self.slot.0, self.tile)
     }
+
+    /// Whether a refusal is about it: that names no epoch and no tile, and no round is of two epochs.
+    fn is_refused_by(&self, head: &ErrorFrame) -> bool {
+        let said = (head.round.get(), head.sender.get(), head.slot.get());
+        said == (self.round.0, self.user.member.0, self.slot.0)
+    }
 }
 
 impl Asked {
@@ -81,9 +93,9 @@ impl Accounts {
         (slots, header_rounds): (u32, u32),
         rng: &mut impl CryptoRng,
     ) -> Option<(Place, Option<Doubt>)> {
-        let first = *fetchable(turn.round, header_rounds).start();
-        let is_kept = |epoch: Epoch| self.epochs.iter().any(|facts| facts.epoch == epoch);
-        if let Some(doubt) = self.doubts.take(turn.user, first, is_kept) {
+        let rounds = fetchable(turn.round, header_rounds);
+        let first = *rounds.start();
+        if let Some(doubt) = self.doubts.take(turn.user, &rounds) {
             let tile = &doubt.tile;
             let place = Place {
                 epoch: tile.epoch,
@@ -109,19 +121,24 @@ impl Accounts {
         Some((Place { epoch: chosen.0, round: chosen.1, user, slot, tile }, None))
     }
 
-    /// A user waits for so many headers that the oldest does not come any more.
-    fn give_up_oldest(&mut self, user: UserId) {
-        let of_user = |asked: &&mut Asked| asked.place.user.id == user && !asked.is_answered();
-        if self.asked.iter_mut().filter(of_user).count() < HEADERS_WAITING_MAX {
-            return;
-        }
-        let Some(oldest) = self.asked.iter_mut().find(of_user) else { return };
-        for (answer, stale) in oldest.answers.iter_mut().zip(&mut self.stale) {
-            if answer.is_waiting() {
-                *answer = Answer::Nothing;
-                *stale += 1;
+    /// Gives up the turns that are over once `closed` is, and with them what was asked at them and is not answered; and
+    /// doubts that no later turn can ask about.
+    fn give_up_late(&mut self, closed: RoundNumber, header_rounds: u32) {
+        let kept = rounds_kept(header_rounds) as u64;
+        // None is ahead of it, but where servers began anew.
+        let is_over = |round: RoundNumber| round > closed || round.0.saturating_add(kept) <= closed.0;
+        self.turns.retain(|turn| !is_over(turn.round));
+        for asked in self.asked.iter_mut().filter(|asked| is_over(asked.turn)) {
+            for (answer, stale) in asked.answers.iter_mut().zip(&mut self.stale) {
+                if answer.is_waiting() {
+                    *answer = Answer::Nothing;
+                    *stale += 1;
+                }
             }
         }
+        let epochs = &self.epochs;
+        let is_kept = |epoch: Epoch| epochs.iter().any(|facts| facts.epoch == epoch);
+        self.doubts.forget_if(|tile| is_over(tile.round) || !is_kept(tile.epoch));
     }
 
     /// The first that waits for `server` among those of which `is_it` says so.
@@ -155,10 +172,7 @@ impl Client {
         let members = session.users.iter().filter(|user| is_turn(round, user.member, group.header_rounds));
         let turns = members.map(|user| Turn { epoch, user: user.id, round });
         self.accounts.turns.extend(turns);
-        // Of a caller that sends nothing, old turns are past.
-        let most = HEADERS_WAITING_MAX * session.users.len();
-        let late = self.accounts.turns.len().saturating_sub(most);
-        self.accounts.turns.drain(..late);
+        self.accounts.give_up_late(round, group.header_rounds);
         self.verify_doubts(epoch, round, observer);
         self.conclude(observer);
     }
@@ -181,14 +195,13 @@ impl Client {
         for stream in streams {
             fetch.put(0, &mut stream.outbound.frames);
         }
-        accounts.give_up_oldest(user.id);
         let kept = accounts.words(epoch, round, user.id);
         let words = match &doubt {
             Some(doubt) => [0, 1].map(|server| doubt.words[server].clone().or(kept[server].clone())),
             None => kept,
         };
         let answers = [Answer::Waiting, Answer::Waiting];
-        accounts.asked.push_back(Asked { place, words, doubt, answers });
+        accounts.asked.push_back(Asked { turn: turn.round, place, words, doubt, answers });
     }
 
     /// Takes HEADERS of `server`.
@@ -217,14 +230,14 @@ impl Client {
         Ok(())
     }
 
-    /// `server` has no headers for the user who is `member`, which waits for them no more.
+    /// `server` has no headers where a user asked for them, which waits for them no more.
     pub(crate) fn headers_refused(
         &mut self,
         server: ServerSide,
-        member: MemberIndex,
+        head: &ErrorFrame,
         observer: &mut impl Observer,
     ) {
-        match self.accounts.waiting(server, |place| place.user.member == member) {
+        match self.accounts.waiting(server, |place| place.is_refused_by(head)) {
             Some(answer) => *answer = Answer::Nothing,
             None => {
                 let stale = &mut self.accounts.stale[server.index()];
@@ -238,7 +251,8 @@ impl Client {
     fn conclude(&mut self, observer: &mut impl Observer) {
         while let Some(place) = self.accounts.asked.iter().position(Asked::is_answered) {
             if let Some(asked) = self.accounts.asked.remove(place) {
-                self.show(asked, observer);
+                self.show(&asked, observer);
+                self.accounts.doubts.forget(asked.doubt);
             }
         }
     }

@@ -4,8 +4,10 @@
 mod model;
 
 mod bad_form;
+mod epochs;
 mod senders;
 mod servers;
+mod waiting;
 mod what_servers_see;
 
 use model::{SMALL, Shape, World, server_key};
@@ -26,7 +28,8 @@ fn verdicts(world: &World) -> Vec<(MemberIndex, UserId, Verdict)> {
     let judge = |(user, evidence): &(MemberIndex, Evidence)| {
         let Case::Share(share) = &evidence.case else { panic!("{evidence:?}") };
         assert_eq!(evidence.servers, keys);
-        assert_eq!(share.about.recipient, world.roster()[user.0 as usize]);
+        let roster = &world.servers[0].rosters[&share.about.epoch.0];
+        assert_eq!(share.about.recipient, roster[user.0 as usize]);
         (*user, share.about.sender, blame(evidence, &keys))
     };
     world.players.iter().flat_map(|player| player.record.evidence.iter().map(judge)).collect()

@@ -168,7 +168,11 @@ impl Server {
             }
             Kind::FetchHeaders => {
                 let fetch = FetchHeaders::parse(body).unwrap();
-                out.extend(self.headers(&self.connections[&connection].clone(), &fetch));
+                let headers = self.headers(&self.connections[&connection].clone(), &fetch);
+                match self.books.holds {
+                    true => self.books.held.push((connection, headers)),
+                    false => out.extend(headers),
+                }
             }
             kind => panic!("a client sent {kind:?}"),
         }

@@ -12,7 +12,7 @@ use twincast_protocol::accountable::headers::{Entry, Signed, headers_frame};
 use twincast_protocol::accountable::tree::{path, tree_hash};
 use twincast_protocol::accountable::upload::{SUBMIT_TAIL_BYTES, UploadOf, half_hashes, share_hash};
 use twincast_protocol::identity::SigningKey;
-use twincast_protocol::ids::{MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
+use twincast_protocol::ids::{Epoch, MemberIndex, RoundNumber, ServerSide, SlotIndex, UserId};
 use twincast_protocol::session_key::SessionKey;
 use twincast_protocol::statements::{self, Hash};
 use twincast_protocol::wire::{
@@ -104,6 +104,11 @@ pub struct Books {
     /// A sender, a round, and what becomes of its rows before it signs them.
     pub spoil: Option<(u32, u64, Spoil)>,
     pub fetched: Vec<FetchHeaders>,
+    /// Epochs that were opened, each with its first round.
+    opened: Vec<(u64, Epoch)>,
+    /// Whether it keeps its HEADERS to itself for now, and those that it has, by connection.
+    pub holds: bool,
+    pub held: Vec<(usize, Vec<u8>)>,
 }
 
 impl Books {
@@ -116,7 +121,15 @@ impl Books {
             lie: None,
             spoil: None,
             fetched: Vec::new(),
+            opened: Vec::new(),
+            holds: false,
+            held: Vec::new(),
         }
+    }
+
+    /// The running epoch is open from this round on.
+    pub fn open(&mut self, first_round: u64, epoch: Epoch) {
+        self.opened.push((first_round, epoch));
     }
 }
 
@@ -125,8 +138,14 @@ impl Server {
         self.shape.header_rounds > 0
     }
 
-    fn user(&self, member: u32) -> UserId {
-        self.rosters[&self.epoch.0][member as usize]
+    /// The epoch that a round is of.
+    fn epoch_of(&self, round: u64) -> Epoch {
+        let opened = self.books.opened.iter().rev().find(|(first_round, _)| *first_round <= round);
+        opened.map_or(self.epoch, |(_, epoch)| *epoch)
+    }
+
+    fn user(&self, epoch: Epoch, member: u32) -> UserId {
+        self.rosters[&epoch.0][member as usize]
     }
 
     /// Takes the tail of DIAL off, and verifies it.
@@ -136,9 +155,10 @@ impl Server {
         }
         let (key, tail) = split_tail::<DIAL_TAIL_BYTES>(body).unwrap();
         let tail = DialTail::from_bytes(tail);
-        let sender = self.user(place.1);
+        let epoch = Epoch(place.0);
+        let sender = self.user(epoch, place.1);
         let user_key = user_key(sender).verifying_key();
-        assert!(tail.signed(dial_id).verify(&user_key, GROUP, self.epoch, sender, SlotIndex(place.2)));
+        assert!(tail.signed(dial_id).verify(&user_key, GROUP, epoch, sender, SlotIndex(place.2)));
         self.books.dials.insert(place, (dial_id, tail));
         key
     }
@@ -150,7 +170,7 @@ impl Server {
         }
         let (rows, tail) = split_tail::<SUBMIT_TAIL_BYTES>(body).unwrap();
         let mut rows = rows.to_vec();
-        let key = user_key(self.user(place.1));
+        let key = user_key(self.user(self.epoch_of(place.0), place.1));
         let halves = self.halves_of(&rows);
         assert!(self.upload_of(place, &halves).verify(&key.verifying_key(), tail), "{place:?}");
         let mut signature = *tail;
@@ -168,11 +188,12 @@ impl Server {
     }
 
     fn upload_of<'a>(&self, (round, sender): (u64, u32), halves: &'a [[Hash; 2]]) -> UploadOf<'a> {
+        let epoch = self.epoch_of(round);
         UploadOf {
             group: GROUP,
-            epoch: self.epoch,
+            epoch,
             round: RoundNumber(round),
-            sender: self.user(sender),
+            sender: self.user(epoch, sender),
             server: self.side,
             halves,
         }
@@ -207,7 +228,8 @@ impl Server {
         let key = SessionKey::from_bytes(one.members(one.epoch), &bits).unwrap();
         one.keys.insert(place, (key, dial_id));
         let roots = [one.tree(place).root(), servers[1].tree(place).root()];
-        let (user, epoch) = (servers[0].user(sender), servers[0].epoch);
+        let epoch = servers[0].epoch;
+        let user = servers[0].user(epoch, sender);
         let signed = SignedDial::sign(&user_key(user), GROUP, epoch, user, SlotIndex(0), dial_id, roots);
         for server in servers {
             let tail = &mut server.books.dials.get_mut(&place).unwrap().1;
@@ -251,7 +273,7 @@ impl Server {
     fn signed_hash(&self, round: u64, sender: u32, slot: u32, user: MemberIndex, shown: bool) -> Hash {
         let cell_bytes = self.shape.format().cell_bytes(self.side);
         let Some(rows) = self.shares.get(&(round, sender)) else { return share_hash(&vec![0; cell_bytes]) };
-        let half = usize::from(self.keys[&(self.epoch.0, sender, slot)].0.bit(user));
+        let half = usize::from(self.keys[&(self.epoch_of(round).0, sender, slot)].0.bit(user));
         let row = &rows[2 * slot as usize * cell_bytes..];
         let halves = [0, 1].map(|half: usize| row[half * cell_bytes..][..cell_bytes].to_vec());
         match (self.lies(round, sender, slot, user), shown) {
@@ -262,48 +284,50 @@ impl Server {
         }
     }
 
-    fn senders(&self, tile: u32) -> std::ops::Range<u32> {
-        64 * tile..self.members(self.epoch).min(64 * tile + 64)
+    fn senders(&self, epoch: Epoch, tile: u32) -> std::ops::Range<u32> {
+        64 * tile..self.members(epoch).min(64 * tile + 64)
     }
 
     fn present(&self, round: u64, tile: u32) -> u64 {
         let bit = |sender: u32| u64::from(self.shares.contains_key(&(round, sender))) << (sender % 64);
-        self.senders(tile).map(bit).fold(0, |word, bit| word | bit)
+        self.senders(self.epoch_of(round), tile).map(bit).fold(0, |word, bit| word | bit)
     }
 
     /// The tiles' hashes of one user, slot by slot.
     fn leaves(&self, round: u64, user: MemberIndex) -> Vec<Hash> {
-        let tiles = tiles_of(self.members(self.epoch));
+        let epoch = self.epoch_of(round);
+        let tiles = tiles_of(self.members(epoch));
         let places = (0..self.shape.slots).flat_map(|slot| (0..tiles).map(move |tile| (slot, tile)));
         let leaf = |(slot, tile): (u32, u32)| {
-            let blinds = self.books.blinds.recipient(self.user(user.0));
+            let blinds = self.books.blinds.recipient(self.user(epoch, user.0));
             let blinds = blinds.tile(RoundNumber(round), leaf_index(SlotIndex(slot), tile, tiles));
             let hidden = |sender: u32| {
                 let hash = self.signed_hash(round, sender, slot, user, false);
-                blinded(&blinds[sender as usize % 64], self.user(sender), &hash)
+                blinded(&blinds[sender as usize % 64], self.user(epoch, sender), &hash)
             };
-            tile_hash(&self.senders(tile).map(hidden).collect::<Vec<_>>())
+            tile_hash(&self.senders(epoch, tile).map(hidden).collect::<Vec<_>>())
         };
         places.map(leaf).collect()
     }
 
     /// ROUND_END for the users of one connection.
     pub fn signed_end(&self, round: u64, users: &[MemberIndex]) -> Vec<u8> {
-        let members = self.members(self.epoch);
+        let epoch = self.epoch_of(round);
+        let members = self.members(epoch);
         let (tiles, number) = (tiles_of(members), RoundNumber(round));
         let does = |mischief, user: &MemberIndex| {
             let lie = self.books.lie.filter(|lie| (lie.round, lie.mischief) == (round, mischief));
             lie.is_some_and(|lie| lie.user == user.0)
         };
         let present: Vec<u64> = (0..tiles).map(|tile| self.present(round, tile)).collect();
-        let roster = roster_hash(GROUP, self.epoch, &self.rosters[&self.epoch.0]);
-        let receipt = statements::receipt(GROUP, self.epoch, number, self.side, &roster, &present);
+        let roster = roster_hash(GROUP, epoch, &self.rosters[&epoch.0]);
+        let receipt = statements::receipt(GROUP, epoch, number, self.side, &roster, &present);
         let mut receipt = self.books.key.sign(&receipt);
         receipt[40] ^= u8::from(users.iter().any(|user| does(Mischief::UnsignedReceipt, user)));
         let root = |user: &MemberIndex| {
             let root = tree_hash(&self.leaves(round, *user));
-            let id = self.user(user.0);
-            let delivery = statements::delivery(GROUP, self.epoch, number, self.side, id, &root);
+            let id = self.user(epoch, user.0);
+            let delivery = statements::delivery(GROUP, epoch, number, self.side, id, &root);
             let mut signature = self.books.key.sign(&delivery);
             signature[40] ^= u8::from(does(Mischief::UnsignedRoot, user));
             SignedRoot { root, signature }
@@ -317,16 +341,17 @@ impl Server {
     pub fn headers(&mut self, users: &[UserId], fetch: &FetchHeaders) -> Vec<u8> {
         self.books.fetched.push(*fetch);
         let (round, user, slot) = (fetch.round.get(), MemberIndex(fetch.user.get()), fetch.slot.get());
-        let (tile, members) = (fetch.tile.get(), self.members(self.epoch));
-        let recipient = self.user(user.0);
-        assert!(users.contains(&recipient) && fetch.epoch.get() == self.epoch.0);
+        let (tile, epoch) = (fetch.tile.get(), Epoch(fetch.epoch.get()));
+        let members = self.members(epoch);
+        let recipient = self.user(epoch, user.0);
+        assert!(users.contains(&recipient) && epoch == self.epoch_of(round));
         let lies = |sender| self.lies(round, sender, slot, user);
-        let refused =
-            round >= self.round || self.senders(tile).any(|sender| lies(sender) == Some(Mischief::NoHeaders));
+        let refused = round >= self.round
+            || self.senders(epoch, tile).any(|sender| lies(sender) == Some(Mischief::NoHeaders));
         if refused {
             return Code::HeadersRange.frame(user.0, slot, round).to_vec();
         }
-        let absent = self.senders(tile).find(|sender| lies(*sender) == Some(Mischief::SaysAbsent));
+        let absent = self.senders(epoch, tile).find(|sender| lies(*sender) == Some(Mischief::SaysAbsent));
         let present = self.present(round, tile) & !absent.map_or(0, |sender| 1 << (sender % 64));
         let head = HeadersHead::new(fetch, members, self.shape.slots, present);
         let index = leaf_index(SlotIndex(slot), tile, tiles_of(members));
@@ -336,19 +361,26 @@ impl Server {
             let signed =
                 (present >> position & 1 == 1).then(|| self.what_was_signed(round, sender, slot, user));
             let share_hash = self.signed_hash(round, sender, slot, user, true);
-            Entry { user: self.user(sender), position, blind: blinds[position as usize], share_hash, signed }
+            Entry {
+                user: self.user(epoch, sender),
+                position,
+                blind: blinds[position as usize],
+                share_hash,
+                signed,
+            }
         };
-        let entries: Vec<Entry> = self.senders(tile).map(entry).collect();
+        let entries: Vec<Entry> = self.senders(epoch, tile).map(entry).collect();
         let path = path(&self.leaves(round, user), index);
         let mut frame = headers_frame(GROUP, self.side, recipient, &head, &path, &entries, &self.books.key);
-        if self.senders(tile).any(|sender| lies(sender) == Some(Mischief::UnsignedHeaders)) {
+        if self.senders(epoch, tile).any(|sender| lies(sender) == Some(Mischief::UnsignedHeaders)) {
             *frame.last_mut().unwrap() ^= 1;
         }
         frame
     }
 
     fn what_was_signed(&self, round: u64, sender: u32, slot: u32, user: MemberIndex) -> Signed {
-        let place = (self.epoch.0, sender, slot);
+        let epoch = self.epoch_of(round);
+        let place = (epoch.0, sender, slot);
         let (dial_id, tail) = &self.books.dials[&place];
         let (tree, key) = (self.tree(place), &self.keys[&place].0);
         let (first, count) = tree.group_of(user);
@@ -357,7 +389,7 @@ impl Server {
             halves: self.halves_of(&self.shares[&(round, sender)]),
             upload: self.books.uploads[&(round, sender)],
             dial: tail.signed(*dial_id),
-            certificate: certificate(self.user(sender)),
+            certificate: certificate(self.user(epoch, sender)),
             opening: tree.open(&tail.salt, |member| key.bit(member), user, parts),
         };
         match self.lies(round, sender, slot, user) {
@@ -369,8 +401,8 @@ impl Server {
             Some(Mischief::OtherDial) => signed.dial.dial_id ^= 1,
             Some(Mischief::OtherCertificate) => {
                 signed.certificate.key = user_key(id(9999)).verifying_key();
-                let (epoch, user) = (signed.certificate.epoch, self.user(sender));
-                let statement = statements::key(GROUP, epoch, user, &signed.certificate.key);
+                let (from, user) = (signed.certificate.epoch, self.user(epoch, sender));
+                let statement = statements::key(GROUP, from, user, &signed.certificate.key);
                 signed.certificate.signatures = [self.books.key.sign(&statement); 2];
             }
             _ => {}

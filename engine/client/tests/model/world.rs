@@ -171,6 +171,16 @@ impl World {
         self.settle();
     }
 
+    /// What a server held back goes out.
+    pub fn release(&mut self, side: ServerSide) {
+        let books = &mut self.servers[side.index()].books;
+        books.holds = false;
+        for (connection, headers) in std::mem::take(&mut books.held) {
+            self.say(connection, side, headers);
+        }
+        self.give_all();
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.servers[0].epoch
     }
@@ -293,6 +303,7 @@ impl World {
     pub fn open(&mut self, first_round: u64) {
         for server in &mut self.servers {
             (server.open, server.round) = (true, first_round);
+            server.books.open(first_round, server.epoch);
         }
         self.put_both(|server, _| server.open(first_round));
         self.give_all();

@@ -62,27 +62,32 @@ pub(crate) struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digits<const N: usize>(pub(crate) [u8; N]);
 
-/// The seed of a signing key. Wiped on drop; `Debug` shows nothing.
-pub(crate) struct Seed(pub(crate) Zeroizing<[u8; KEY_BYTES]>);
+/// The seed of a signing key, at one place on the heap: moving it about leaves nothing of it behind. Wiped on drop; `Debug`
+/// shows nothing.
+pub(crate) struct Seed(pub(crate) Box<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl ClientFile {
     /// Reads a file that nobody else may read.
     pub(crate) fn read(path: &Path) -> anyhow::Result<ClientFile> {
         let shown = path.display();
-        let file = File::open(path).with_context(|| format!("cannot read the client file {shown}"))?;
-        let of_file = file.metadata().with_context(|| format!("cannot read the client file {shown}"))?;
+        let failed = || format!("cannot read the client file {shown}");
+        // A folder is none, whatever its mode; nor is a pipe, which would wait for a writer as it is opened.
+        let is_file = fs::metadata(path).with_context(failed)?.is_file();
+        ensure!(is_file, "{shown} is no client file: `twincast-client init` writes one");
+        let file = File::open(path).with_context(failed)?;
+        let of_file = file.metadata().with_context(failed)?;
         let mode = of_file.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
             bail!("{shown} has mode {mode:04o}, and others could act as you: `chmod 600 {shown}`");
         }
         ensure!(
-            of_file.is_file() && of_file.len() <= FILE_BYTES_MAX,
+            of_file.len() <= FILE_BYTES_MAX,
             "{shown} is no client file: `twincast-client init` writes one"
         );
         // As long as it may get at once, so that no copy is left behind.
         let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize + 1));
         let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
-        read.with_context(|| format!("cannot read the client file {shown}"))?;
+        read.with_context(failed)?;
         ClientFile::parse(&text)
             .with_context(|| format!("{shown} is not as `twincast-client init` writes it"))
     }
@@ -206,16 +211,25 @@ impl<const N: usize> std::str::FromStr for Digits<N> {
 
     fn from_str(text: &str) -> Result<Digits<N>, String> {
         let mut bytes = [0; N];
-        match hex::decode_to_slice(text, &mut bytes) {
-            Ok(()) => Ok(Digits(bytes)),
-            Err(_) => Err(format!("a key is {} hexadecimal digits", 2 * N)),
-        }
+        read_digits(text, &mut bytes)?;
+        Ok(Digits(bytes))
     }
+}
+
+/// Reads as many digits as `bytes` has room for, and no others.
+fn read_digits<const N: usize>(text: &str, bytes: &mut [u8; N]) -> Result<(), String> {
+    hex::decode_to_slice(text, bytes).map_err(|_| format!("a key is {} hexadecimal digits", 2 * N))
+}
+
+/// A verifying key, as operators publish it.
+pub(crate) fn verifying_key(text: &str) -> Result<VerifyingKey, String> {
+    let Digits(bytes) = text.parse()?;
+    VerifyingKey::from_bytes(&bytes).map_err(|error| error.to_string())
 }
 
 impl<'de, const N: usize> Deserialize<'de> for Digits<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digits<N>, D::Error> {
-        deserializer.deserialize_str(DigitsVisitor::<N>).map(|bytes| Digits(*bytes))
+        deserializer.deserialize_str(DigitsVisitor::<N>).map(|bytes| Digits(**bytes))
     }
 }
 
@@ -234,15 +248,15 @@ impl fmt::Debug for Seed {
 struct DigitsVisitor<const N: usize>;
 
 impl<const N: usize> Visitor<'_> for DigitsVisitor<N> {
-    type Value = Zeroizing<[u8; N]>;
+    type Value = Box<Zeroizing<[u8; N]>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} hexadecimal digits", 2 * N)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        let mut bytes = Zeroizing::new([0; N]);
-        hex::decode_to_slice(text, &mut bytes[..]).map_err(|_| E::custom("hexadecimal digits"))?;
+        let mut bytes = Box::new(Zeroizing::new([0; N]));
+        read_digits(text, &mut bytes).map_err(E::custom)?;
         Ok(bytes)
     }
 
@@ -264,23 +278,24 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Has on the disk which files a file's folder has.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn some() -> ClientFile {
+    pub(crate) fn some() -> ClientFile {
         let server = |number: u8| Server {
             address: format!("host \"{number}\":7"),
             channel_key: Some(Digits([number; 32])),
             verifying_key: Some(Digits(SigningKey::from_seed(&[number; 32]).verifying_key().to_bytes())),
             signature: (number == 2).then_some(Digits([9; 64])),
         };
-        let signing_key = Seed(Zeroizing::new([0xab; 32]));
+        let signing_key = Seed(Box::new(Zeroizing::new([0xab; 32])));
         ClientFile { group: 1, user: 4, epoch: 0, signing_key, s1: server(1), s2: server(2) }
     }
 
@@ -298,6 +313,14 @@ mod tests {
         );
         let shown = format!("{again:?}");
         assert!(!shown.to_lowercase().contains("abab") && !shown.contains("171"), "{shown}");
+    }
+
+    #[test]
+    fn a_verifying_key_is_64_digits_of_a_point_that_is_not_of_small_order() {
+        let good = SigningKey::from_seed(&[1; 32]).verifying_key();
+        assert_eq!(verifying_key(&hex::encode(good.to_bytes())), Ok(good));
+        assert!(verifying_key("abc").is_err_and(|error| error.contains("64 hexadecimal digits")));
+        assert!(verifying_key(&"00".repeat(32)).is_err());
     }
 
     #[test]

@@ -2,8 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod blame;
+mod conversation;
+mod evidence;
 mod file;
 mod init;
+mod kept;
+mod lines;
+mod out;
 mod register;
 mod sockets;
 mod talk;
@@ -44,7 +49,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("twincast-client: {error:#}");
+            out::tell!("twincast-client: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! `twincast-client register`: an account at both servers.
 
 use crate::file::{ClientFile, Digits};
+use crate::out::{self, tell};
 use crate::sockets::{News, Sockets};
 use anyhow::{Context, bail};
 use std::path::PathBuf;
@@ -34,14 +35,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let from = std::mem::replace(&mut file.epoch, certificate.epoch.0);
     (file.s1.signature, file.s2.signature) = (Some(Digits(one)), Some(Digits(two)));
     file.replace(&arguments.file)?;
-    println!("user {} is registered in group {} at both servers", file.user, file.group);
+    let _ =
+        out::print(&format!("user {} is registered in group {} at both servers\n", file.user, file.group))?;
     if file.epoch != from {
-        eprintln!(
+        tell!(
             "both servers have this key as the user's from epoch {} on: {shown} says so now, where it said {from}",
             file.epoch
         );
     }
-    eprintln!("their signatures are in {shown}; next: `twincast-client talk {shown} --to USER`");
+    tell!("their signatures are in {shown}; next: `twincast-client talk {shown} --to USER`");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! waits, too.
 
 use crate::file::ClientFile;
+use crate::out::tell;
 use anyhow::Context;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -102,7 +103,7 @@ fn connect(server: ServerSide, address: &str) -> anyhow::Result<TcpStream> {
             if error.kind() != ErrorKind::TimedOut {
                 return Err(error);
             }
-            eprintln!("{server} does not answer at {address}: trying for {} s more", CONNECT_WAIT.as_secs());
+            tell!("{server} does not answer at {address}: trying for {} s more", CONNECT_WAIT.as_secs());
             TcpStream::connect_timeout(&address, CONNECT_WAIT)
         });
         match connected {

@@ -3,23 +3,21 @@
 //! Three threads read: one each server's socket, one standard input. They hand what they read to the one that has the
 //! client, which also writes.
 
+use crate::conversation::Conversation;
+use crate::evidence::EvidenceFiles;
 use crate::file::ClientFile;
+use crate::kept::Kept;
+use crate::out::tell;
 use crate::sockets::{News, Sockets};
 use anyhow::{anyhow, bail};
-use std::collections::VecDeque;
-use std::fs::OpenOptions;
-use std::io::{self, BufRead, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufRead};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
-use twincast_client::{Client, ClientSettings, Delivery, Event, Messages, Observer, Outbox, Tile, User};
-use twincast_protocol::accountable::evidence::Evidence;
+use twincast_client::{Client, ClientSettings};
 use twincast_protocol::channel::SECOND_BYTES;
-use twincast_protocol::identity::SigningKey;
-use twincast_protocol::ids::{Epoch, GroupId, RoundNumber, ServerSide, SlotIndex, UserId};
-use twincast_protocol::receive::Verdicts;
+use twincast_protocol::ids::{GroupId, ServerSide, UserId};
 use twincast_protocol::wire::Code;
 
 /// How often a client looks at the clock when nothing arrives.
@@ -28,17 +26,18 @@ const TICK: Duration = Duration::from_millis(50);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may be silent in all.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// Files of evidence that a run writes, at most: one is enough to show who is at fault.
-const EVIDENCE_MAX: u32 = 16;
 /// How far one server may be ahead of the other, in bytes.
 const SKEW_BYTES: usize = 16 << 20;
 
 /// Talk with one user of the group: lines of standard input go out, what others write to you is printed.
 ///
 /// Each round carries one line, or nothing, which looks the same to both servers; whom you write to they do not see
-/// either. A user whom the group does not have asks to join, and is let in with the next epoch. Messages go to standard
-/// output, one `USER: TEXT` a line; everything else to standard error. The end of standard input ends the program once
-/// everything is said.
+/// either. A line that is too long for a message goes out in pieces, one a round. A user whom the group does not have asks
+/// to join, and is let in with the next epoch. Messages go to standard output, one `USER: TEXT` a line; everything else to
+/// standard error. The end of standard input ends the program once everything is said.
+///
+/// FILE.signed, beside the client file, has what you signed last, so that no run signs for a round a second time: use both
+/// on one machine alone. Where an accountable group is shown that somebody lied, FILE.evidence-* has what shows it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The client file that `twincast-client init` wrote.
@@ -48,181 +47,124 @@ pub(crate) struct Arguments {
     to: u32,
 }
 
-/// What is said, and what is heard.
-struct Talk {
-    peer: [UserId; 1],
-    key: SigningKey,
-    /// Lines that are not sent yet.
-    lines: VecDeque<String>,
-    /// The one that goes out next.
-    message: Vec<u8>,
-    message_bytes_max: usize,
-    /// The members of the epoch, to name senders by.
-    roster: Vec<UserId>,
-    /// The epoch has opened, or a round is over: the next one is due.
-    due: bool,
-    attached: bool,
-    /// The group is of a kind that this program is not for.
-    answered: bool,
-    /// Where evidence goes, and how much there is.
-    file: PathBuf,
-    evidence: u32,
-    /// What each server said as it closed the connection.
-    last_words: [Option<(Option<Code>, String)>; 2],
-}
-
-impl Outbox for Talk {
-    fn recipients(&mut self, _epoch: Epoch, _sender: User, _slot: SlotIndex) -> &[UserId] {
-        &self.peer
-    }
-
-    fn message(&mut self, _round: RoundNumber, _sender: User, slot: SlotIndex) -> &[u8] {
-        self.message.clear();
-        if let Some(line) = self.lines.pop_front().filter(|_| slot == SlotIndex(0)) {
-            self.message.extend(line.bytes().take(self.message_bytes_max));
-        }
-        &self.message
-    }
-
-    fn key_partners(&mut self, _epoch: Epoch, _sender: User) -> &[UserId] {
-        &self.peer
-    }
-
-    fn identity(&mut self, _user: UserId) -> Option<&SigningKey> {
-        Some(&self.key)
-    }
-}
-
-impl Observer for Talk {
-    fn verdicts(&mut self, tile: &Tile, _user: User, verdicts: &Verdicts, messages: &Messages<'_>) {
-        for sender in (0..64).filter(|sender| verdicts.accept >> sender & 1 == 1) {
-            let text = String::from_utf8_lossy(messages.get(sender));
-            let text = text.trim_end_matches('\0');
-            let name = self.roster.get(tile.first_sender.0 as usize + sender);
-            if let Some(name) = name.filter(|_| !text.is_empty()) {
-                println!("{name}: {}", shown(text));
-            }
-        }
-        if verdicts.tampered != 0 {
-            eprintln!("round {}: somebody altered what a server handed out", tile.round);
-        }
-    }
-
-    fn evidence(&mut self, _user: User, evidence: Box<Evidence>) {
-        if self.evidence == EVIDENCE_MAX {
-            return;
-        }
-        self.evidence += 1;
-        let mut name = self.file.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".evidence-{}-{}", std::process::id(), self.evidence));
-        let path = self.file.with_file_name(name);
-        let shown = path.display();
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match written.and_then(|mut file| file.write_all(evidence.to_text().as_bytes())) {
-            Ok(()) => {
-                eprintln!("evidence is in {shown}: `twincast-client blame {shown}` says who is at fault")
-            }
-            Err(error) => eprintln!("evidence cannot be written to {shown}: {error}"),
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        let code = event.code();
-        match event {
-            Event::Attached(group) => {
-                self.attached = true;
-                self.answered = group.delivery == Delivery::Answer;
-                self.message_bytes_max = group.message_bytes_max(true);
-                eprintln!("group {} of {} members, epoch {}", group.group, group.members, group.epoch);
-            }
-            Event::EpochOpen { epoch, first_round, .. } => {
-                eprintln!("epoch {epoch} is open from round {first_round} on");
-                self.due = true;
-            }
-            Event::RoundClosed { .. } => self.due = true,
-            Event::Refused { server, sentence, closes: true, .. } => {
-                self.last_words[server.index()] = Some((code, shown(&sentence)));
-            }
-            Event::Refused { server, sentence, .. } => eprintln!("{server}: {}", shown(&sentence)),
-            Event::NotAdmitted { epoch, user } => eprintln!("user {user} is not in epoch {epoch}"),
-            Event::RecipientGone { recipient, .. } => eprintln!("user {recipient} is not in the group"),
-            _ => {}
-        }
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let file = ClientFile::read(&arguments.file)?;
+    let mut kept = Kept::open(&arguments.file, &file)?;
     let settings = ClientSettings {
         group: GroupId(file.group),
         epoch: None,
         join: true,
         skew_bytes: SKEW_BYTES,
-        signed: None,
+        signed: kept.signed(),
         accept_baseline: false,
         channel: file.channel(),
         accountable: file.verifying_keys(),
     };
     let mut client = Client::new(settings, vec![UserId(file.user)])?;
-    let mut talk = Talk {
-        peer: [UserId(arguments.to)],
-        key: file.signing_key(),
-        lines: VecDeque::new(),
-        message: Vec::new(),
-        message_bytes_max: 0,
-        roster: Vec::new(),
-        due: false,
-        attached: false,
-        answered: false,
-        file: arguments.file.clone(),
-        evidence: 0,
-        last_words: [None, None],
-    };
+    let evidence = EvidenceFiles::new(&arguments.file, file.verifying_keys());
+    let mut talk = Conversation::new(UserId(arguments.to), file.signing_key(), evidence);
     let (tell, news) = mpsc::channel();
-    let mut sockets = Sockets::connect(&file, &tell)?;
+    let sockets = Sockets::connect(&file, &tell)?;
     thread::spawn(move || read_lines(&tell));
+    let mut run = Run { arguments, file, sockets, start: Instant::now() };
+    let end = run.converse(&mut client, &mut talk, &mut kept, &news);
+    // Nothing is sent any more.
+    end.and(kept.settle(client.signed()))
+}
 
-    let (start, mut rng) = (Instant::now(), rand::rng());
-    let mut said_all = false;
-    let mut silence = Silence::default();
-    loop {
+/// What a run works with besides what it says and hears.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    file: ClientFile,
+    sockets: Sockets,
+    start: Instant,
+}
+
+impl Run<'_> {
+    fn converse(
+        &mut self,
+        client: &mut Client,
+        talk: &mut Conversation,
+        kept: &mut Kept,
+        news: &Receiver<News>,
+    ) -> anyhow::Result<()> {
+        let mut said_all = false;
+        let mut silence = Silence::default();
+        loop {
+            self.send(client, talk, kept)?;
+            match news.recv_timeout(TICK) {
+                Ok(News::Bytes(server, bytes)) if bytes.is_empty() => {
+                    self.take(client, talk, kept)?;
+                    return Err(closed(server, talk, self.arguments));
+                }
+                Ok(News::Bytes(server, bytes)) => {
+                    silence.came[server.index()] += bytes.len();
+                    self.sockets.came(server, bytes);
+                }
+                Ok(News::Line(Some(line))) => talk.lines.push(line),
+                Ok(News::Line(None)) => said_all = true,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("nothing is left to read from"),
+            }
+            self.take(client, talk, kept)?;
+            silence.look(self.start.elapsed(), &self.file)?;
+            if let Some(end) = talk.ended.take() {
+                return end;
+            }
+            if talk.answered {
+                bail!(
+                    "the group's delivery is `answer`, where members ask for records: this program is for `broadcast`"
+                );
+            }
+            if said_all && talk.waits_in_vain() {
+                bail!("not everything was sent, and it never can be");
+            }
+            if std::mem::take(&mut talk.due) {
+                if said_all && talk.lines.is_empty() {
+                    return Ok(());
+                }
+                if client.submit().is_none() {
+                    talk.due = client.round().is_some();
+                }
+            }
+        }
+    }
+
+    /// Sends what there is to say. What the next run has to know of it is on the disk before.
+    fn send(&mut self, client: &mut Client, talk: &mut Conversation, kept: &mut Kept) -> anyhow::Result<()> {
+        let mut rng = rand::rng();
         for server in ServerSide::BOTH {
             loop {
-                let bytes = client.outgoing(server, &mut rng, &mut talk)?;
+                let bytes = client.outgoing(server, &mut rng, talk)?.to_vec();
+                if let Some(epoch) = talk.dialled.take() {
+                    kept.dial(talk.peer[0], epoch)?;
+                }
+                if let (Some(signed), Some(group)) = (client.signed(), client.group()) {
+                    kept.sign(signed, group.interval)?;
+                }
                 if bytes.is_empty() {
                     break;
                 }
-                let some = sockets.send(server, bytes);
+                let some = self.sockets.send(server, &bytes);
                 client.sent(server, some);
             }
         }
-        match news.recv_timeout(TICK) {
-            Ok(News::Bytes(server, bytes)) if bytes.is_empty() => {
-                take(&mut client, &mut talk, &mut sockets, start)?;
-                return Err(closed(server, &talk, arguments));
+        Ok(())
+    }
+
+    /// Gives the client what came, as far as it takes it.
+    fn take(&mut self, client: &mut Client, talk: &mut Conversation, kept: &Kept) -> anyhow::Result<()> {
+        loop {
+            let mut taken = 0;
+            for server in ServerSide::BOTH {
+                let some = self.sockets.give(server, client.space(server, self.start.elapsed()));
+                client.filled(server, some);
+                taken += some;
             }
-            Ok(News::Bytes(server, bytes)) => {
-                silence.came[server.index()] += bytes.len();
-                sockets.came(server, bytes);
-            }
-            Ok(News::Line(Some(line))) => talk.lines.push_back(line),
-            Ok(News::Line(None)) => said_all = true,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("nothing is left to read from"),
-        }
-        take(&mut client, &mut talk, &mut sockets, start)?;
-        silence.look(start.elapsed(), &file)?;
-        if talk.answered {
-            bail!(
-                "the group's delivery is `answer`, where members ask for records: this program is for `broadcast`"
-            );
-        }
-        if std::mem::take(&mut talk.due) {
-            if said_all && talk.lines.is_empty() {
+            client.advance(self.start.elapsed(), talk)?;
+            talk.look(client, kept);
+            if taken == 0 {
                 return Ok(());
-            }
-            if client.submit().is_none() {
-                talk.due = client.round().is_some();
             }
         }
     }
@@ -258,7 +200,7 @@ impl Silence {
                 );
             }
             if !std::mem::replace(&mut self.told[server.index()], true) {
-                eprintln!(
+                tell!(
                     "{server} does not answer at {address}: waiting until {} s are over",
                     ANSWER_WAIT.as_secs()
                 );
@@ -268,27 +210,8 @@ impl Silence {
     }
 }
 
-/// Gives the client what came, as far as it takes it.
-fn take(client: &mut Client, talk: &mut Talk, sockets: &mut Sockets, start: Instant) -> anyhow::Result<()> {
-    loop {
-        let mut taken = 0;
-        for server in ServerSide::BOTH {
-            let some = sockets.give(server, client.space(server, start.elapsed()));
-            client.filled(server, some);
-            taken += some;
-        }
-        client.advance(start.elapsed(), talk)?;
-        if let Some(roster) = client.epoch().and_then(|epoch| client.roster(epoch)) {
-            roster.clone_into(&mut talk.roster);
-        }
-        if taken == 0 {
-            return Ok(());
-        }
-    }
-}
-
 /// Why a server has closed the connection, as far as that is known, and what to do.
-fn closed(server: ServerSide, talk: &Talk, arguments: &Arguments) -> anyhow::Error {
+fn closed(server: ServerSide, talk: &Conversation, arguments: &Arguments) -> anyhow::Error {
     let file = arguments.file.display();
     let Some((code, sentence)) = &talk.last_words[server.index()] else {
         let hint = match talk.attached {
@@ -310,11 +233,6 @@ fn closed(server: ServerSide, talk: &Talk, arguments: &Arguments) -> anyhow::Err
         _ => String::new(),
     };
     anyhow!("{server} closed the connection: {sentence}{remedy}")
-}
-
-/// What somebody else wrote, without what a terminal would obey.
-fn shown(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 fn read_lines(tell: &Sender<News>) {
@@ -341,8 +259,14 @@ mod tests {
             signature: None,
         };
         let (s1, s2) = (server("one:1"), server("two:2"));
-        let file =
-            ClientFile { group: 1, user: 2, epoch: 0, signing_key: Seed(Zeroizing::new([1; 32])), s1, s2 };
+        let file = ClientFile {
+            group: 1,
+            user: 2,
+            epoch: 0,
+            signing_key: Seed(Box::new(Zeroizing::new([1; 32]))),
+            s1,
+            s2,
+        };
         let mut silence = Silence { came: [1000, SECOND_BYTES], ..Silence::default() };
         assert!(silence.look(Duration::from_secs(1), &file).is_ok() && silence.told == [false; 2]);
         assert!(silence.look(ANSWER_PATIENCE, &file).is_ok() && silence.told == [false, true]);
