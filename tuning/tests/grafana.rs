@@ -54,7 +54,7 @@ fn start(side: ServerSide, link: &str) -> Server {
         fan_out = {{ cores = "none", slab_bytes = 65536, slabs = 4 }}
         answer = {{ cores = "none" }}
         limits = {{ connections_max = 16 }}
-        groups = [{{ id = 1, members = 2, identities = "open" }}, {{ id = 2, members = 2, identities = "open", delivery = "answer", frame_bytes = 272 }}]
+        groups = [{{ id = 1, members = 2, identities = "open" }}, {{ id = 2, members = 2, identities = "open", delivery = "answer", frame_bytes = 272, first_epoch = 0 }}]
         "#,
         side.index() + 1
     );

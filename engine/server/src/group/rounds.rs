@@ -173,7 +173,7 @@ impl Rounds {
             self.skip_open(with, out);
             return true;
         }
-        if !self.timing.is_begun(&mut self.open.taken, with) {
+        if !self.timing.is_begun(&mut self.open.taken, &self.next.taken, with) {
             return false;
         }
         let without_buffers = self.open.tiles.is_empty();

@@ -145,9 +145,11 @@ impl Timing {
         }
     }
 
-    /// Whether the open round has begun here or at the other server, or goes by the clock.
-    pub(super) fn is_begun(&self, open: &mut Submitted, with: &Circumstances<'_>) -> bool {
-        if with.words.has_begun(open.number) && !with.stopping {
+    /// Whether the open round has begun here or at the other server, or goes by the clock. Whoever may have signed for it
+    /// before is silent in it and goes on with the `next` one: with that it has begun, too, or would never end where
+    /// everybody is silent.
+    pub(super) fn is_begun(&self, open: &mut Submitted, next: &Submitted, with: &Circumstances<'_>) -> bool {
+        if (with.words.has_begun(open.number) || next.begun_at.is_some()) && !with.stopping {
             open.begun_at.get_or_insert(with.now);
         }
         open.begun_at.is_some() || self.shape.round_mode == RoundMode::Timed

@@ -158,7 +158,7 @@ impl AnswerRounds {
                 pool.used_to = pool.used_to.max(Some(of.round));
             }
         }
-        if !self.timing.is_begun(&mut open.taken, with) {
+        if !self.timing.is_begun(&mut open.taken, &next.taken, with) {
             return false;
         }
         if open.sealed_at.is_none() && self.timing.is_due(&open.taken, with) {

@@ -52,6 +52,19 @@ fn a_round_is_sealed_at_its_time_limit_which_counts_from_the_first_submission() 
     assert_eq!(bench.deliveries().len(), 3, "nobody submitted for round 2");
 }
 
+/// Clients that begin anew sign for no round that they may have signed for before: where all do, that round ends without them.
+#[test]
+fn a_round_in_which_everybody_is_silent_ends_once_they_go_on_with_the_next() {
+    let mut bench = Bench::running(1);
+    bench.tick(seconds(100));
+    (0..N).for_each(|sender| bench.submit(A, sender, 2).unwrap());
+    bench.tick(seconds(100) + millis(999));
+    assert_eq!(bench.group.open_round(), RoundNumber(1));
+    bench.tick(seconds(101));
+    assert_eq!(bench.group.open_round(), RoundNumber(3), "the next one is sealed with it");
+    assert!(bench.deliveries().iter().all(|(round, .., present)| (*round == 1) == (*present == 0)));
+}
+
 #[test]
 fn whoever_misses_a_round_is_not_waited_for_until_it_submits_again() {
     let mut bench = Bench::running(1);
