@@ -216,7 +216,7 @@ fn every_line_arrives_whole_however_many_slots_there_are_and_however_long_it_is(
     }
     assert_eq!(pieces, long);
     assert_eq!(one.hears(), "0: the end");
-    zero.tells("555 bytes are too long for a message");
+    zero.tells("longer lines go out in pieces");
     assert_eq!(zero.end().0, Some(0));
 }
 

@@ -1,7 +1,7 @@
 //! Who sits on which connection, who asks to join or leave, and what change of members follows.
 
-use super::ConnectionId;
 use super::fetch::Fetched;
+use super::{ConnectionId, Group};
 use crate::limits::MEMBERS_MIN;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -125,6 +125,47 @@ impl Seats {
     pub(super) fn ask_again(&mut self, is_member: impl Fn(UserId) -> bool) {
         let asked = self.connections.values().filter(|seat| seat.join).flat_map(|seat| &seat.users);
         self.joins.extend(asked.copied().filter(|user| !is_member(*user)));
+    }
+}
+
+/// What becomes of a connection's users.
+pub(super) struct Places {
+    /// Ascending.
+    pub(super) seated: Vec<UserId>,
+    /// Those of them who are to become members.
+    pub(super) candidates: Vec<UserId>,
+    /// One of those who find no room.
+    pub(super) turned_away: Option<UserId>,
+}
+
+impl Group {
+    /// Those of a connection's users who get a seat if they attach now, ascending.
+    #[must_use]
+    pub fn seats_for(&self, users: &[UserId], join: bool) -> Box<[UserId]> {
+        self.places(users, join).seated.into()
+    }
+
+    /// Who of a connection's users gets a seat: members, and those who ask to be some as far as there is room. What
+    /// anybody says is kept for no more candidates than the group could take.
+    pub(super) fn places(&self, users: &[UserId], join: bool) -> Places {
+        let next = self.coming.as_ref().map_or_else(|| self.roster(), |coming| &coming.roster);
+        let after = (next.members() + self.seats.joins.len()).saturating_sub(self.seats.leaves.len());
+        let mut room = self.shape.members_max.saturating_sub(after);
+        let (mut seated, mut candidates, mut turned_away) = (Vec::new(), Vec::new(), None);
+        for &user in users {
+            let asks = join && next.index_of(user).is_none();
+            let finds_room = asks && (self.seats.joins.contains(&user) || room > 0);
+            if finds_room {
+                room -= usize::from(!self.seats.joins.contains(&user));
+                candidates.push(user);
+            } else if asks {
+                turned_away = turned_away.or(Some(user));
+            }
+            if finds_room || self.is_known(user) {
+                seated.push(user);
+            }
+        }
+        Places { seated, candidates, turned_away }
     }
 }
 

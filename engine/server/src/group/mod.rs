@@ -57,7 +57,7 @@ use delivery::{Buffers, Submission};
 use dials::Dialling;
 use epoch::{Coming, Running, Stage};
 use fetch::Fetches;
-use membership::Seats;
+use membership::{Places, Seats};
 use peer::Link;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -545,50 +545,11 @@ impl Group {
             }
         }
     }
-
-    /// Those of a connection's users who get a seat if they attach now, ascending.
-    #[must_use]
-    pub fn seats_for(&self, users: &[UserId], join: bool) -> Box<[UserId]> {
-        self.places(users, join).seated.into()
-    }
-
-    /// Who of a connection's users gets a seat: members, and those who ask to be some as far as there is room. What
-    /// anybody says is kept for no more candidates than the group could take.
-    fn places(&self, users: &[UserId], join: bool) -> Places {
-        let next = self.coming.as_ref().map_or_else(|| self.roster(), |coming| &coming.roster);
-        let after = (next.members() + self.seats.joins.len()).saturating_sub(self.seats.leaves.len());
-        let mut room = self.shape.members_max.saturating_sub(after);
-        let (mut seated, mut candidates, mut turned_away) = (Vec::new(), Vec::new(), None);
-        for &user in users {
-            let asks = join && next.index_of(user).is_none();
-            let finds_room = asks && (self.seats.joins.contains(&user) || room > 0);
-            if finds_room {
-                room -= usize::from(!self.seats.joins.contains(&user));
-                candidates.push(user);
-            } else if asks {
-                turned_away = turned_away.or(Some(user));
-            }
-            if finds_room || self.is_known(user) {
-                seated.push(user);
-            }
-        }
-        Places { seated, candidates, turned_away }
-    }
 }
 
 /// What an accountable group keeps of the dials of an epoch.
 fn commitments(accounting: Option<&Arc<Accounting>>, shape: &Shape, roster: &Roster) -> Option<Commitments> {
     accounting.map(|accounting| Commitments::new(accounting, roster, shape.slots))
-}
-
-/// What becomes of a connection's users.
-struct Places {
-    /// Ascending.
-    seated: Vec<UserId>,
-    /// Those of them who are to become members.
-    candidates: Vec<UserId>,
-    /// One of those who find no room.
-    turned_away: Option<UserId>,
 }
 
 /// Whether the connection attached the member with this index.

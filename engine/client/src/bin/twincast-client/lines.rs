@@ -11,6 +11,8 @@ pub(crate) struct Lines {
     waiting: VecDeque<Vec<u8>>,
     /// What is on its way, by round.
     sent: VecDeque<(RoundNumber, Vec<u8>)>,
+    /// It was said that long lines go out in pieces.
+    told_of_pieces: bool,
     nothing: [u8; 0],
 }
 
@@ -40,10 +42,9 @@ impl Lines {
             let is_boundary = |end: &usize| piece[*end] & 0xc0 != 0x80;
             // Where there is no room for a whole character its bytes are all that can be sent.
             let end = (1..=bytes_max).rev().find(is_boundary).unwrap_or(bytes_max);
-            let bytes = piece.len();
-            tell!(
-                "{bytes} bytes are too long for a message, which has room for {bytes_max}: they go out in pieces"
-            );
+            if !std::mem::replace(&mut self.told_of_pieces, true) {
+                tell!("a message has room for {bytes_max} bytes: longer lines go out in pieces");
+            }
             self.waiting.push_front(piece.split_off(end));
         }
         self.sent.push_back((round, piece));
