@@ -215,7 +215,8 @@ pub const REGISTRATION_TIMEOUT_MS_DEFAULT: u64 = 10_000;
 pub const REGISTRATIONS_PENDING_MAX: usize = 65_536;
 /// Registrations of one connection that are in work at a time: a commit to the disk serves them all.
 pub const REGISTRATIONS_IN_WORK_MAX: usize = 256;
-/// Accounts of a group for each member that it may have: members come and go, and their accounts stay.
+/// Accounts of a group for each member that it may have, at which no user can register any more: members come and go, and
+/// their accounts stay.
 pub const ACCOUNTS_PER_MEMBER_MAX: usize = 8;
 /// Messages on their way to the registry's thread.
 pub const REGISTRY_QUEUE_MAX: usize = 4_096;

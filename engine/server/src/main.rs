@@ -242,10 +242,15 @@ fn check_registry(folder: &Path) -> Result<(), RegistryError> {
         false => Err(io::ErrorKind::NotADirectory.into()),
     });
     let there = there.map_err(|error| RegistryError::Folder { folder: folder.into(), error })?;
-    match there.permissions().mode() & 0o7777 {
-        mode if mode & 0o077 != 0 => Err(RegistryError::Mode { path: folder.into(), mode, wanted: 0o700 }),
-        _ => Ok(()),
+    let file = folder.join("accounts.redb");
+    let of_file = file.metadata().ok().map(|there| (file.as_path(), there, 0o600));
+    for (path, there, wanted) in [(folder, there, 0o700)].into_iter().chain(of_file) {
+        let mode = there.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(RegistryError::Mode { path: path.into(), mode, wanted });
+        }
     }
+    Ok(())
 }
 
 /// What an operator has to know of plain channels.

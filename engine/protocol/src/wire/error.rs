@@ -152,8 +152,8 @@ codes! {
     DialHalf = 46, "dial_half", false, "the other server does not have that dial: it takes effect on neither";
     /// S2's box has no room for these parts: members who are away lose them.
     BoxFull = 47, "box_full", false, "the box of this epoch is full: members who are away lose these parts";
-    /// The group has as many members as it may.
-    GroupFull = 48, "group_full", false, "the group has as many members as its limit allows";
+    /// The group has as many members as it may, or as many accounts as may be registered.
+    GroupFull = 48, "group_full", false, "the group has as many members, or accounts, as its limit allows";
     /// The two servers are not in the same epoch: it is given up, and another one dialled.
     EpochMismatch = 49, "epoch_mismatch", false,
         "the two servers are in different epochs: both give theirs up, and the next one is to be dialled";

@@ -83,7 +83,7 @@ pub(super) struct Rules {
     pub(super) open: bool,
     /// The group has a list of users, which only its file changes: it is not kept, and serves without signatures.
     pub(super) listed: bool,
-    /// The most accounts.
+    /// The most accounts that come by registration.
     pub(super) accounts_max: usize,
 }
 

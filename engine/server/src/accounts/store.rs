@@ -213,12 +213,21 @@ impl Store {
         let refused = |error| RegistryError::Folder { folder: folder.into(), error };
         check_mode(folder, 0o700).map_err(refused)??;
         let file = folder.join(FILE);
+        let before = file.metadata().map(|there| there.len());
         let opened =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
         let opened = opened.map_err(refused)?;
         check_mode(&file, 0o600).map_err(refused)??;
         let store = Store { database: Mutex::new(None), opener, file, side, keys };
         let database = store.settled(opened, true)?;
+        let file = store.file.display();
+        match before {
+            Err(_) => tracing::info!(%file, "the registry is made: nobody has an account yet"),
+            Ok(0) => {
+                tracing::warn!(%file, "the registry's file was empty and begins anew: accounts and epochs are gone, if it had any")
+            }
+            Ok(_) => {}
+        }
         *store.database.lock().expect("nobody else has it") = Some(database);
         Ok(store)
     }

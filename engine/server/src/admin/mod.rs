@@ -46,7 +46,8 @@ enum Action {
     },
     /// Remove an account. Whoever is connected as that user is disconnected at once.
     ///
-    /// Where the group has registration = "open" whoever comes next can register that number again.
+    /// The number stays a member of its group, and is absent: give it to somebody else with `add`, who takes the place. Where
+    /// the group has registration = "open" whoever comes next can register it again.
     Remove {
         /// The group's number.
         #[arg(long)]

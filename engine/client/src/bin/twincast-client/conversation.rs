@@ -248,6 +248,10 @@ impl Observer for Conversation {
                 // Where an earlier run has submitted for the round, that went out and not this.
                 self.refused.insert(round);
                 tell!("{server}: {}", shown(&sentence));
+                if !self.attached {
+                    // If it closes the connection now, this is why.
+                    self.last_words[server.index()] = Some((code, shown(&sentence)));
+                }
             }
             Event::NotAdmitted { epoch, user } => tell!("user {user} is not in epoch {epoch}"),
             _ => {}
